@@ -1,0 +1,124 @@
+"""Typed settings: change one by its path, write them as JSON, read them back.
+
+Settings are frozen dataclasses that compose; a setting's path is its field names joined by dots, ``method.temperature``.
+A dataclass with a class variable ``kind`` is written with it, so that a field typed by a protocol can be read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from viewkin.errors import UserError
+
+T = TypeVar("T")
+Kinds = Mapping[str, type]
+"""``kind`` to dataclass, for fields typed by a protocol."""
+
+
+def paths(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting's path and value, nested dataclasses opened."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= paths(value, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = value
+    return found
+
+
+def with_value(config: T, path: str, value: Any) -> T:
+    """Copy ``config`` with one setting replaced; its dataclass validates the new value."""
+    name, _, rest = path.partition(".")
+    inner = with_value(getattr(config, name), rest, value) if rest else value
+    return dataclasses.replace(config, **{name: inner})  # type: ignore[type-var]
+
+
+def with_text(config: T, assignment: str) -> T:
+    """Copy ``config`` with one setting replaced, given as text: ``"method.temperature=0.2"``.
+
+    Raises:
+        UserError: no ``=``, an unknown path (the nearest are named), or a value of the wrong type.
+    """
+    path, equals, text = assignment.partition("=")
+    path = path.strip()
+    if not equals:
+        raise UserError(f"--set {assignment!r} has no value; write path=value, such as optim.lr=0.03.")
+    known = paths(config)
+    if path not in known:
+        near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or [p for p in known if path in p][:3]
+        hint = f"; did you mean {', '.join(near)}?" if near else f"; the settings are {', '.join(known)}."
+        raise UserError(f"There is no setting {path!r}{hint}")
+    owner, _, name = path.rpartition(".")
+    holder: Any = config
+    for part in owner.split(".") if owner else []:
+        holder = getattr(holder, part)
+    return with_value(config, path, parse(text.strip(), typing.get_type_hints(type(holder))[name], path))
+
+
+def parse(text: str, kind: Any, path: str) -> Any:
+    """Read a text as a type: bool, int, float, str, Literal, tuple of these (comma-separated), or ``none``.
+
+    Raises:
+        UserError: the text is not of the type.
+    """
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        if text.lower() in ("none", "") and type(None) in options:
+            return None
+        kind = next(option for option in options if option is not type(None))
+        options = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        if text not in options:
+            raise UserError(f"{path} is {text!r}; it must be one of {', '.join(map(str, options))}.")
+        return text
+    if origin is tuple:
+        return tuple(parse(part.strip(), options[0], path) for part in text.strip("()[] ").split(",") if part.strip())
+    if kind is bool:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise UserError(f"{path} is {text!r}; it must be true or false.")
+        return text.lower() in ("true", "yes", "1")
+    try:
+        return kind(text)
+    except (TypeError, ValueError):
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        raise UserError(f"{path} is {text!r}; it must be {wanted}.") from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Turn settings into plain JSON values."""
+    found: dict[str, Any] = {"kind": type(config).kind} if hasattr(type(config), "kind") else {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        found[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
+    return found
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds) -> T:
+    """Read settings written by :func:`to_dict`; fields that are missing take their defaults.
+
+    Raises:
+        UserError: an unknown field or kind: the file is of another version.
+    """
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "kind" and "kind" not in {field.name for field in dataclasses.fields(cls)}:  # type: ignore[arg-type]
+            continue
+        if name not in hints:
+            raise UserError(f"The stored settings have an unknown field {cls.__name__}.{name}: another version wrote them.")
+        hint = hints[name]
+        if isinstance(value, Mapping):
+            inner = kinds.get(value["kind"]) if "kind" in value else hint
+            if inner is None:
+                raise UserError(f"The stored settings name an unknown method {value['kind']!r}: another version wrote them.")
+            arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds)
+        else:
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**arguments)

@@ -1,0 +1,18 @@
+"""The one exception a user ever sees."""
+
+
+class UserError(Exception):
+    """Bad input, told in one sentence that says what is wrong and what to do.
+
+    The command line prints it as ``error: <sentence>`` and exits with code 2; nothing is left half-written.
+    """
+
+
+def require(condition: bool, name: str, value: object, should: str) -> None:
+    """Check a setting.
+
+    Raises:
+        UserError: the condition does not hold; "<name> is <value>; it must be <should>".
+    """
+    if not condition:
+        raise UserError(f"{name} is {value!r}; it must be {should}.")

@@ -1,0 +1,76 @@
+"""A bank: one embedding for every image of the data set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+
+
+class FeatureBank(nn.Module):
+    """Memory of N unit embeddings, one a row, in data-set order.
+
+    Reads have no side effect; :meth:`write_` takes the joined batch of all ranks, so every rank holds the same bank.
+    This is the replicated storage; methods go through :meth:`read`, :meth:`log_probability` and :meth:`everything`, so
+    that a sharded one can take its place.
+
+    References:
+        Wu et al., NPID, 2018, section 3.1; the momentum is the weight of the **old** value.
+    """
+
+    features: Tensor
+    """(N, D)."""
+
+    def __init__(
+        self, count: int, dim: int, *, momentum: float = 0.5, init: Literal["normal", "uniform"] = "normal"
+    ) -> None:
+        """Start from random rows.
+
+        Args:
+            count: N, images.
+            dim: D.
+            momentum: weight of the old row in a write, 0 to 1.
+            init: ``normal`` draws unit random vectors; ``uniform`` draws entries in +-1/sqrt(D/3), whose rows have norm
+                about 1 (the NPID release).
+        """
+        super().__init__()
+        self.momentum = momentum
+        if init == "uniform":
+            rows = (torch.rand(count, dim) * 2 - 1) / (dim / 3) ** 0.5
+        else:
+            rows = losses.unit(torch.randn(count, dim))
+        self.register_buffer("features", rows)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def read(self, index: Tensor) -> Tensor:
+        """Copy rows: index of any shape (...) -> (..., D)."""
+        return self.features[index]
+
+    def everything(self) -> Tensor:
+        """All rows (N, D), not a copy: read only."""
+        return self.features
+
+    def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
+        """Log-probability of the own row, (B,): :func:`viewkin.losses.instance_log_probability`."""
+        return losses.instance_log_probability(q, self.features, index, temperature)
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor, temperature: float) -> Tensor:
+        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row: with the own bank row for k, the full softmax of NPID."""
+        own = (q * self.read(index)).sum(1)
+        return (own - (q * k).sum(1)) / temperature - self.log_probability(q, index, temperature)
+
+    @torch.no_grad()
+    def write_(self, index: Tensor, z: Tensor) -> None:
+        """Move rows towards new embeddings: ``V_i <- l2(m V_i + (1 - m) z_i)``.
+
+        Args:
+            index: (B,) int64 without repeats (the sampler guarantees it; a repeated row's winner would be undefined).
+            z: (B, D) unit norm.
+        """
+        mixed = self.momentum * losses.wide(self.features[index]) + (1 - self.momentum) * z
+        self.features[index] = losses.unit(mixed).to(self.features.dtype)

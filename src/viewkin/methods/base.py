@@ -1,0 +1,149 @@
+"""What a method is: ``forward`` reads memory and returns a :class:`Step`; ``update`` writes memory afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from viewkin.draws import Draw
+from viewkin.memory.bank import FeatureBank
+from viewkin.nets.heads import Encoder
+from viewkin.schedules import Progress
+
+Encode = Callable[[str], Tensor]
+"""``encode("embedding" | "features") -> (N, D)``: eval mode, test view, every image once, rows in index order."""
+
+
+@dataclass
+class Batch:
+    """One micro-batch. An ordinary dataclass: Fabric rejects frozen ones."""
+
+    views: dict[str, Tensor]
+    """Name to (B, C, h, w) float, normalised, as the method's ``view_spec`` asks."""
+    index: Tensor
+    """(B,) int64, position in the data set; an index occurs once in a global batch."""
+    draw: Draw
+    """Where this micro-batch's rows lie in the random numbers of the global batch."""
+
+
+@dataclass
+class Step:
+    """What ``forward`` found. The loss is the sum of ``terms``."""
+
+    terms: dict[str, Tensor]
+    """Name to weighted scalar; logged under these names."""
+    pairs: tuple[tuple[Tensor, Tensor], ...]
+    """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without."""
+    record: dict[str, Tensor] = field(default_factory=lambda: {})
+    """Name to (B, ...) detached: all that ``update`` needs. ``index`` and ``embedding`` (what :meth:`ViewMethod.remember`
+    returns: the unit vector that a memory keeps of each image) are always there."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Scalar sum of the terms."""
+        return sum(self.terms.values(), start=next(iter(self.terms.values())).new_zeros(()))
+
+
+class Limit(NamedTuple):
+    """The largest value of a setting that fits the data."""
+
+    largest: int
+    why: str
+    """What it is limited by, as a noun phrase: "the other images of the set"."""
+
+
+class MethodConfig(Protocol):
+    """A frozen, keyword-only dataclass beside its method: the only home of the method's defaults."""
+
+    kind: ClassVar[str]
+    """The method's name in recipes and on the command line."""
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Field to its limit for ``count`` images. Recipe defaults shrink to it; explicit values beyond are refused."""
+        ...
+
+    def build(self, backbone: nn.Module, *, count: int) -> Method:
+        """Make the method for ``count`` images around a network with a ``feature_dim``."""
+        ...
+
+
+class Method(nn.Module):
+    """A self-supervised learner.
+
+    Its laws: evaluating ``forward`` changes nothing but BatchNorm statistics; ``update`` runs once per optimiser step
+    on the bare module with the records of all micro-batches and ranks joined in global batch order, and never
+    communicates; ``state_dict`` is the checkpoint.
+    """
+
+    view_spec: Mapping[str, str]
+    """View name to the role it plays in the augmentation policy: ``first``, ``second`` or ``weak``."""
+    encoder: Encoder
+    """The online network: backbone, then head."""
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that is kept: (B, C, H, W) -> (B, F)."""
+        return self.encoder.backbone
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Read the batch and the memory; return the loss terms and what ``update`` needs."""
+        raise NotImplementedError
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write memory and EMA copies from the joined record, after the optimiser step. Default: nothing."""
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Prepare memory once in a new run, not after a resume. Default: nothing."""
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Run before each epoch's first step; name the parameters re-initialised, whose optimiser state is cleared."""
+        return ()
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embed images as the loss sees them: (B, C, H, W) -> (B, D) unit norm."""
+        raise NotImplementedError
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups: dicts with ``named`` (list of (name, parameter)) and optional ``lr_scale``.
+
+        Default: one group of every trainable parameter.
+        """
+        return [{"named": [(n, p) for n, p in self.named_parameters() if p.requires_grad]}]
+
+
+class ViewMethod(Method):
+    """A method that relates views of one image, and lends its parts to the terms that wrap it."""
+
+    temperature: float
+    """Softmax temperature tau of its loss, dimensionless (1 where the loss has none)."""
+    contrastive: bool
+    """Whether its loss has negatives."""
+    bank: FeatureBank | None = None
+    """Its memory of every image, if it keeps one. A wrapper uses this one and never writes it twice."""
+
+    def query(self, x: Tensor) -> Tensor:
+        """Online embedding with gradient: (B, C, H, W) -> (B, D) unit norm."""
+        raise NotImplementedError
+
+    def target(self, x: Tensor) -> Tensor:
+        """Embedding of the key side, without gradient: (B, C, H, W) -> (B, D) unit norm."""
+        raise NotImplementedError
+
+    def key(self, batch: Batch) -> Tensor:
+        """The key of every image of the batch, without gradient: (B, D) unit norm."""
+        raise NotImplementedError
+
+    def remember(self, step: Step) -> Tensor:
+        """What a memory of this method stores for each image of the batch: (B, D) unit norm, detached."""
+        return step.record["embedding"]
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """This method's loss of a query against a positive, both (B, D) unit norm: per-row losses (B,)."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embed by :meth:`query`."""
+        return self.query(x)

@@ -1,0 +1,98 @@
+"""BYOL: predict one view's projection, by a slowly moving network, from the other; no negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.errors import require
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.nets.ema import ema_update_, make_target
+from viewkin.nets.heads import Encoder, mlp_head
+from viewkin.nets.norm import convert_norm
+from viewkin.schedules import Progress, momentum_cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class BYOLConfig:
+    """Settings of BYOL."""
+
+    kind: ClassVar[str] = "byol"
+
+    dim: int = 256
+    """D, size of projection and prediction."""
+    hidden: int = 4096
+    """Width of the hidden layers of projector and predictor."""
+    momentum: float = 0.996
+    """Weight of the old target network at the start; it rises to 1 along a cosine."""
+    norm: str = "batch"
+    """BatchNorm of all networks: ``batch``, or ``gathered`` over ranks."""
+
+    def __post_init__(self) -> None:
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.hidden >= 1, "method.hidden", self.hidden, "at least 1")
+        require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Nothing depends on the data."""
+        return {}
+
+    def build(self, backbone: nn.Module, *, count: int) -> BYOL:
+        """Make the method; it keeps no memory of the images."""
+        return BYOL(self, backbone)
+
+
+class BYOL(ViewMethod):
+    """``2 - 2 cos(prediction of one view, target projection of the other)``, summed over both directions.
+
+    References:
+        Grill et al., Bootstrap Your Own Latent, 2020, equations 1-3.
+    """
+
+    contrastive = False
+    temperature = 1.0
+
+    def __init__(self, config: BYOLConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.view_spec = {"first": "first", "second": "second"}
+        width = int(backbone.feature_dim)  # type: ignore[arg-type]
+        encoder = Encoder(backbone, mlp_head((width, config.hidden, config.dim), norm=True))
+        self.encoder: Encoder = convert_norm(encoder, config.norm)  # type: ignore[assignment]
+        predictor = mlp_head((config.dim, config.hidden, config.dim), norm=True)
+        self.predictor = convert_norm(predictor, config.norm)
+        self.target_encoder = make_target(self.encoder)
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Predict each view's target projection from the other view."""
+        first, second = batch.views["first"], batch.views["second"]
+        pairs = ((self.query(first), self.target(second)), (self.query(second), self.target(first)))
+        loss = sum(self.pair_loss(q, k, batch.index) for q, k in pairs)
+        record = {"index": batch.index, "embedding": pairs[1][1]}
+        return Step(terms={"byol": loss.mean()}, pairs=pairs, record=record)  # type: ignore[union-attr]
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Let the target network follow."""
+        ema_update_(self.target_encoder, self.encoder, momentum_cosine(self.config.momentum, at.fraction))
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit prediction of the online network, with gradient."""
+        return losses.unit(self.predictor(self.encoder(x)))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """Unit projection of the target network."""
+        return losses.unit(self.target_encoder(x))
+
+    def key(self, batch: Batch) -> Tensor:
+        """Target projection of the second view."""
+        return self.target(batch.views["second"])
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """``2 - 2 cos(q, k)`` per row."""
+        return losses.regression(q, k)

@@ -1,0 +1,101 @@
+"""IRaug: instance recognition of two views against one bank, the baseline of EIR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.errors import require
+from viewkin.memory.bank import FeatureBank
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.nets.heads import Encoder, projection
+from viewkin.schedules import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class IRAugConfig:
+    """Settings of IRaug."""
+
+    kind: ClassVar[str] = "iraug"
+
+    reading: Literal["sumce", "mean", "logsum"] = "sumce"
+    """How equations 2-3 are read: the sum of two cross-entropies, their mean, or the log of the summed probabilities."""
+    dim: int = 128
+    """D, size of the embedding."""
+    head: Literal["linear", "mlp"] = "linear"
+    """Projection head."""
+    temperature: float = 0.1
+    """tau, dimensionless."""
+    bank_momentum: float = 0.5
+    """m, weight of the old bank row."""
+    bank_init: Literal["normal", "uniform"] = "normal"
+    """Random unit rows ("unit random vectors" in the paper), or the uniform entries of the NPID release."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Nothing depends on the data."""
+        return {}
+
+    def build(self, backbone: nn.Module, *, count: int) -> IRAug:
+        """Make the method for ``count`` images."""
+        return IRAug(self, backbone, count)
+
+
+class IRAug(ViewMethod):
+    """Two augmented views, each recognised among all images: ``-log P(i) - log P^(i)``, bank written by the first.
+
+    References:
+        Exploring Instance Relations, 2021, equations 1-3; METHODS 5.1 lists the readings.
+    """
+
+    bank: FeatureBank
+    contrastive = True
+
+    def __init__(self, config: IRAugConfig, backbone: nn.Module, count: int) -> None:
+        super().__init__()
+        self.config = config
+        self.view_spec = {"first": "first", "second": "second"}
+        self.temperature = config.temperature
+        self.encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
+        self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare both views with the bank, in one pass over it."""
+        first, second = self.query(torch.cat([batch.views["first"], batch.views["second"]])).chunk(2)
+        both = self.bank.log_probability(torch.cat([first, second]), batch.index.repeat(2), self.temperature)
+        loss = losses.two_view_instance_loss(*both.chunk(2), self.config.reading)
+        return Step(
+            terms={"iraug": loss.mean()},
+            pairs=((first, second.detach()), (second, first.detach())),
+            record={"index": batch.index, "embedding": first.detach()},
+        )
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the bank with the first view."""
+        self.bank.write_(record["index"], record["embedding"])
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The same network without gradient."""
+        return self.query(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The second view, without gradient."""
+        return self.target(batch.views["second"])
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
+        return self.bank.pair_loss(q, k, index, self.temperature)

@@ -1,0 +1,128 @@
+"""MoCo: a query against its key from a slowly moving encoder, with a queue of earlier keys as negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import distributed, losses
+from viewkin.errors import require
+from viewkin.memory.queue import KeyQueue
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.nets.ema import ema_update_, make_target
+from viewkin.nets.heads import Encoder, projection
+from viewkin.nets.norm import convert_norm
+from viewkin.schedules import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoConfig:
+    """Settings of MoCo v2 (and, with a linear head and tau 0.07, v1)."""
+
+    kind: ClassVar[str] = "moco"
+
+    dim: int = 128
+    """D, size of the embedding."""
+    head: Literal["linear", "mlp"] = "mlp"
+    """``mlp`` is F -> F -> ReLU -> D (v2); ``linear`` is v1 and the CIFAR demo."""
+    queue_size: int = 65536
+    """K, keys kept as negatives."""
+    momentum: float = 0.999
+    """m, weight of the old key encoder."""
+    temperature: float = 0.2
+    """tau, dimensionless."""
+    symmetric: bool = False
+    """Use both views as queries (the loss is the mean of both directions)."""
+    norm: str = "batch"
+    """BatchNorm of both encoders: ``batch``, ``split:8`` (statistics over sub-batches, the one-device stand-in for
+    eight), or ``gathered`` over ranks."""
+    shuffle: bool = True
+    """Permute the keys over ranks and sub-batches before the key encoder, so BatchNorm statistics betray no pair."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.queue_size >= 1, "method.queue_size", self.queue_size, "at least 1")
+        require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """The queue may not reach back to an image's own key of the epoch before, and holds whole batches."""
+        whole = max(count // 2 // batch_size, 1) * batch_size
+        return {"queue_size": Limit(whole, "half the images, in whole batches")}
+
+    def build(self, backbone: nn.Module, *, count: int) -> MoCo:
+        """Make the method; the queue does not depend on ``count``."""
+        return MoCo(self, backbone)
+
+
+class MoCo(ViewMethod):
+    """InfoNCE of a query against its key and a queue of earlier keys.
+
+    The key encoder follows after the optimiser step, ``theta_k <- m theta_k + (1 - m) theta_q``: the same sequence as
+    the released code, which moves it first thing in the next step.
+
+    References:
+        He et al., Momentum Contrast for Unsupervised Visual Representation Learning, 2020, equations 1-2, algorithm 1;
+        Chen et al., Improved Baselines with Momentum Contrastive Learning, 2020.
+    """
+
+    contrastive = True
+
+    def __init__(self, config: MoCoConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.view_spec = {"query": "first", "key": "second"}
+        self.temperature = config.temperature
+        encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
+        self.encoder: Encoder = convert_norm(encoder, config.norm)  # type: ignore[assignment]
+        self.key_encoder = make_target(self.encoder)
+        self.queue = KeyQueue(config.queue_size, config.dim)
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare queries with keys and queue, in one direction or both."""
+        names = [("query", "key"), ("key", "query")] if self.config.symmetric else [("query", "key")]
+        pairs = tuple((self.query(batch.views[q]), self._key_of(batch, k)) for q, k in names)
+        loss = torch.stack([self.pair_loss(q, k, batch.index).mean() for q, k in pairs]).mean()
+        record = {"index": batch.index, "embedding": pairs[0][1]}
+        if self.config.symmetric:
+            record["second_key"] = pairs[1][1]
+        return Step(terms={"moco": loss}, pairs=pairs, record=record)
+
+    @torch.no_grad()
+    def _key_of(self, batch: Batch, name: str) -> Tensor:
+        """Shuffle over ranks, encode this rank's share, unshuffle (MoCo, section 3.3, "Shuffling BN")."""
+        x = batch.views[name]
+        if not self.config.shuffle:
+            return self.target(x)
+        everyone, b, start = distributed.gather(x), len(x), distributed.rank() * len(x)
+        order = torch.randperm(len(everyone), generator=batch.draw.generator(f"shuffle {name}")).to(x.device)
+        keys = distributed.gather(self.target(everyone[order[start : start + b]]))
+        return keys[order.argsort()[start : start + b]]
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Push the keys, then let the key encoder follow."""
+        self.queue.push_(record["embedding"])
+        if "second_key" in record:
+            self.queue.push_(record["second_key"])
+        ema_update_(self.key_encoder, self.encoder, self.config.momentum)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding of the query encoder, with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """Unit embedding of the key encoder."""
+        return losses.unit(self.key_encoder(x))
+
+    def key(self, batch: Batch) -> Tensor:
+        """Keys of the batch's key view."""
+        return self._key_of(batch, "key")
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """InfoNCE per row against the queue."""
+        return losses.info_nce(q, k, self.queue.read(), self.temperature)

@@ -1,0 +1,133 @@
+"""NPID, also called IR: every image is its own class; one view against a memory of all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import distributed, losses
+from viewkin.errors import require
+from viewkin.memory.bank import FeatureBank
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.nets.heads import Encoder, projection
+from viewkin.schedules import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPIDConfig:
+    """Settings of NPID / IR and, with an MLP head and sampled negatives, NPIDv2."""
+
+    kind: ClassVar[str] = "npid"
+
+    loss: Literal["softmax", "infonce", "nce"] = "softmax"
+    """``softmax`` over the whole bank (CIFAR), ``infonce`` over sampled negatives (NPIDv2), or the original ``nce``."""
+    dim: int = 128
+    """D, size of the embedding."""
+    head: Literal["linear", "mlp"] = "linear"
+    """``mlp`` is F -> F -> ReLU -> D (NPIDv2)."""
+    temperature: float = 0.1
+    """tau, dimensionless."""
+    negatives: int = 4096
+    """K, bank rows drawn uniformly with replacement (``infonce``, ``nce``)."""
+    shared_negatives: bool = True
+    """Draw K rows once for the global batch instead of for each query: 40 times cheaper, slightly another method."""
+    bank_momentum: float = 0.5
+    """m, weight of the old bank row."""
+    bank_init: Literal["normal", "uniform"] = "normal"
+    """Random unit rows, or the uniform entries of the NPID release."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.negatives >= 1, "method.negatives", self.negatives, "at least 1")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """No more negatives than other images."""
+        return {} if self.loss == "softmax" else {"negatives": Limit(count - 1, "the other images of the set")}
+
+    def build(self, backbone: nn.Module, *, count: int) -> NPID:
+        """Make the method for ``count`` images."""
+        return NPID(self, backbone, count)
+
+
+class NPID(ViewMethod):
+    """Instance discrimination with a feature bank: ``-log softmax_j(q.V_j / tau)[i]`` or its sampled forms.
+
+    References:
+        Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equations 2-8.
+        The released code's proximal term does not exist; the bank momentum stands for it (METHODS 7.1).
+    """
+
+    bank: FeatureBank
+    partition: Tensor
+    """() NCE's constant Z, 0 until the first update has fixed it."""
+    contrastive = True
+
+    def __init__(self, config: NPIDConfig, backbone: nn.Module, count: int) -> None:
+        super().__init__()
+        self.config = config
+        self.view_spec = {"view": "first"}
+        self.temperature = config.temperature
+        self.encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
+        self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
+        self.register_buffer("partition", torch.zeros(()))
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare one view with the bank."""
+        q = self.query(batch.views["view"])
+        own = self.bank.read(batch.index)
+        record = {"index": batch.index, "embedding": q.detach()}
+        if self.config.loss == "softmax":
+            loss = -self.bank.log_probability(q, batch.index, self.temperature)
+        else:
+            loss = self._sampled(q, own, batch, record)
+        return Step(terms={self.config.kind: loss.mean()}, pairs=((q, own),), record=record)
+
+    def _sampled(self, q: Tensor, own: Tensor, batch: Batch, record: dict[str, Tensor]) -> Tensor:
+        positive = (q * own).sum(1)
+        drawn = self._draw(batch).to(q.device)
+        rows = self.bank.read(drawn)
+        negative = q @ rows.T if drawn.ndim == 1 else torch.einsum("bd,bkd->bk", q, rows)
+        if self.config.loss == "infonce":
+            # A row drawn by chance that is the query's own is no negative (NCE's derivation, below, keeps it).
+            negative = negative.masked_fill(drawn == batch.index.unsqueeze(1), -torch.inf)
+            return losses.info_nce_of(positive, negative, self.temperature)
+        estimate = losses.partition_estimate(positive, negative, self.temperature, len(self.bank)).detach()
+        record["partition"] = estimate.expand(len(q)).clone()
+        estimate = distributed.mean(estimate)  # all ranks fix the same constant
+        partition = torch.where(self.partition > 0, self.partition, estimate)
+        return losses.binary_nce(positive, negative, self.temperature, len(self.bank), partition)
+
+    def _draw(self, batch: Batch) -> Tensor:
+        k, n = self.config.negatives, len(self.bank)
+        if self.config.shared_negatives:
+            return torch.randint(n, (k,), generator=batch.draw.generator("negatives"))
+        return batch.draw.rows("negatives", lambda total, g: torch.randint(n, (total, k), generator=g))
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the bank; fix NCE's constant at the first batch."""
+        self.bank.write_(record["index"], record["embedding"])
+        if "partition" in record:
+            self.partition.copy_(torch.where(self.partition > 0, self.partition, record["partition"].mean()))
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The same network without gradient."""
+        return self.query(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The bank's memory of each image."""
+        return self.bank.read(batch.index)
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
+        return self.bank.pair_loss(q, k, index, self.temperature)

@@ -1,0 +1,96 @@
+"""SimCLR: two views of an image find each other in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import distributed, losses
+from viewkin.errors import require
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.nets.heads import Encoder, mlp_head
+from viewkin.schedules import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRConfig:
+    """Settings of SimCLR."""
+
+    kind: ClassVar[str] = "simclr"
+
+    dim: int = 128
+    """D, size of the embedding."""
+    hidden: int | None = None
+    """Width of the head's hidden layer; None takes the backbone's feature size (2048 for ResNet-50)."""
+    head_norm: bool = True
+    """BatchNorm in the head's hidden layer (the official code; equation 1 does not ask for it)."""
+    temperature: float = 0.5
+    """tau, dimensionless: 0.1 on ImageNet, 0.5 on CIFAR-10."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Nothing depends on the data."""
+        return {}
+
+    def build(self, backbone: nn.Module, *, count: int) -> SimCLR:
+        """Make the method; it keeps no memory of the images."""
+        return SimCLR(self, backbone)
+
+
+class SimCLR(ViewMethod):
+    """NT-Xent over the views of the global batch (gathered with gradients over all ranks).
+
+    References:
+        Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, equation 1.
+    """
+
+    contrastive = True
+
+    def __init__(self, config: SimCLRConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.view_spec = {"first": "first", "second": "second"}
+        self.temperature = config.temperature
+        width = int(backbone.feature_dim)  # type: ignore[arg-type]
+        self.encoder = Encoder(backbone, mlp_head((width, config.hidden or width, config.dim), norm=config.head_norm))
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare every view with all views of the global batch."""
+        first, second = self.query(torch.cat([batch.views["first"], batch.views["second"]])).chunk(2)
+        start = distributed.rank() * len(first)
+        loss = losses.nt_xent(
+            distributed.gather_with_grad(first),
+            distributed.gather_with_grad(second),
+            self.temperature,
+            slice(start, start + len(first)),
+        )
+        return Step(
+            terms={"nt_xent": loss.mean()},
+            pairs=((first, second.detach()), (second, first.detach())),
+            record={"index": batch.index, "embedding": first.detach()},
+        )
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The same network without gradient."""
+        return self.query(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The second view, without gradient."""
+        return self.target(batch.views["second"])
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """Cross-entropy of each query over the batch's keys, its own the positive."""
+        keys = distributed.gather(k.detach())
+        own = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
+        return nn.functional.cross_entropy(q @ keys.T / self.temperature, own, reduction="none")

@@ -1,0 +1,97 @@
+"""The settings of a run: what may change results, and apart from it the runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from viewkin.errors import require
+from viewkin.methods.base import MethodConfig
+from viewkin.nets.backbone import BackboneConfig
+from viewkin.optim import OptimConfig, ScheduleConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How views are made."""
+
+    policy: str = "moco-v2"
+    """Name in the augmentation catalogue."""
+    image_size: int = 224
+    """Side of a view, pixels."""
+
+    def __post_init__(self) -> None:
+        require(self.image_size >= 8, "augment.image_size", self.image_size, "at least 8 pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How images are read."""
+
+    batch_size: int = 256
+    """Images of one optimiser step, over all processes and micro-batches."""
+    accumulate: int = 1
+    """Micro-batches of one optimiser step."""
+    stored_size: int | None = None
+    """Side at which decoded photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 2, "data.batch_size", self.batch_size, "at least 2")
+        require(self.accumulate >= 1, "data.accumulate", self.accumulate, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """How fast and where, not what: none of these may change a result beyond rounding."""
+
+    devices: int | Literal["auto"] | str = "auto"
+    """Devices of this node, when not started by torchrun."""
+    accelerator: str = "auto"
+    """``cpu``, ``cuda`` or ``auto``."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """``auto``: bf16 autocast where the processor has it and the network gains by it, else float32."""
+    channels_last: bool = True
+    """Keep images and weights channels-last."""
+    compile: bool = False
+    """Compile the method with torch.compile."""
+    workers: int = 2
+    """Decoding processes, for image sets that are streamed."""
+    threads: int | None = None
+    """CPU threads of each process; None leaves the library's choice."""
+    log_every: int = 20
+    """Optimiser steps between two lines of metrics.jsonl."""
+    checkpoint_minutes: float = 5.0
+    """Longest time between two checkpoints."""
+    checkpoint_steps: int | None = None
+    """Optimiser steps between two checkpoints, beside the clock."""
+
+    def __post_init__(self) -> None:
+        require(self.log_every >= 1, "runtime.log_every", self.log_every, "at least 1")
+        require(self.checkpoint_minutes > 0, "runtime.checkpoint_minutes", self.checkpoint_minutes, "above 0")
+        require(self.workers >= 0, "runtime.workers", self.workers, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that defines a run but the images."""
+
+    name: str
+    """Name on the command line."""
+    about: str
+    """One line: what it is and where its settings come from."""
+    method: MethodConfig
+    """Settings of the learner."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The network that is trained and kept."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Views."""
+    optim: OptimConfig
+    """Optimiser."""
+    schedule: ScheduleConfig
+    """Epochs and learning-rate schedule."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Batches."""
+    seed: int = 0
+    """Run seed: every random number follows from it."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    """Everything that may not change a result."""
