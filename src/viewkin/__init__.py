@@ -1,0 +1,28 @@
+"""Learn visual features from images without labels.
+
+``import viewkin`` is light: what needs torch is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viewkin.data.opening import open_source
+    from viewkin.nets.stored import load_backbone
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_backbone", "open_source"]
+
+_HOMES = {"load_backbone": "viewkin.nets.stored", "open_source": "viewkin.data.opening"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'viewkin' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, normalisation, EMA copies, and files that hold a backbone."""

@@ -1,0 +1,80 @@
+"""Heads: from backbone features to the raw embedding, before any normalisation to unit length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from viewkin.errors import UserError
+from viewkin.nets.init import Init, initialise_
+
+LastNorm = Literal["none", "affine", "plain"]
+"""BatchNorm after the last layer: not there, with scale and shift, or without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """A linear head, or an MLP with ReLU between its layers.
+
+    One width is a linear head. What the papers use:
+
+    * NPID, MoCo v1: ``layers=(128,)``. MoCo v2, InvP, NPIDv2: ``layers=(2048, 128)``; InvP on CIFAR ``(512, 128)``.
+    * BYOL projector and predictor: ``layers=(4096, 256), norm=True``.
+    * SimSiam projector: ``layers=(2048, 2048, 2048), norm=True, bias=False, last_bias=False, last_norm="plain"``;
+      its predictor: ``layers=(512, 2048), norm=True, bias=False``.
+    * Barlow Twins: ``layers=(8192, 8192, 8192), norm=True, bias=False, last_bias=False``, and its loss normalises.
+    * NNCLR projector: ``layers=(2048, 2048, 256), norm=True, last_norm="affine"``.
+    """
+
+    layers: tuple[int, ...] = (128,)
+    """Width of every layer; the last is the embedding's, D."""
+    norm: bool = False
+    """Whether BatchNorm stands between a hidden layer and its ReLU."""
+    last_norm: LastNorm = "none"
+    """BatchNorm after the last layer: ``none``, ``affine``, or ``plain`` (no scale, no shift)."""
+    bias: bool = True
+    """Whether hidden layers have biases; a BatchNorm behind them makes them idle."""
+    last_bias: bool = True
+    """Whether the last layer has biases."""
+    init: Init = "default"
+    """PyTorch's own initialisation, or ``kaiming``: Xavier uniform, zero biases."""
+
+    def __post_init__(self) -> None:
+        if not self.layers or any(width < 1 for width in self.layers):
+            raise UserError(f"head.layers must be one or more widths of at least 1, not {self.layers}.")
+        if self.last_norm not in get_args(LastNorm):
+            raise UserError(f"head.last_norm must be none, affine or plain, not {self.last_norm!r}.")
+        if self.init not in get_args(Init):
+            raise UserError(f"head.init must be default or kaiming, not {self.init!r}.")
+
+
+def build_head(config: HeadConfig, in_dim: int) -> nn.Sequential:
+    """Build the head (B, in_dim) -> (B, D), D the last of ``config.layers``."""
+    modules: list[nn.Module] = []
+    for width in config.layers[:-1]:
+        modules.append(nn.Linear(in_dim, width, bias=config.bias))
+        if config.norm:
+            modules.append(nn.BatchNorm1d(width))
+        modules.append(nn.ReLU(inplace=True))
+        in_dim = width
+    modules.append(nn.Linear(in_dim, config.layers[-1], bias=config.last_bias))
+    if config.last_norm != "none":
+        modules.append(nn.BatchNorm1d(config.layers[-1], affine=config.last_norm == "affine"))
+    head = nn.Sequential(*modules)
+    initialise_(head, config.init)
+    return head
+
+
+class Encoder(nn.Module):
+    """A backbone and a head: (B, C, H, W) -> (B, D), not normalised."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed images: ``head(backbone(x))``."""
+        return self.head(self.backbone(x))

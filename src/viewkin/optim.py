@@ -1,0 +1,248 @@
+"""Optimisers, their parameter groups, and the learning rate over time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from viewkin.errors import UserError
+from viewkin.schedules import Progress, cosine, step_decay, warmup
+
+OptimName = Literal["sgd", "lars", "adamw", "adam"]
+ScheduleKind = Literal["cosine", "step", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Which optimiser, and its rates."""
+
+    name: OptimName = "sgd"
+    """``sgd``, ``lars``, ``adamw`` (decoupled decay) or ``adam`` (decay added to the gradient)."""
+    lr: float = 0.03
+    """Learning rate: absolute, or per 256 images of the global batch with ``scale_lr``."""
+    scale_lr: bool = False
+    """Whether ``lr`` is multiplied by global batch / 256."""
+    momentum: float = 0.9
+    """Weight of the old value in the velocity, dimensionless; SGD and LARS."""
+    nesterov: bool = False
+    """Nesterov's momentum; SGD only."""
+    weight_decay: float = 1e-4
+    """Weight decay, per unit of learning rate."""
+    exclude_norm_and_bias: bool = False
+    """Whether norm parameters and biases go without weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Weights of the old values in Adam's two averages, dimensionless."""
+    eps: float = 1e-8
+    """Added to Adam's denominator."""
+    lars_eta: float = 0.001
+    """LARS trust coefficient eta, dimensionless."""
+    lars_clip: bool = False
+    """Whether the rate of a layer never exceeds ``lr`` (LARC's clipping, as solo-learn has it with eta 0.02)."""
+
+    def __post_init__(self) -> None:
+        _choice("optim.name", self.name, get_args(OptimName))
+        for name in ("lr", "eps", "lars_eta"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"optim.{name} must be above 0, not {getattr(self, name)}.")
+        if not self.weight_decay >= 0:
+            raise UserError(f"optim.weight_decay must be at least 0, not {self.weight_decay}.")
+        for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
+            if not 0 <= value < 1:
+                raise UserError(f"optim.{name} must be at least 0 and below 1, not {value}.")
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise UserError("optim.nesterov needs optim.name=sgd and a momentum above 0; switch it off.")
+
+    def base_lr(self, batch_size: int) -> float:
+        """Absolute learning rate for a global batch of ``batch_size`` images, before any schedule."""
+        return self.lr * batch_size / 256 if self.scale_lr else self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How long to train, and the learning rate as a share of its base over that time.
+
+    A round restarts the schedule and keeps network, optimiser and memory.
+    """
+
+    epochs: int = 200
+    """Epochs of one round."""
+    kind: ScheduleKind = "cosine"
+    """``cosine`` falls to ``final``, ``step`` drops at the milestones, ``constant`` stays."""
+    milestones: tuple[float, ...] = ()
+    """Epochs after which the rate drops, rising; ``step`` only."""
+    factor: float | tuple[float, ...] = 0.1
+    """Multiplied at every milestone; or, one a milestone, the share of the base rate from there on."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear warm-up from 0; cosine runs over what remains."""
+    warmup_steps: int = 0
+    """The same in optimiser steps; give one of the two."""
+    final: float = 0.0
+    """Share of the base rate at the end; ``cosine`` only."""
+    rounds: int = 1
+    """How many rounds."""
+
+    def __post_init__(self) -> None:
+        _choice("schedule.kind", self.kind, get_args(ScheduleKind))
+        if self.epochs < 1 or self.rounds < 1:
+            raise UserError(f"schedule.epochs and rounds must be at least 1, not {self.epochs} and {self.rounds}.")
+        if self.warmup_epochs < 0 or self.warmup_steps < 0 or (self.warmup_epochs and self.warmup_steps):
+            raise UserError("schedule.warmup_epochs and warmup_steps must be at least 0, and only one of them given.")
+        if self.warmup_epochs >= self.epochs:
+            raise UserError(f"schedule.warmup_epochs must be below the {self.epochs} epochs, not {self.warmup_epochs}.")
+        if not 0 <= self.final <= 1 or (self.final and self.kind != "cosine"):
+            raise UserError(f"schedule.final must be 0 to 1, and 0 unless the kind is cosine, not {self.final}.")
+        self._check_milestones()
+
+    def _check_milestones(self) -> None:
+        if bool(self.milestones) != (self.kind == "step"):
+            raise UserError(f"schedule.milestones go with kind=step, not with {self.milestones} and kind={self.kind}.")
+        ends = (0.0, *self.milestones, float(self.epochs))
+        if any(not earlier < later for earlier, later in itertools.pairwise(ends)):
+            raise UserError(
+                f"schedule.milestones must rise, above 0 and below the {self.epochs} epochs, not {self.milestones}."
+            )
+        levels = self.factor if isinstance(self.factor, tuple) else (self.factor,)
+        if any(not level > 0 for level in levels):
+            raise UserError(f"schedule.factor must be above 0, not {self.factor}.")
+        if isinstance(self.factor, tuple) and len(self.factor) != len(self.milestones):
+            raise UserError(
+                f"schedule.factor must be one number, or one a milestone ({len(self.milestones)}), not {self.factor}."
+            )
+
+    def factor_at(self, at: Progress) -> float:
+        """Share of the base learning rate to use in step ``at.step`` (counted from 0)."""
+        if self.warmup_steps:
+            done, length, total = float(at.step), float(self.warmup_steps), float(at.steps)
+        else:
+            done, length, total = at.epochs_done, self.warmup_epochs, float(at.epochs)
+        factor = warmup(done, length)
+        if self.kind == "step":
+            return factor * step_decay(at.epochs_done, self.milestones, self.factor)
+        if self.kind == "cosine" and total > length:
+            return factor * cosine((done - length) / (total - length), self.final)
+        return factor
+
+    def scaled(self, epochs: int) -> ScheduleConfig:
+        """Keep the shape over another number of epochs: milestones and warm-up move in proportion."""
+        share = epochs / self.epochs
+        return replace(
+            self,
+            epochs=epochs,
+            milestones=tuple(milestone * epochs / self.epochs for milestone in self.milestones),
+            warmup_epochs=self.warmup_epochs * share,
+            warmup_steps=round(self.warmup_steps * share),
+        )
+
+
+class LARS(Optimizer):
+    """SGD whose rate adapts to each layer.
+
+    For a weight w with gradient g: ``d = g + weight_decay*w``; ``trust = eta |w| / (|g| + weight_decay |w|)``, 1 where
+    either norm is 0; ``v <- momentum*v + trust*d``; ``w <- w - lr*v``. As in PyTorch's SGD the rate multiplies the
+    velocity, where the paper puts it inside; they differ only while the rate changes. Parameters of one dimension
+    (biases, norms) have trust 1. With ``clip`` it is ``min(trust / lr, 1)``: a layer's rate is ``trust``, at most lr.
+
+    References:
+        You, Gitman and Ginsburg, Large batch training of convolutional networks, 2017, equation 6 and algorithm 1.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 0.001,
+        clip: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": eta, "clip": clip}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step; ``closure``, if given, computes the loss and its gradients first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._step_one(weight, group)
+        return loss
+
+    def _step_one(self, weight: Tensor, group: Mapping[str, Any]) -> None:
+        assert weight.grad is not None
+        change = weight.grad.add(weight, alpha=group["weight_decay"])
+        if weight.ndim > 1:
+            change.mul_(_trust(weight, weight.grad, group))
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        velocity: Tensor = state["momentum_buffer"]
+        weight.add_(velocity.mul_(group["momentum"]).add_(change), alpha=-group["lr"])
+
+
+def _trust(weight: Tensor, grad: Tensor, group: Mapping[str, Any]) -> Tensor:
+    """LARS's factor for one weight, a scalar that stays on the device."""
+    weight_norm, grad_norm = weight.norm(), grad.norm()
+    trust = group["eta"] * weight_norm / (grad_norm + group["weight_decay"] * weight_norm)
+    if group["clip"]:
+        trust = (trust / group["lr"]).clamp(max=1.0) if group["lr"] > 0 else torch.ones_like(trust)
+    return torch.where((weight_norm > 0) & (grad_norm > 0), trust, torch.ones_like(trust))
+
+
+def build_optimizer(groups: Sequence[Mapping[str, Any]], config: OptimConfig, batch_size: int) -> Optimizer:
+    """Build the optimiser of a method.
+
+    Args:
+        groups: ``Method.param_groups()``. ``named`` lists (name, parameter); ``lr_scale`` multiplies the rate;
+            ``constant_lr`` takes the group out of the schedule (SimSiam's predictor); any other key, such as
+            ``momentum``, overrides the optimiser's own.
+        config: which optimiser, and its rates.
+        batch_size: images of the global batch, for ``scale_lr``.
+    """
+    split = [part for group in groups for part in _split(group, config, config.base_lr(batch_size))]
+    if not any(part["params"] for part in split):
+        raise UserError("The method has no trainable parameter: leave part of it unfrozen.")
+    if config.name == "lars":
+        return LARS(split, config.lr, momentum=config.momentum, eta=config.lars_eta, clip=config.lars_clip)
+    if config.name == "sgd":
+        return torch.optim.SGD(split, config.lr, momentum=config.momentum, nesterov=config.nesterov)
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(split, config.lr, betas=config.betas, eps=config.eps)
+
+
+def _split(group: Mapping[str, Any], config: OptimConfig, base_lr: float) -> list[dict[str, Any]]:
+    """Turn a method's group into optimiser groups: one with weight decay, and one without where the config asks."""
+    named: Sequence[tuple[str, nn.Parameter]] = group["named"]
+    options = {key: value for key, value in group.items() if key not in ("named", "lr_scale")}
+    base = base_lr * group.get("lr_scale", 1.0)
+    common = {"constant_lr": False, "weight_decay": config.weight_decay, **options, "lr": base, "base_lr": base}
+    if not config.exclude_norm_and_bias:
+        return [{"params": [parameter for _, parameter in named], **common}]
+    # Norm parameters and biases are the ones of one dimension.
+    decayed = [parameter for _, parameter in named if parameter.ndim > 1]
+    plain = [parameter for _, parameter in named if parameter.ndim <= 1]
+    parts = [{"params": decayed, **common}, {"params": plain, **common, "weight_decay": 0.0}]
+    return [part for part in parts if part["params"]]
+
+
+def set_lr(optimizer: Optimizer, schedule: ScheduleConfig, at: Progress) -> float:
+    """Set every group's rate for step ``at.step`` and return the schedule's factor."""
+    factor = schedule.factor_at(at)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] if group["constant_lr"] else group["base_lr"] * factor
+    return factor
+
+
+def _choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")

@@ -1,0 +1,81 @@
+"""Schedules: pure functions of training progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass
+class Progress:
+    """Where training stands; every schedule is a function of it.
+
+    Counts restart with a new round, which restarts the schedules and keeps network, optimiser and memory (METHODS 5.2).
+    """
+
+    step: int = 0
+    """Optimiser steps done in this round."""
+    steps: int = 1
+    """Optimiser steps of one round."""
+    epoch: int = 0
+    """Epochs done in this round."""
+    epochs: int = 1
+    """Epochs of one round."""
+    round: int = 0
+    """Rounds done."""
+    rounds: int = 1
+    """Rounds of the run."""
+
+    @property
+    def total_step(self) -> int:
+        """Optimiser steps done since the start of the run."""
+        return self.round * self.steps + self.step
+
+    @property
+    def fraction(self) -> float:
+        """Share of this round that is done, 0 to 1."""
+        return self.step / self.steps
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs of this round that are done, with the fraction of the running one."""
+        # One division of whole numbers is exact at every epoch's end; fraction * epochs is not (0.58 * 100 < 58).
+        return self.step * self.epochs / self.steps
+
+
+def warmup(done: float, length: float) -> float:
+    """Linear warm-up factor: rises from 0 to 1 while ``done`` goes from 0 to ``length`` (same unit), then stays 1."""
+    return 1.0 if length <= 0 or done >= length else done / length
+
+
+def cosine(fraction: float, final: float = 0.0) -> float:
+    """Half a cosine from 1 at fraction 0 to ``final`` at fraction 1.
+
+    References:
+        Loshchilov and Hutter, SGDR, 2017, equation 5 (one period).
+    """
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(max(fraction, 0.0), 1.0)))
+
+
+def step_decay(epoch: float, milestones: Sequence[float], factors: Sequence[float] | float) -> float:
+    """Piecewise constant: 1 before the first milestone, then multiplied at each milestone reached.
+
+    Args:
+        epoch: epochs done.
+        milestones: epochs, rising.
+        factors: one factor for all milestones (0.1 drops tenfold at each), or the absolute level after each.
+    """
+    reached = sum(epoch >= milestone for milestone in milestones)
+    if isinstance(factors, (int, float)):
+        return float(factors) ** reached
+    return 1.0 if reached == 0 else float(factors[reached - 1])
+
+
+def momentum_cosine(base: float, fraction: float) -> float:
+    """Weight of the old value in an EMA network, rising from ``base`` to 1: ``1 - (1-base)(cos(pi t)+1)/2``.
+
+    References:
+        Grill et al., BYOL, 2020, section 3.2.
+    """
+    return 1 - (1 - base) * cosine(fraction)
