@@ -67,13 +67,11 @@ def parse(text: str, kind: Any, path: str) -> Any:
     Raises:
         UserError: the text is not of the type.
     """
-    options = typing.get_args(kind)
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+    options, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
         if text.lower() in ("none", "") and type(None) in options:
             return None
-        kind = next(option for option in options if option is not type(None))
-        options = typing.get_args(kind)
-    origin = typing.get_origin(kind)
+        return _first_that_reads(text, [option for option in options if option is not type(None)], path)
     if origin is typing.Literal:
         if text not in options:
             raise UserError(f"{path} is {text!r}; it must be one of {', '.join(map(str, options))}.")
@@ -89,6 +87,15 @@ def parse(text: str, kind: Any, path: str) -> Any:
     except (TypeError, ValueError):
         wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
         raise UserError(f"{path} is {text!r}; it must be {wanted}.") from None
+
+
+def _first_that_reads(text: str, options: list[Any], path: str) -> Any:
+    for option in options[:-1]:
+        try:
+            return parse(text, option, path)
+        except UserError:
+            continue
+    return parse(text, options[-1], path)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from viewkin.draws import Draw
 from viewkin.memory.bank import FeatureBank
-from viewkin.nets.heads import Encoder
+from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.schedules import Progress
 
 Encode = Callable[[str], Tensor]
@@ -45,6 +45,18 @@ class Step:
     def loss(self) -> Tensor:
         """Scalar sum of the terms."""
         return sum(self.terms.values(), start=next(iter(self.terms.values())).new_zeros(()))
+
+
+def feature_dim(backbone: nn.Module) -> int:
+    """F, size of the backbone's features."""
+    return int(backbone.feature_dim)  # type: ignore[arg-type]
+
+
+def projected(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int) -> Encoder:
+    """Put a projection head on a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (NPID, MoCo; METHODS 2.2)."""
+    width = feature_dim(backbone)
+    layers = (width, dim) if head == "mlp" else (dim,)
+    return Encoder(backbone, build_head(HeadConfig(layers=layers), width))
 
 
 class Limit(NamedTuple):

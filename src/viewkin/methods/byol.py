@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.errors import require
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
-from viewkin.nets.heads import Encoder, mlp_head
+from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import convert_norm
 from viewkin.schedules import Progress, momentum_cosine
 
@@ -61,11 +61,9 @@ class BYOL(ViewMethod):
         super().__init__()
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
-        width = int(backbone.feature_dim)  # type: ignore[arg-type]
-        encoder = Encoder(backbone, mlp_head((width, config.hidden, config.dim), norm=True))
-        self.encoder: Encoder = convert_norm(encoder, config.norm)  # type: ignore[assignment]
-        predictor = mlp_head((config.dim, config.hidden, config.dim), norm=True)
-        self.predictor = convert_norm(predictor, config.norm)
+        head = HeadConfig(layers=(config.hidden, config.dim), norm=True)
+        self.encoder = convert_norm(Encoder(backbone, build_head(head, feature_dim(backbone))), config.norm)
+        self.predictor = convert_norm(build_head(head, config.dim), config.norm)
         self.target_encoder = make_target(self.encoder)
 
     def forward(self, batch: Batch, at: Progress) -> Step:

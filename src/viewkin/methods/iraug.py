@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
-from viewkin.nets.heads import Encoder, projection
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
 from viewkin.schedules import Progress
 
 
@@ -65,7 +64,7 @@ class IRAug(ViewMethod):
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
-        self.encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
+        self.encoder = projected(backbone, config.head, config.dim)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
 
     def forward(self, batch: Batch, at: Progress) -> Step:

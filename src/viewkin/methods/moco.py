@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from viewkin import distributed, losses
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
 from viewkin.nets.ema import ema_update_, make_target
-from viewkin.nets.heads import Encoder, projection
 from viewkin.nets.norm import convert_norm
 from viewkin.schedules import Progress
 
@@ -77,8 +76,7 @@ class MoCo(ViewMethod):
         self.config = config
         self.view_spec = {"query": "first", "key": "second"}
         self.temperature = config.temperature
-        encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
-        self.encoder: Encoder = convert_norm(encoder, config.norm)  # type: ignore[assignment]
+        self.encoder = convert_norm(projected(backbone, config.head, config.dim), config.norm)
         self.key_encoder = make_target(self.encoder)
         self.queue = KeyQueue(config.queue_size, config.dim)
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from viewkin import distributed, losses
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
-from viewkin.nets.heads import Encoder, projection
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
 from viewkin.schedules import Progress
 
 
@@ -73,7 +72,7 @@ class NPID(ViewMethod):
         self.config = config
         self.view_spec = {"view": "first"}
         self.temperature = config.temperature
-        self.encoder = Encoder(backbone, projection(backbone, config.head, config.dim))
+        self.encoder = projected(backbone, config.head, config.dim)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
         self.register_buffer("partition", torch.zeros(()))
 

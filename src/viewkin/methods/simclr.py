@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from viewkin import distributed, losses
 from viewkin.errors import require
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
-from viewkin.nets.heads import Encoder, mlp_head
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
+from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.schedules import Progress
 
 
@@ -57,8 +57,9 @@ class SimCLR(ViewMethod):
         super().__init__()
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
-        width = int(backbone.feature_dim)  # type: ignore[arg-type]
-        self.encoder = Encoder(backbone, mlp_head((width, config.hidden or width, config.dim), norm=config.head_norm))
+        width = feature_dim(backbone)
+        head = HeadConfig(layers=(config.hidden or width, config.dim), norm=config.head_norm)
+        self.encoder = Encoder(backbone, build_head(head, width))
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare every view with all views of the global batch."""

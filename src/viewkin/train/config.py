@@ -44,8 +44,8 @@ class DataConfig:
 class RuntimeConfig:
     """How fast and where, not what: none of these may change a result beyond rounding."""
 
-    devices: int | Literal["auto"] | str = "auto"
-    """Devices of this node, when not started by torchrun."""
+    devices: int = 1
+    """Devices of this node, when not started by torchrun (which decides itself)."""
     accelerator: str = "auto"
     """``cpu``, ``cuda`` or ``auto``."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"

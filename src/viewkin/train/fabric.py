@@ -1,0 +1,70 @@
+"""Devices, precision and launching, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from viewkin.errors import UserError
+from viewkin.train.config import RuntimeConfig
+
+
+def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
+    """Start Fabric on the devices asked for, joining the processes that torchrun or SLURM started.
+
+    Raises:
+        UserError: the accelerator or the number of devices is not there.
+    """
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    devices = local if world > 1 else runtime.devices
+    accelerator = accelerator_of(runtime)
+    strategy: Any = _ddp() if world > 1 or devices > 1 else "auto"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            fabric = Fabric(
+                accelerator=accelerator,
+                devices=devices,
+                num_nodes=max(world // local, 1),
+                strategy=strategy,
+                precision=precision_of(runtime, network, accelerator),  # type: ignore[arg-type]
+            )
+            fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"Cannot use {devices} {accelerator} device(s): {str(error).splitlines()[0]}") from error
+    return fabric
+
+
+def accelerator_of(runtime: RuntimeConfig) -> str:
+    """``cuda`` where there is a GPU, else ``cpu``, unless the settings name one."""
+    if runtime.accelerator != "auto":
+        return runtime.accelerator
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def precision_of(runtime: RuntimeConfig, network: nn.Module, accelerator: str) -> str:
+    """Choose bf16 autocast where the processor has it, unless the network is depthwise on a CPU (slower there)."""
+    if runtime.precision != "auto":
+        return runtime.precision
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    depthwise = any(isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels for m in network.modules())
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bf16-mixed" if native and not depthwise else "32-true"
+
+
+def _ddp() -> DDPStrategy:
+    # The default would send the whole memory bank from rank 0 at every step.
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(**{name: False})

@@ -1,0 +1,100 @@
+"""What a run writes while it goes: metrics.jsonl, TensorBoard events, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class MetricsLog:
+    """``metrics.jsonl`` (one JSON object a line, ``step`` rising) and TensorBoard events of one run directory."""
+
+    def __init__(self, out: Path, *, from_step: int) -> None:
+        """Open for appending; lines after ``from_step`` (a checkpoint's) are cut away first."""
+        self.path = out / "metrics.jsonl"
+        kept = [line for line in read_metrics(self.path) if line["step"] <= from_step]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(self.path)
+        self._file = self.path.open("a")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TensorBoard's own imports warn of deprecations
+            from torch.utils.tensorboard.writer import SummaryWriter  # slow: only a run needs it
+
+            self._events = SummaryWriter(str(out / "tensorboard"), purge_step=from_step + 1 if from_step else None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line and its events."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush to disk and close."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read ``metrics.jsonl``; a last line cut by a kill is dropped; no file gives no lines."""
+    lines: list[dict[str, Any]] = []
+    if path.is_file():
+        for text in path.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+    return lines
+
+
+class Display:
+    """Progress bar with ETA on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, console: Console, steps: int, done: int) -> None:
+        """Show ``steps`` optimiser steps of which ``done`` are done."""
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=done, numbers="")
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, done: int, epoch: str) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, description=epoch)
+
+    def numbers(self, values: Mapping[str, float]) -> None:
+        """Show the newest values beside the bar."""
+        shown = [f"loss {values['loss']:.3f}", f"{values['images_per_second']:,.0f} images/s"]
+        shown += [f"{name} {values[name]:.3f}" for name in ("knn_monitor",) if name in values]
+        self._bar.update(self._task, numbers="  ".join(shown))
+
+    def line(self, text: str, *, always: bool = False) -> None:
+        """Print a line above the bar; without ``always`` only where there is no bar."""
+        if always or not self.console.is_terminal:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)

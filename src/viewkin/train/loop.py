@@ -1,0 +1,397 @@
+"""The training loop: views, forward, backward, optimiser step, memory update; and around it the watch and the saves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from rich.console import Console
+from torch import Tensor
+
+from viewkin import distributed
+from viewkin.augment.policies import Policy
+from viewkin.augment.views import ViewMaker, test_view
+from viewkin.data.loader import Loader
+from viewkin.data.source import Source
+from viewkin.draws import Draw, generator_for, seed_for
+from viewkin.errors import UserError
+from viewkin.methods.base import Batch, Method, Step
+from viewkin.nets.norm import average_statistics_
+from viewkin.optim import build_optimizer, set_lr
+from viewkin.schedules import Progress
+from viewkin.train import checkpoint
+from viewkin.train.config import Recipe
+from viewkin.train.interrupt import Interrupt
+from viewkin.train.logs import Display, MetricsLog
+from viewkin.train.monitors import KnnMonitor, health, warning_of
+
+MicroBatch = tuple[Tensor, Tensor]
+"""(index (b,), images (b, 3, S, S) uint8)."""
+
+
+class RunStoppedError(UserError):
+    """The run ended early by itself; the last good checkpoint is kept."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    steps: int
+    """Optimiser steps done, over all rounds."""
+    finished: bool
+    """False when a signal stopped it; it can be resumed."""
+    signal: int | None
+    """The signal's number."""
+    seconds: float
+    """Wall-clock of this process's part of the run."""
+    images_per_second: float
+    """Source images a second over the training steps alone."""
+
+
+class Trainer:
+    """One run: its state is named here, and all of it is in the checkpoint."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        source: Source,
+        method: Method,
+        policy: Policy,
+        fabric: Fabric,
+        out: Path,
+        metadata: Mapping[str, Any],
+        console: Console,
+    ) -> None:
+        """Set up devices, views and loader; nothing is written before :meth:`run`.
+
+        Args:
+            recipe: resolved settings.
+            source: the images to train on.
+            method: built for ``len(source)`` images.
+            policy: augmentation policy.
+            fabric: launched.
+            out: run directory.
+            metadata: what ``load_backbone`` needs, kept in the checkpoint as JSON.
+            console: where rank 0 prints.
+        """
+        self.recipe, self.policy, self.fabric, self.out, self.console = recipe, policy, fabric, out, console
+        self.metadata = dict(metadata)
+        self.rank, self.world = fabric.global_rank, fabric.world_size
+        self.source = source.to(fabric.device) if source.resident else source
+        self.method = method
+        if recipe.runtime.channels_last:
+            method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer: torch.optim.Optimizer
+        self.forward = self._wrap()
+        self.views = ViewMaker(policy, recipe.augment.image_size, method.view_spec)
+        data = recipe.data
+        self.loader = Loader(
+            self.source,
+            batch_size=data.batch_size,
+            seed=recipe.seed,
+            rank=self.rank,
+            world=self.world,
+            accumulate=data.accumulate,
+            workers=recipe.runtime.workers,
+        )
+        schedule = recipe.schedule
+        self.at = Progress(
+            steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds
+        )
+        self.monitor: KnnMonitor | None = None
+        if source.labels is not None and bool((source.labels >= 0).any()):
+            self.monitor = KnnMonitor(method, source.labels, method.config.dim, recipe.seed)  # type: ignore[union-attr]
+            self.monitor.bank.to(fabric.device)
+        self.best = -1.0
+        self.interrupt = Interrupt()
+        self._saved_at = time.monotonic()
+        self._bad = torch.zeros((), device=fabric.device)
+        self._warned: set[str] = set()
+
+    def _wrap(self) -> Any:
+        method: Any = torch.compile(self.method) if self.recipe.runtime.compile else self.method
+        optimizer = build_optimizer(self.method.param_groups(), self.recipe.optim, self.recipe.data.batch_size)
+        wrapped = self.fabric.setup_module(method)
+        # DistributedDataParallel equalises parameters, not memory.
+        for buffer in self.method.buffers():
+            buffer.copy_(distributed.agree(buffer))
+        self.optimizer = self.fabric.setup_optimizers(optimizer)  # type: ignore[assignment]
+        return wrapped
+
+    # ---------------------------------------------------------------- the run
+
+    def run(self, *, resume: bool = False) -> Outcome:
+        """Train to the end, or to a signal.
+
+        Raises:
+            UserError: the checkpoint does not fit.
+            RunStoppedError: the loss is no longer finite.
+        """
+        began, first = time.monotonic(), 0
+        self.method.train()
+        if resume:
+            self._load()
+            first = self.at.total_step
+        else:
+            self.method.start(self.encode, self.at)
+            self._save()
+        total = self.at.steps * self.at.rounds
+        log = MetricsLog(self.out, from_step=first) if self.rank == 0 else None
+        quiet = Console(quiet=True) if self.rank else self.console
+        training = 0.0
+        with self.interrupt, Display(quiet, total, first) as display:
+            try:
+                while self.at.total_step < total and not self._stopping():
+                    started = time.monotonic()
+                    self._epoch(display, log)
+                    training += time.monotonic() - started
+                self._save()
+            finally:
+                if log:
+                    log.close()
+        done = self.at.total_step
+        images = (done - first) * self.recipe.data.batch_size
+        return Outcome(
+            steps=done,
+            finished=done >= total,
+            signal=self.interrupt.signal,
+            seconds=time.monotonic() - began,
+            images_per_second=images / training if training else 0.0,
+        )
+
+    def _epoch(self, display: Display, log: MetricsLog | None) -> None:
+        at, per_epoch = self.at, self.loader.steps
+        number, within = at.round * at.epochs + at.epoch, at.step - at.epoch * per_epoch
+        if within == 0:
+            self._clear_state(self.method.epoch(self.encode, at))
+        window = Window(self.fabric.device)
+        label = f"epoch {number + 1}/{at.epochs * at.rounds}"
+        for micros in self.loader.epoch(number, step=within):
+            steps, record, norm = self.step(micros)
+            window.add(steps, norm, self.recipe.data.batch_size)
+            at.step += 1
+            display.step(at.total_step, label)
+            ends = at.step % per_epoch == 0
+            if at.total_step % self.recipe.runtime.log_every == 0 or ends:
+                self._report(window, steps[-1], display, log, ends)
+            del steps, record
+            if ends:
+                at.epoch += 1
+                if at.epoch == at.epochs and at.round + 1 < at.rounds:
+                    at.round, at.epoch, at.step = at.round + 1, 0, 0
+            if self._housekeeping():
+                return
+
+    def step(self, micros: Iterable[MicroBatch]) -> tuple[list[Step], dict[str, Tensor], Tensor]:
+        """Do one optimiser step on this rank's micro-batches; return their Steps, the joined record, the gradient norm."""
+        at, recipe, accumulate = self.at, self.recipe, self.recipe.data.accumulate
+        set_lr(self.optimizer, recipe.schedule, at)
+        # Whatever draws from the global stream (dropout) follows from the step too, so nothing random is saved.
+        torch.manual_seed(seed_for(recipe.seed, "torch", at.total_step, self.rank))
+        generator = generator_for(recipe.seed, "views", at.total_step)
+        parameters = self.views.sample(recipe.data.batch_size, generator, self.source.size)
+        steps: list[Step] = []
+        for m, (index, images) in enumerate(micros):
+            start = (self.rank * accumulate + m) * len(index)
+            draw = Draw(recipe.seed, at.total_step, recipe.data.batch_size, start, start + len(index))
+            device = self.fabric.device
+            views = self.views(images.to(device, non_blocking=True), parameters.rows(start, start + len(index)))
+            batch = Batch(views=views, index=index.to(device, non_blocking=True), draw=draw)
+            last = m == accumulate - 1
+            with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
+                found: Step = self.forward(batch, at)
+                self.fabric.backward(found.loss / accumulate)
+            steps.append(found)
+        norm = gradient_norm(self.method.parameters())
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        record = joined(steps)
+        self.method.update(record, at)
+        if self.monitor:
+            self.monitor.write_(record)
+        return steps, record, norm
+
+    # ---------------------------------------------------------------- encode
+
+    @torch.no_grad()
+    def encode(self, what: str = "embedding") -> Tensor:
+        """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, rows in index order."""
+        average_statistics_(self.method)
+        modes = {module: module.training for module in self.method.modules()}
+        self.method.eval()
+        n = len(self.source)
+        share = -(-n // self.world)
+        start, stop = min(self.rank * share, n), min((self.rank + 1) * share, n)
+        size = self.recipe.augment.image_size
+        parts: list[Tensor] = []
+        for _, images in self.source.blocks(512, start, stop):
+            view = test_view(images.to(self.fabric.device), size, self.policy)
+            with self.fabric.autocast():
+                z = self.method.embed(view) if what == "embedding" else self.method.backbone(view)
+            parts.append(z.float())
+        for module, mode in modes.items():
+            module.training = mode
+        own = torch.cat(parts)
+        own = torch.cat([own, own.new_zeros(share - len(own), own.shape[1])])
+        return distributed.gather(own)[:n]
+
+    # ---------------------------------------------------------------- watch
+
+    def _report(self, window: Window, last: Step, display: Display, log: MetricsLog | None, ends: bool) -> None:
+        values = window.read()
+        values |= health(*last.pairs[0])
+        at = self.at
+        values |= {"lr": self.optimizer.param_groups[0]["lr"], "epoch": at.round * at.epochs + at.step / self.loader.steps}
+        if ends and self.monitor and self.rank == 0:
+            values["knn_monitor"] = self.monitor.accuracy()
+        if log:
+            log.write(at.total_step, values)
+            display.numbers(values)
+            if ends:
+                knn = f"  knn_monitor {values['knn_monitor']:.3f}" if "knn_monitor" in values else ""
+                display.line(
+                    f"epoch {values['epoch']:.0f}: loss {values['loss']:.4f}{knn}  "
+                    f"{values['images_per_second']:,.0f} images/s"
+                )
+            warning = warning_of(values, len(last.pairs[0][0])) if at.total_step > self.loader.steps // 2 else None
+            if warning and warning.split(":")[0] not in self._warned:
+                self._warned.add(warning.split(":")[0])
+                display.line(f"warning: {warning}", always=True)
+        if ends:
+            self._keep_best(values.get("knn_monitor", -1.0))
+
+    def _housekeeping(self) -> bool:
+        """Agree over ranks on what to do between two steps; save where due. True: stop now."""
+        runtime, at = self.recipe.runtime, self.at
+        due = time.monotonic() - self._saved_at > runtime.checkpoint_minutes * 60
+        due |= bool(runtime.checkpoint_steps) and at.total_step % (runtime.checkpoint_steps or 1) == 0
+        due |= at.step % self.loader.steps == 0
+        looks = self.fabric.device.type == "cpu" or due or at.total_step % runtime.log_every == 0
+        if not looks:  # reading a flag off a GPU waits for it
+            return False
+        flags = torch.tensor([float(self.interrupt.signal is not None), float(due), float(self._bad)])
+        stop, save, bad = distributed.mean(flags.to(self.fabric.device)).tolist()
+        if bad:
+            raise self._not_finite("The loss")
+        if save:
+            self._save()
+        self._stop = bool(stop)
+        return self._stop
+
+    _stop = False
+
+    def _stopping(self) -> bool:
+        return self._stop
+
+    def _not_finite(self, what: str) -> RunStoppedError:
+        return RunStoppedError(
+            f"{what} became NaN or infinite at step {self.at.total_step} (epoch {self.at.epoch + 1}); the last good "
+            f"checkpoint is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
+            "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
+        )
+
+    # ---------------------------------------------------------------- state
+
+    def _state(self) -> dict[str, Any]:
+        at = self.at
+        return {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "monitor": self.monitor.state() if self.monitor else {},
+            "best": self.best,
+            "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
+            "images": {"count": len(self.source), "fingerprint": fingerprint(self.source)},
+            "backbone": json.dumps(self.metadata),
+        }
+
+    def _save(self, name: str = "last.ckpt") -> None:
+        average_statistics_(self.method)
+        bad = checkpoint.first_bad_tensor(self.method.state_dict())
+        if bad:
+            raise self._not_finite(f"The tensor {bad}")
+        if self.rank == 0:
+            checkpoint.save_checkpoint(self.out / name, self._state())
+        self._saved_at = time.monotonic()
+        distributed.barrier()
+
+    def _keep_best(self, accuracy: float) -> None:
+        if self.rank == 0 and accuracy > self.best:
+            self.best = accuracy
+            checkpoint.save_checkpoint(self.out / "best.ckpt", self._state())
+
+    def _load(self) -> None:
+        state = checkpoint.load_checkpoint(self.out / "last.ckpt")
+        images = {"count": len(self.source), "fingerprint": fingerprint(self.source)}
+        if state["images"] != images:
+            raise UserError(
+                f"The images are not those of the run: it saw {state['images']['count']}, now there are {images['count']} "
+                "or their names differ; point to the same set, or start a new run."
+            )
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        if self.monitor:
+            self.monitor.load(state["monitor"])
+        self.best = state["best"]
+        self.at.round, self.at.epoch, self.at.step = (state["progress"][name] for name in ("round", "epoch", "step"))
+
+    def _clear_state(self, names: Iterable[str]) -> None:
+        """Forget the optimiser's state of parameters that the method re-initialised."""
+        parameters = dict(self.method.named_parameters())
+        for name in names:
+            self.optimizer.state.pop(parameters[name], None)
+
+
+class Window:
+    """Sums since the last report; on the device, so that adding waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps, self.images, self.began = 0, 0, time.monotonic()
+
+    def add(self, steps: list[Step], norm: Tensor, images: int) -> None:
+        """Add one optimiser step: the mean of its micro-batches' terms."""
+        self.steps += 1
+        self.images += images
+        values = {"loss": torch.stack([s.loss.detach() for s in steps]).mean(), "gradient_norm": norm}
+        for name in steps[0].terms:
+            values[f"term/{name}"] = torch.stack([s.terms[name].detach() for s in steps]).mean()
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.float()  # type: ignore[operator]
+
+    def read(self) -> dict[str, float]:
+        """Return means over the window and images/s, and start a new one."""
+        values = {name: float(total) / self.steps for name, total in self.sums.items()}
+        values["images_per_second"] = self.images / max(time.monotonic() - self.began, 1e-9)
+        self._reset()
+        return values
+
+
+def joined(steps: list[Step]) -> dict[str, Tensor]:
+    """Join the records of all micro-batches and ranks, rows in global batch order."""
+    return {name: distributed.gather(torch.cat([s.record[name] for s in steps])) for name in steps[0].record}
+
+
+def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """L2 norm of all gradients, a scalar that stays on the device."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norms: list[Tensor] = list(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateUsage]
+    return torch.stack(norms).norm()
+
+
+def fingerprint(source: Source) -> int:
+    """Hash of the images' names in order, to recognise the set on resume."""
+    return seed_for(*source.ids)
