@@ -1,6 +1,6 @@
 """Typed settings: change one by its path, write them as JSON, read them back.
 
-Settings are frozen dataclasses that compose; a setting's path is its field names joined by dots, ``method.temperature``.
+Settings are frozen dataclasses that compose; a path is field names joined by dots, such as ``method.temperature``.
 A dataclass with a class variable ``kind`` is written with it, so that a field typed by a protocol can be read back.
 """
 
@@ -119,12 +119,12 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds) -> T:
         if name == "kind" and "kind" not in {field.name for field in dataclasses.fields(cls)}:  # type: ignore[arg-type]
             continue
         if name not in hints:
-            raise UserError(f"The stored settings have an unknown field {cls.__name__}.{name}: another version wrote them.")
+            raise UserError(f"The stored settings have an unknown field {cls.__name__}.{name}: another version's.")
         hint = hints[name]
         if isinstance(value, Mapping):
             inner = kinds.get(value["kind"]) if "kind" in value else hint
             if inner is None:
-                raise UserError(f"The stored settings name an unknown method {value['kind']!r}: another version wrote them.")
+                raise UserError(f"The stored settings name an unknown method {value['kind']!r}: another version's.")
             arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds)
         else:
             arguments[name] = tuple(value) if isinstance(value, list) else value

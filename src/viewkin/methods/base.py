@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from viewkin.draws import Draw
-from viewkin.memory.bank import FeatureBank
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.schedules import Progress
 
@@ -38,8 +37,8 @@ class Step:
     pairs: tuple[tuple[Tensor, Tensor], ...]
     """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without."""
     record: dict[str, Tensor] = field(default_factory=lambda: {})
-    """Name to (B, ...) detached: all that ``update`` needs. ``index`` and ``embedding`` (what :meth:`ViewMethod.remember`
-    returns: the unit vector that a memory keeps of each image) are always there."""
+    """Name to (B, ...) detached: all that ``update`` needs. ``index`` is always there, and so is ``embedding``, the unit
+    vector that a memory keeps of each image."""
 
     @property
     def loss(self) -> Tensor:
@@ -53,7 +52,7 @@ def feature_dim(backbone: nn.Module) -> int:
 
 
 def projected(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int) -> Encoder:
-    """Put a projection head on a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (NPID, MoCo; METHODS 2.2)."""
+    """Put a head on a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (NPID, MoCo; METHODS 2.2)."""
     width = feature_dim(backbone)
     layers = (width, dim) if head == "mlp" else (dim,)
     return Encoder(backbone, build_head(HeadConfig(layers=layers), width))
@@ -94,6 +93,8 @@ class Method(nn.Module):
     """View name to the role it plays in the augmentation policy: ``first``, ``second`` or ``weak``."""
     encoder: Encoder
     """The online network: backbone, then head."""
+    dim: int
+    """D, size of :meth:`embed`'s and the record's embeddings."""
 
     @property
     def backbone(self) -> nn.Module:
@@ -133,8 +134,8 @@ class ViewMethod(Method):
     """Softmax temperature tau of its loss, dimensionless (1 where the loss has none)."""
     contrastive: bool
     """Whether its loss has negatives."""
-    bank: FeatureBank | None = None
-    """Its memory of every image, if it keeps one. A wrapper uses this one and never writes it twice."""
+    bank: Any = None
+    """Its :class:`FeatureBank`, if it keeps one. A wrapper uses this one and never writes it twice."""
 
     def query(self, x: Tensor) -> Tensor:
         """Online embedding with gradient: (B, C, H, W) -> (B, D) unit norm."""

@@ -59,6 +59,7 @@ class BYOL(ViewMethod):
 
     def __init__(self, config: BYOLConfig, backbone: nn.Module) -> None:
         super().__init__()
+        self.dim = config.dim
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         head = HeadConfig(layers=(config.hidden, config.dim), norm=True)
@@ -70,9 +71,9 @@ class BYOL(ViewMethod):
         """Predict each view's target projection from the other view."""
         first, second = batch.views["first"], batch.views["second"]
         pairs = ((self.query(first), self.target(second)), (self.query(second), self.target(first)))
-        loss = sum(self.pair_loss(q, k, batch.index) for q, k in pairs)
+        loss = torch.stack([self.pair_loss(q, k, batch.index) for q, k in pairs]).sum(0)
         record = {"index": batch.index, "embedding": pairs[1][1]}
-        return Step(terms={"byol": loss.mean()}, pairs=pairs, record=record)  # type: ignore[union-attr]
+        return Step(terms={"byol": loss.mean()}, pairs=pairs, record=record)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Let the target network follow."""

@@ -23,7 +23,7 @@ class IRAugConfig:
     kind: ClassVar[str] = "iraug"
 
     reading: Literal["sumce", "mean", "logsum"] = "sumce"
-    """How equations 2-3 are read: the sum of two cross-entropies, their mean, or the log of the summed probabilities."""
+    """How equations 2-3 are read: sum of two cross-entropies, their mean, or log of the summed probabilities."""
     dim: int = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "linear"
@@ -61,6 +61,7 @@ class IRAug(ViewMethod):
 
     def __init__(self, config: IRAugConfig, backbone: nn.Module, count: int) -> None:
         super().__init__()
+        self.dim = config.dim
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
@@ -71,7 +72,8 @@ class IRAug(ViewMethod):
         """Compare both views with the bank, in one pass over it."""
         first, second = self.query(torch.cat([batch.views["first"], batch.views["second"]])).chunk(2)
         both = self.bank.log_probability(torch.cat([first, second]), batch.index.repeat(2), self.temperature)
-        loss = losses.two_view_instance_loss(*both.chunk(2), self.config.reading)
+        log_p, log_p_hat = both.chunk(2)
+        loss = losses.two_view_instance_loss(log_p, log_p_hat, self.config.reading)
         return Step(
             terms={"iraug": loss.mean()},
             pairs=((first, second.detach()), (second, first.detach())),

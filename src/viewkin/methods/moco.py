@@ -73,6 +73,7 @@ class MoCo(ViewMethod):
 
     def __init__(self, config: MoCoConfig, backbone: nn.Module) -> None:
         super().__init__()
+        self.dim = config.dim
         self.config = config
         self.view_spec = {"query": "first", "key": "second"}
         self.temperature = config.temperature

@@ -69,6 +69,7 @@ class NPID(ViewMethod):
 
     def __init__(self, config: NPIDConfig, backbone: nn.Module, count: int) -> None:
         super().__init__()
+        self.dim = config.dim
         self.config = config
         self.view_spec = {"view": "first"}
         self.temperature = config.temperature

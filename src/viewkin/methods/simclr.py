@@ -55,6 +55,7 @@ class SimCLR(ViewMethod):
 
     def __init__(self, config: SimCLRConfig, backbone: nn.Module) -> None:
         super().__init__()
+        self.dim = config.dim
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
         width = feature_dim(backbone)

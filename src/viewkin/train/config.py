@@ -33,7 +33,7 @@ class DataConfig:
     accumulate: int = 1
     """Micro-batches of one optimiser step."""
     stored_size: int | None = None
-    """Side at which decoded photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
+    """Side at which photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 2, "data.batch_size", self.batch_size, "at least 2")

@@ -67,4 +67,5 @@ def _ddp() -> DDPStrategy:
     # The default would send the whole memory bank from rank 0 at every step.
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(**{name: False})
+    options: dict[str, Any] = {name: False}
+    return DDPStrategy(**options)

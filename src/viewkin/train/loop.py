@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from viewkin.optim import build_optimizer, set_lr
 from viewkin.schedules import Progress
 from viewkin.train import checkpoint
 from viewkin.train.config import Recipe
+from viewkin.train.encode import encode_all
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import KnnMonitor, health, warning_of
+from viewkin.train.window import Window, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
 """(index (b,), images (b, 3, S, S) uint8)."""
@@ -103,9 +106,7 @@ class Trainer:
             workers=recipe.runtime.workers,
         )
         schedule = recipe.schedule
-        self.at = Progress(
-            steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds
-        )
+        self.at = Progress(steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds)
         self.monitor: KnnMonitor | None = None
         if source.labels is not None and bool((source.labels >= 0).any()):
             self.monitor = KnnMonitor(method, source.labels, method.config.dim, recipe.seed)  # type: ignore[union-attr]
@@ -113,6 +114,7 @@ class Trainer:
         self.best = -1.0
         self.interrupt = Interrupt()
         self._saved_at = time.monotonic()
+        self._stop = False
         self._bad = torch.zeros((), device=fabric.device)
         self._warned: set[str] = set()
 
@@ -149,7 +151,7 @@ class Trainer:
         training = 0.0
         with self.interrupt, Display(quiet, total, first) as display:
             try:
-                while self.at.total_step < total and not self._stopping():
+                while self.at.total_step < total and not self._stop:
                     started = time.monotonic()
                     self._epoch(display, log)
                     training += time.monotonic() - started
@@ -191,7 +193,7 @@ class Trainer:
                 return
 
     def step(self, micros: Iterable[MicroBatch]) -> tuple[list[Step], dict[str, Tensor], Tensor]:
-        """Do one optimiser step on this rank's micro-batches; return their Steps, the joined record, the gradient norm."""
+        """Do one optimiser step on this rank's micro-batches: their Steps, the joined record, the gradient norm."""
         at, recipe, accumulate = self.at, self.recipe, self.recipe.data.accumulate
         set_lr(self.optimizer, recipe.schedule, at)
         # Whatever draws from the global stream (dropout) follows from the step too, so nothing random is saved.
@@ -211,6 +213,7 @@ class Trainer:
                 self.fabric.backward(found.loss / accumulate)
             steps.append(found)
         norm = gradient_norm(self.method.parameters())
+        self._bad += ~(torch.stack([found.loss.detach() for found in steps]).sum() + norm).isfinite()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         record = joined(steps)
@@ -219,29 +222,11 @@ class Trainer:
             self.monitor.write_(record)
         return steps, record, norm
 
-    # ---------------------------------------------------------------- encode
-
-    @torch.no_grad()
     def encode(self, what: str = "embedding") -> Tensor:
-        """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, rows in index order."""
-        average_statistics_(self.method)
-        modes = {module: module.training for module in self.method.modules()}
-        self.method.eval()
-        n = len(self.source)
-        share = -(-n // self.world)
-        start, stop = min(self.rank * share, n), min((self.rank + 1) * share, n)
-        size = self.recipe.augment.image_size
-        parts: list[Tensor] = []
-        for _, images in self.source.blocks(512, start, stop):
-            view = test_view(images.to(self.fabric.device), size, self.policy)
-            with self.fabric.autocast():
-                z = self.method.embed(view) if what == "embedding" else self.method.backbone(view)
-            parts.append(z.float())
-        for module, mode in modes.items():
-            module.training = mode
-        own = torch.cat(parts)
-        own = torch.cat([own, own.new_zeros(share - len(own), own.shape[1])])
-        return distributed.gather(own)[:n]
+        """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, in index order."""
+        network = self.method.embed if what == "embedding" else self.method.backbone
+        view = partial(test_view, size=self.recipe.augment.image_size, policy=self.policy)
+        return encode_all(self.method, network, self.source, view, self.fabric)
 
     # ---------------------------------------------------------------- watch
 
@@ -249,7 +234,8 @@ class Trainer:
         values = window.read()
         values |= health(*last.pairs[0])
         at = self.at
-        values |= {"lr": self.optimizer.param_groups[0]["lr"], "epoch": at.round * at.epochs + at.step / self.loader.steps}
+        epoch = at.round * at.epochs + at.step / self.loader.steps
+        values |= {"lr": self.optimizer.param_groups[0]["lr"], "epoch": epoch}
         if ends and self.monitor and self.rank == 0:
             values["knn_monitor"] = self.monitor.accuracy()
         if log:
@@ -265,17 +251,19 @@ class Trainer:
             if warning and warning.split(":")[0] not in self._warned:
                 self._warned.add(warning.split(":")[0])
                 display.line(f"warning: {warning}", always=True)
-        if ends:
+        if ends and self.monitor:
+            average_statistics_(self.method)
             self._keep_best(values.get("knn_monitor", -1.0))
 
     def _housekeeping(self) -> bool:
         """Agree over ranks on what to do between two steps; save where due. True: stop now."""
         runtime, at = self.recipe.runtime, self.at
-        due = time.monotonic() - self._saved_at > runtime.checkpoint_minutes * 60
+        due = at.step % self.loader.steps == 0
         due |= bool(runtime.checkpoint_steps) and at.total_step % (runtime.checkpoint_steps or 1) == 0
-        due |= at.step % self.loader.steps == 0
+        # Reading a flag off a GPU waits for it; every rank must look at the same steps, so the clock does not decide.
         looks = self.fabric.device.type == "cpu" or due or at.total_step % runtime.log_every == 0
-        if not looks:  # reading a flag off a GPU waits for it
+        due |= time.monotonic() - self._saved_at > runtime.checkpoint_minutes * 60
+        if not looks:
             return False
         flags = torch.tensor([float(self.interrupt.signal is not None), float(due), float(self._bad)])
         stop, save, bad = distributed.mean(flags.to(self.fabric.device)).tolist()
@@ -284,11 +272,6 @@ class Trainer:
         if save:
             self._save()
         self._stop = bool(stop)
-        return self._stop
-
-    _stop = False
-
-    def _stopping(self) -> bool:
         return self._stop
 
     def _not_finite(self, what: str) -> RunStoppedError:
@@ -333,8 +316,8 @@ class Trainer:
         images = {"count": len(self.source), "fingerprint": fingerprint(self.source)}
         if state["images"] != images:
             raise UserError(
-                f"The images are not those of the run: it saw {state['images']['count']}, now there are {images['count']} "
-                "or their names differ; point to the same set, or start a new run."
+                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or other "
+                "names); point to the same set, or start a new run."
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -349,47 +332,6 @@ class Trainer:
         parameters = dict(self.method.named_parameters())
         for name in names:
             self.optimizer.state.pop(parameters[name], None)
-
-
-class Window:
-    """Sums since the last report; on the device, so that adding waits for nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._reset()
-
-    def _reset(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.steps, self.images, self.began = 0, 0, time.monotonic()
-
-    def add(self, steps: list[Step], norm: Tensor, images: int) -> None:
-        """Add one optimiser step: the mean of its micro-batches' terms."""
-        self.steps += 1
-        self.images += images
-        values = {"loss": torch.stack([s.loss.detach() for s in steps]).mean(), "gradient_norm": norm}
-        for name in steps[0].terms:
-            values[f"term/{name}"] = torch.stack([s.terms[name].detach() for s in steps]).mean()
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.float()  # type: ignore[operator]
-
-    def read(self) -> dict[str, float]:
-        """Return means over the window and images/s, and start a new one."""
-        values = {name: float(total) / self.steps for name, total in self.sums.items()}
-        values["images_per_second"] = self.images / max(time.monotonic() - self.began, 1e-9)
-        self._reset()
-        return values
-
-
-def joined(steps: list[Step]) -> dict[str, Tensor]:
-    """Join the records of all micro-batches and ranks, rows in global batch order."""
-    return {name: distributed.gather(torch.cat([s.record[name] for s in steps])) for name in steps[0].record}
-
-
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """L2 norm of all gradients, a scalar that stays on the device."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    norms: list[Tensor] = list(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateUsage]
-    return torch.stack(norms).norm()
 
 
 def fingerprint(source: Source) -> int:

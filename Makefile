@@ -1,0 +1,47 @@
+# Two commands on a fresh machine with Python, pip, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DATA   ?= generated
+OUT    ?= runs/demo
+
+.PHONY: help demo test test-all test-data lint format clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/user.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/user.stamp
+
+demo: $(VENV)/user.stamp  ## train on a rendered image set (or DATA=photos/), show what was learnt
+	$(BIN)/viewkin demo --data "$(DATA)" --out "$(OUT)"
+
+lint: $(VENV)/dev.stamp  ## format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint  ## everything CI runs: lint and all tests on generated data
+	$(BIN)/pytest -m "not grid and not data" -n 2 --dist worksteal
+
+test-all: lint  ## the whole grid of methods as well
+	$(BIN)/pytest -m "not data" -n 2 --dist worksteal
+
+test-data: $(VENV)/dev.stamp  ## the laws on the real data sets under VIEWKIN_DATA
+	$(BIN)/pytest -m data
+
+format: $(VENV)/dev.stamp  ## rewrite in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what these commands made, but no run
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info

@@ -1,0 +1,1 @@
+"""Recipes: one function per run that a paper or this project reports."""

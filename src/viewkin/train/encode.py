@@ -1,0 +1,52 @@
+"""Every image through a method in training, in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from viewkin import distributed
+from viewkin.data.source import Source
+from viewkin.methods.base import Method
+from viewkin.nets.norm import average_statistics_
+
+
+@torch.no_grad()
+def encode_all(
+    method: Method,
+    network: Callable[[Tensor], Tensor],
+    source: Source,
+    view: Callable[[Tensor], Tensor],
+    fabric: Fabric,
+    block: int = 512,
+) -> Tensor:
+    """Encode every image of a source once, the ranks sharing the work.
+
+    Args:
+        method: put in eval mode with BatchNorm statistics averaged over ranks, and back in its modes afterwards.
+        network: part of it, (B, 3, h, w) -> (B, D).
+        source: N images.
+        view: the test view, uint8 (B, 3, S, S) -> (B, 3, h, w).
+        fabric: device and precision.
+        block: images at a time.
+
+    Returns:
+        (N, D) float32, rows in index order, on every rank.
+    """
+    average_statistics_(method)
+    modes = {module: module.training for module in method.modules()}
+    method.eval()
+    share = -(-len(source) // distributed.world())
+    start = min(distributed.rank() * share, len(source))
+    parts: list[Tensor] = []
+    for _, images in source.blocks(block, start, min(start + share, len(source))):
+        with fabric.autocast():
+            parts.append(network(view(images.to(fabric.device))).float())
+    for module, mode in modes.items():
+        module.training = mode
+    own = torch.cat(parts)
+    padded = torch.cat([own, own.new_zeros(share - len(own), own.shape[1])])
+    return distributed.gather(padded)[: len(source)]
