@@ -1,0 +1,102 @@
+"""Backbones by name: this library's ResNets, and any model of timm."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from torch import nn
+
+from viewkin.errors import UserError
+from viewkin.nets.init import Init
+from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
+
+TIMM = "timm/"
+"""What the names of timm's models begin with here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Which network turns an image into features; all but ``name``, ``norm`` and ``pretrained`` is for ResNets."""
+
+    name: str = "resnet18"
+    """``resnet18``, ``resnet34``, ``resnet50``, or ``timm/<model>`` with the timm extra installed."""
+    stem: Stem = "small"
+    """``small`` (3x3 stride 1, no max-pool; for 32 to 96 pixels) or ``imagenet`` (7x7 stride 2, max-pool)."""
+    width: int = 64
+    """Channels of the first stage."""
+    channels: int = 3
+    """Channels of the image; ResNets and timm."""
+    pool: Pool = "global"
+    """``global`` average, or ``window7``: only the last map's top-left 7x7 positions (ISIF on STL-10)."""
+    init: Init = "default"
+    """PyTorch's own initialisation, or ``kaiming`` (normal, fan-out)."""
+    zero_init_residual: bool = False
+    """Whether the last norm of every block starts at 0 (SimSiam, Barlow Twins)."""
+    norm: str = "batch"
+    """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``."""
+    pretrained: bool = False
+    """Whether timm downloads its weights."""
+
+    def __post_init__(self) -> None:
+        choices = {"stem": get_args(Stem), "pool": get_args(Pool), "init": get_args(Init)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"backbone.{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        if self.width < 1 or self.channels < 1:
+            raise UserError(f"backbone.width and channels must be at least 1, not {self.width} and {self.channels}.")
+        check_norm(self.norm)
+        timm = self.name.startswith(TIMM)
+        if not timm and self.name not in RESNETS:
+            raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, list(RESNETS))}.")
+        if self.pretrained and not timm:
+            raise UserError(f"backbone.pretrained is for timm models, not for {self.name}: try timm/{self.name}.")
+
+
+def build_backbone(config: BackboneConfig) -> nn.Module:
+    """Build a backbone (B, channels, H, W) -> (B, F) with F in its attribute ``feature_dim``.
+
+    Weights are drawn from torch's global generator.
+
+    Raises:
+        UserError: timm is missing or broken, or has no such model.
+    """
+    if config.name.startswith(TIMM):
+        return convert_norm(_from_timm(config), config.norm)
+    backbone = ResNet(
+        config.name,
+        stem=config.stem,
+        width=config.width,
+        channels=config.channels,
+        pool=config.pool,
+        init=config.init,
+        zero_init_residual=config.zero_init_residual,
+    )
+    return convert_norm(backbone, config.norm)
+
+
+def _from_timm(config: BackboneConfig) -> nn.Module:
+    name = config.name.removeprefix(TIMM)
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"{config.name} needs timm, which does not load here: pip install 'viewkin[timm]'.") from error
+    models: Any = timm
+    if not models.is_model(name):
+        raise UserError(f"timm has no model {name!r}{_nearest(name, models.list_models(), TIMM)}.")
+    try:
+        model: nn.Module = models.create_model(
+            name, pretrained=config.pretrained, num_classes=0, in_chans=config.channels
+        )
+    except Exception as error:  # timm raises whatever the download or the model's own code raises
+        raise UserError(f"timm cannot build {name}: {error}.") from error
+    model.feature_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)  # pyright: ignore
+    return model
+
+
+def _nearest(name: str, names: Sequence[str], prefix: str = "") -> str:
+    near = [prefix + match for match in difflib.get_close_matches(name, names, n=3, cutoff=0.4)]
+    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names[:5])} and timm/<model>"

@@ -1,0 +1,177 @@
+"""BatchNorm over less or more than one process's batch."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from viewkin import distributed
+from viewkin.errors import UserError
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+class SplitBatchNorm(nn.BatchNorm2d):
+    """BatchNorm with statistics of S groups of the batch: what S devices would compute, on one.
+
+    Image i belongs to group i mod S. The running mean and variance follow the mean over groups of the group's own
+    (the variance without bias), as in MoCo's CIFAR-10 demo. In evaluation it is plain BatchNorm. x (B, C, ...).
+
+    References:
+        He et al., MoCo, 2020, section 3.3 (shuffling BN), and the authors' CIFAR-10 demo.
+    """
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__(width)
+        self.groups = groups
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each group by itself in training, all by the running statistics in evaluation."""
+        x = input
+        if not self.training:
+            return super().forward(x)
+        batch, width = x.shape[:2]
+        if batch % self.groups:
+            raise UserError(
+                f"norm=split:{self.groups} needs a batch that {self.groups} divides, not {batch}: change one of them."
+            )
+        # One BatchNorm over groups * width channels; its running statistics start equal and part by group.
+        running = (self.running_mean, self.running_var)
+        parted = [None if old is None else old.repeat(self.groups) for old in running]
+        affine = [p.repeat(self.groups) if self.affine else None for p in (self.weight, self.bias)]
+        grouped = x.reshape(batch // self.groups, self.groups * width, *x.shape[2:])
+        y = F.batch_norm(grouped, *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps)
+        for old, new in zip(running, parted):
+            if old is not None and new is not None:
+                old.copy_(new.view(self.groups, width).mean(0))
+        return y.reshape(x.shape)
+
+    def extra_repr(self) -> str:
+        """Tell the groups too."""
+        return f"{super().extra_repr()}, groups={self.groups}"
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        _check_dims(input)
+
+
+class GatheredBatchNorm(nn.BatchNorm2d):
+    """BatchNorm with statistics of all ranks' batches, on CPU (gloo) as on GPU; plain BatchNorm with one process.
+
+    Every rank has the same number of images. With mean_r and var_r of rank r: mean = avg_r mean_r and
+    var = avg_r (var_r + (mean_r - mean)^2), which loses no digits where E[x^2] - E[x]^2 would. Gradients pass through
+    the statistics to all ranks. Statistics are float32 whatever the input. x (B, C, ...).
+
+    References:
+        Ioffe and Szegedy, Batch normalization, 2015, algorithm 1. Chan, Golub and LeVeque, 1979, for the merge.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise by the statistics of the global batch in training, by the running ones in evaluation."""
+        x = input
+        if not self.training or distributed.world() == 1:
+            return super().forward(x)
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        axes = [0, *range(2, x.dim())]
+        own_var, own_mean = torch.var_mean(exact, axes, correction=0)
+        means, variances = distributed.gather_with_grad(torch.stack([own_mean, own_var])[None]).unbind(1)
+        mean = means.mean(0)
+        var = (variances + (means - mean).square()).mean(0)
+        self._track_(mean.detach(), var.detach(), x.numel() // x.shape[1] * distributed.world())
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        y = (exact - mean.view(shape)) * (var + self.eps).rsqrt().view(shape)
+        if self.affine:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        return y.to(x.dtype)
+
+    @torch.no_grad()
+    def _track_(self, mean: Tensor, var: Tensor, count: int) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        new = _weight_of_new_(self)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), new)
+        self.running_var.lerp_((var * count / (count - 1)).to(self.running_var.dtype), new)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        _check_dims(input)
+
+
+def convert_norm(module: AnyModule, kind: str) -> AnyModule:
+    """Replace the BatchNorms within a network; parameters and buffers stay the same objects.
+
+    Args:
+        module: changed in place; a network that is itself a BatchNorm stays, so wrap it.
+        kind: ``batch`` changes nothing; ``split:<n>`` gives :class:`SplitBatchNorm` of n groups; ``gathered`` gives
+            :class:`GatheredBatchNorm`; ``none`` takes the norms out.
+
+    Raises:
+        UserError: for another kind, and for a norm that does more than BatchNorm (timm joins an activation to some).
+    """
+    groups = check_norm(kind)
+    if kind == "batch":
+        return module
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BatchNorm):
+                new = _converted(child, groups)
+                setattr(parent, name, nn.Identity() if kind == "none" else new)
+    return module
+
+
+def check_norm(kind: str) -> int:
+    """Check a kind of :func:`convert_norm`; return the groups of ``split:<n>`` and 0 for the others."""
+    name, _, number = kind.partition(":")
+    if name == "split" and number.isdecimal() and int(number) >= 1:
+        return int(number)
+    if kind not in ("batch", "gathered", "none"):
+        raise UserError(f"norm must be batch, gathered, none or split:<groups>, such as split:8, not {kind!r}.")
+    return 0
+
+
+def average_statistics_(module: nn.Module) -> None:
+    """Replace running means and variances by their averages over ranks; what tells them apart is each rank's data."""
+    buffers = [
+        buffer
+        for child in module.modules()
+        if isinstance(child, BatchNorm)
+        for buffer in (child.running_mean, child.running_var)
+        if buffer is not None
+    ]
+    if distributed.world() == 1 or not buffers:
+        return
+    average = distributed.mean(torch.cat([buffer.flatten().double() for buffer in buffers]))
+    for buffer, new in zip(buffers, average.split([buffer.numel() for buffer in buffers])):
+        buffer.copy_(new.view_as(buffer))
+
+
+def _converted(old: BatchNorm, groups: int) -> nn.BatchNorm2d:
+    if type(old) not in (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm, GatheredBatchNorm):
+        raise UserError(
+            f"norm cannot be changed in this backbone, whose {type(old).__name__} does more: use norm=batch."
+        )
+    new = SplitBatchNorm(old.num_features, groups) if groups else GatheredBatchNorm(old.num_features)
+    new.eps, new.momentum = old.eps, old.momentum
+    new.affine, new.track_running_stats = old.affine, old.track_running_stats
+    new.weight, new.bias = old.weight, old.bias
+    new.running_mean, new.running_var, new.num_batches_tracked = (
+        old.running_mean,
+        old.running_var,
+        old.num_batches_tracked,
+    )
+    return new.train(old.training)
+
+
+def _weight_of_new_(norm: nn.BatchNorm2d) -> float:
+    """Count this batch, and return the weight of its statistics (PyTorch calls it momentum; None: a plain average)."""
+    if norm.num_batches_tracked is None:
+        return 0.0
+    norm.num_batches_tracked.add_(1)
+    return 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+
+
+def _check_dims(x: Tensor) -> None:
+    if not 2 <= x.dim() <= 4:
+        raise ValueError(f"expected (B, C), (B, C, L) or (B, C, H, W), not {tuple(x.shape)}")
