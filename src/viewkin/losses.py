@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BLOCK = 8192
@@ -67,7 +68,10 @@ class _LogProbability(torch.autograd.Function):
             return own_logit - (peak + total.log()).squeeze(1)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> tuple[Tensor, None, None, None, None]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *upstream: Any
+    ) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return upstream[0].unsqueeze(1) * gradient, None, None, None, None
 
@@ -168,7 +172,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, rows: slice = sli
     anchors = wide(torch.cat([first[rows], second[rows]]))
     place = torch.arange(len(first), device=first.device)[rows]
     own, partner = torch.cat([place, place + len(first)]), torch.cat([place + len(first), place])
-    logits = anchors @ everything.T / temperature
+    logits = wide(anchors @ everything.T) / temperature  # the product is half precision under autocast
     logits = logits.scatter(1, own.unsqueeze(1), -math.inf)
     return logits.logsumexp(1) - logits.gather(1, partner.unsqueeze(1)).squeeze(1)
 

@@ -95,4 +95,4 @@ class SimCLR(ViewMethod):
         """Cross-entropy of each query over the batch's keys, its own the positive."""
         keys = distributed.gather(k.detach())
         own = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
-        return nn.functional.cross_entropy(q @ keys.T / self.temperature, own, reduction="none")
+        return nn.functional.cross_entropy(losses.wide(q @ keys.T) / self.temperature, own, reduction="none")
