@@ -35,7 +35,8 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def push_(self, k: Tensor) -> None:
-        """Overwrite the oldest rows with the joined keys (B, D) of all ranks, B at most K."""
+        """Overwrite the oldest rows with the joined keys (B, D) of all ranks; of more than K the last K stay."""
         place = (self.pointer + torch.arange(len(k), device=k.device)) % len(self.keys)
-        self.keys[place] = k.to(self.keys.dtype)
+        # One write a row: with several, a GPU would let any of them win.
+        self.keys[place[-len(self.keys) :]] = k[-len(self.keys) :].to(self.keys.dtype)
         self.pointer.copy_((self.pointer + len(k)) % len(self.keys))
