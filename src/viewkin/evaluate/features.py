@@ -1,0 +1,76 @@
+"""Run a frozen encoder over every image once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from viewkin.errors import UserError
+from viewkin.evaluate.progress import LateBar
+
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""Precision as Lightning Fabric spells it, to the type that matrix products are done in."""
+
+
+@contextmanager
+def frozen(encoder: Callable[[Tensor], Tensor]) -> Generator[None, None, None]:
+    """Hold an encoder in eval mode without gradient, and give every submodule its own mode back, errors or not."""
+    modes = {part: part.training for part in encoder.modules()} if isinstance(encoder, nn.Module) else {}
+    try:
+        for part in modes:
+            part.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def extract(
+    encoder: Callable[[Tensor], Tensor],
+    blocks: Iterable[tuple[Tensor, Tensor]],
+    view: Callable[[Tensor], Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "32-true",
+    total: int | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """Encode images as they are, without augmentation: rows (N, D) float32 on the CPU, in the order of their index.
+
+    Args:
+        encoder: (B, C, H, W) normalised float -> (B, D); a module runs in eval mode and gets its modes back.
+        blocks: (index (B,), images (B, C, S, S) uint8) in any order, an index once.
+        view: test view, uint8 images to normalised float.
+        device: where the encoder lies and the images are sent.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        total: images expected, for the progress bar.
+        progress: show a bar after two seconds.
+
+    Raises:
+        UserError: no images, an unknown precision, or an encoder that gives anything but one row an image.
+    """
+    if precision not in AUTOCAST:
+        raise UserError(f"precision {precision!r} is unknown: use one of {', '.join(AUTOCAST)}.")
+    dtype = AUTOCAST[precision]
+    device = torch.device(device)
+    indices: list[Tensor] = []
+    rows: list[Tensor] = []
+    with frozen(encoder), LateBar("features", total, shown=progress) as bar:
+        for index, images in blocks:
+            with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                feature = encoder(view(images.to(device, non_blocking=True)))
+            if feature.ndim != 2 or len(feature) != len(images):
+                raise UserError(
+                    f"the encoder turned {tuple(images.shape)} images into {tuple(feature.shape)}: it must give one "
+                    "row of features an image, so pool its maps first."
+                )
+            rows.append(feature.float().cpu())
+            indices.append(index.cpu())
+            bar.advance(len(images))
+    if not rows:
+        raise UserError("there are no images to encode: check that the data set or its split is not empty.")
+    return torch.cat(rows)[torch.cat(indices).argsort(stable=True)]

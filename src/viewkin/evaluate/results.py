@@ -1,0 +1,153 @@
+"""What an evaluation reports: one number's protocol, settings, origin and cost beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from viewkin.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One evaluation of one set of features."""
+
+    protocol: str
+    """Name of the protocol, such as ``knn``."""
+    values: dict[str, float]
+    """Name to measured value; accuracies in percent, as the papers print them."""
+    settings: dict[str, Any] = field(default_factory=lambda: {})
+    """The protocol's configuration, JSON values only."""
+    seed: int | None = None
+    """Seed of the evaluation; None where nothing is drawn."""
+    seconds: float = 0.0
+    """Wall-clock time."""
+    device: str = ""
+    """What it ran on."""
+    commit: str | None = None
+    """Revision of this library, with ``-dirty`` when it had changes; None when it is not a checkout."""
+    notes: tuple[str, ...] = ()
+    """Plain sentences the reader of the values should know."""
+
+
+def describe(
+    protocol: str,
+    config: Any,
+    values: Mapping[str, float],
+    *,
+    seed: int | None = None,
+    seconds: float = 0.0,
+    device: torch.device | str = "cpu",
+    notes: Sequence[str] = (),
+) -> Result:
+    """Make a :class:`Result` of measured values, with the settings from a configuration dataclass and the revision."""
+    return Result(
+        protocol=protocol,
+        values=dict(values),
+        settings=dataclasses.asdict(config),
+        seed=seed,
+        seconds=seconds,
+        device=device_name(torch.device(device)),
+        commit=revision(),
+        notes=tuple(notes),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device with what decides its speed: threads of the CPU, model of the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def revision() -> str | None:
+    """Short git revision of the checkout that this library is run from; None for an installed copy."""
+    here = Path(__file__).resolve()
+
+    def git(*command: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here.parent), *command], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # An installed copy may lie inside somebody else's repository: only a tracked file speaks for the revision.
+    if git("ls-files", "--error-unmatch", here.name) is None:
+        return None
+    return git("describe", "--always", "--dirty", "--exclude", "*")
+
+
+def write_results(path: Path | str, results: Sequence[Result]) -> None:
+    """Write results as a JSON list, whole or not at all; values that are not finite become null.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    text = json.dumps([_finite(dataclasses.asdict(result)) for result in results], indent=2, allow_nan=False)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write results to {path} ({error.strerror}): choose a place you may write to."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Read what :func:`write_results` wrote; null values come back as NaN.
+
+    Raises:
+        UserError: no such file, or it holds something else.
+    """
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        for row in rows:
+            row["values"] = {name: math.nan if value is None else value for name, value in row["values"].items()}
+            row["notes"] = tuple(row["notes"])
+        return [Result(**row) for row in rows]
+    except OSError as error:
+        raise UserError(f"cannot read results from {path} ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} does not hold results: give a file that an evaluation wrote.") from error
+
+
+def print_table(results: Sequence[Result], console: Console | None = None) -> None:
+    """Print one row a value: protocol, value, seed, time and device, then the notes."""
+    table = Table(title="results")
+    for name in ("protocol", "measure", "value", "seed", "time", "device"):
+        table.add_column(name, justify="right" if name in ("value", "seed", "time") else "left")
+    for result in results:
+        for name, value in result.values.items():
+            seed = "-" if result.seed is None else str(result.seed)
+            table.add_row(result.protocol, name, f"{value:.2f}", seed, f"{result.seconds:.1f} s", result.device)
+    console = console or Console()
+    console.print(table)
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold: numbers that are not finite by None."""
+    if isinstance(value, dict):
+        return {str(k): _finite(part) for k, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

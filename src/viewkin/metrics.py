@@ -1,0 +1,134 @@
+"""Measures of features and predictions: tensors in, numbers out.
+
+Letters: N rows, D dimensions, K neighbours. Rates are fractions from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of rows predicted right.
+
+    Args:
+        predicted: (N,) class, or (N, k) classes, any of which may be the right one (top-k accuracy).
+        labels: (N,) class.
+    """
+    right = predicted.reshape(len(labels), -1) == labels[:, None]
+    return right.any(1).double().mean().item()
+
+
+def recall_at_k(neighbour_labels: Tensor, labels: Tensor, k: int) -> float:
+    """Recall@k: share of queries with at least one image of their class among their k nearest.
+
+    A query whose class no other image has counts as a miss.
+
+    Args:
+        neighbour_labels: (N, K) classes of the neighbours, nearest first, the query itself left out.
+        labels: (N,) class of the queries.
+        k: neighbours looked at; more than K looks at all K.
+
+    References:
+        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, section 4.2.
+    """
+    return accuracy(neighbour_labels[:, :k], labels)
+
+
+def nmi(first: Tensor, second: Tensor) -> float:
+    """Normalised mutual information of two partitions, ``2 I(a; b) / (H(a) + H(b))``; 1 when both are one cluster.
+
+    Args:
+        first: (N,) integers, any values.
+        second: (N,) likewise.
+
+    References:
+        Strehl and Ghosh, Cluster Ensembles, 2002, with the arithmetic mean of the entropies as the normaliser.
+    """
+    a, b = (torch.unique(part, return_inverse=True)[1] for part in (first, second))
+    rows, columns = int(a.max()) + 1, int(b.max()) + 1
+    if rows == columns == 1:
+        return 1.0
+    joint = torch.bincount(a * columns + b, minlength=rows * columns).double().view(rows, columns) / len(a)
+    of_a, of_b = _entropy(joint.sum(1)), _entropy(joint.sum(0))
+    information = of_a + of_b - _entropy(joint.flatten())
+    return max(2 * information / (of_a + of_b), 0.0)
+
+
+def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
+    """Mean distance of the two views of an image, ``E ||x - y||^alpha``: 0 when views agree, 2 for random pairs.
+
+    Args:
+        x: (N, D) unit norm, one view.
+        y: (N, D) unit norm, the other, row by row.
+        alpha: exponent.
+
+    References:
+        Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity, 2020, eq. 9.
+    """
+    return (x - y).norm(dim=1).pow(alpha).mean().item()
+
+
+@torch.no_grad()
+def uniformity(x: Tensor, t: float = 2.0, *, block: int = 1024) -> float:
+    """Logarithm of the mean Gaussian potential of all pairs, ``log E exp(-t ||x_i - x_j||^2)``, i < j.
+
+    0 when all rows are one point, about -4 at t = 2 for rows spread evenly over a sphere of many dimensions.
+
+    Args:
+        x: (N, D) unit norm, N >= 2.
+        t: sharpness of the potential, dimensionless.
+        block: rows compared with all others at once.
+
+    References:
+        Wang and Isola, 2020, equation 10.
+    """
+    norm = x.square().sum(1)
+    total: list[Tensor] = []
+    for start in range(0, len(x), block):
+        part = slice(start, start + block)
+        distance = norm[part, None] + norm - 2 * (x[part] @ x.T)
+        exponent = distance.clamp_(min=0).mul_(-t)
+        exponent.diagonal(start).fill_(-torch.inf)
+        total.append(exponent.double().logsumexp((0, 1)))
+    return torch.stack(total).logsumexp(0).item() - math.log(len(x) * (len(x) - 1))
+
+
+def effective_rank(x: Tensor) -> float:
+    """Number of dimensions that the rows really use: ``exp(H(p))``, ``p_i = sigma_i / sum sigma``, 1 to min(N, D).
+
+    The singular values sigma are those of x itself, not of its centred form, so features collapsed to one point have
+    rank 1. All zeros give 0.
+
+    Args:
+        x: (N, D).
+
+    References:
+        Roy and Vetterli, The effective rank: a measure of effective dimensionality, 2007, definition 1.
+    """
+    x = x.detach().double()
+    x = x if len(x) >= x.shape[1] else x.T
+    # The Gram matrix is D x D however many rows there are; float64 keeps singular values down to 1e-8 of the largest.
+    sigma = torch.linalg.eigvalsh(x.T @ x).clamp(min=0).sqrt()
+    sigma = sigma[sigma > 1e-7 * sigma[-1]]
+    return math.exp(_entropy(sigma / sigma.sum())) if len(sigma) else 0.0
+
+
+def per_dimension_std(x: Tensor) -> Tensor:
+    """Standard deviation of each dimension of the rows scaled to unit norm: (N, D) -> (D,).
+
+    Its mean is about ``1 / sqrt(D)`` for spread features and falls to 0 when they collapse to a point.
+
+    References:
+        Chen and He, SimSiam, 2021, section 4.1 (figure 2, middle).
+    """
+    return F.normalize(x.detach().float(), dim=1).std(0, correction=0)
+
+
+def _entropy(p: Tensor) -> float:
+    """``-sum p log p`` in nats; empty cells count nothing."""
+    return -torch.xlogy(p, p).sum().item()

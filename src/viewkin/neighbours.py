@@ -1,0 +1,131 @@
+"""Exact nearest neighbours by dot product, block by block within a bound on memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BYTES_PER_SCORE = 20
+"""Peak bytes for one entry of a block: the similarity itself and what resolving ties on every row would add."""
+
+
+@torch.no_grad()
+def top_k(
+    queries: Tensor,
+    reference: Tensor,
+    k: int,
+    *,
+    block: int = 65536,
+    memory: int = 256 * 2**20,
+    exclude_self: bool = False,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Find the k reference rows with the largest dot product ``s_j = q . r_j`` for every query.
+
+    Exact, in no more than ``memory`` bytes beyond inputs and result: blocks of both sides meet one at a time. Equal
+    similarities come in the order of their index, also where they straddle the k-th place (not in half precision,
+    where nearly all ties are rounding).
+
+    Args:
+        queries: (Q, D), finite; unit norm makes the product a cosine.
+        reference: (N, D), finite; may lie on another device, each block is moved to that of the queries.
+        k: neighbours wanted; more than there are gives all of them.
+        block: most reference rows compared at once.
+        memory: bound on working memory, in bytes.
+        exclude_self: the queries are the reference, and row i may not find itself.
+        dtype: precision of the products, by default that of the queries; bfloat16 is faster and finds 98-99 % of the
+            neighbours.
+
+    Returns:
+        similarity (Q, k) falling (float32 for half precision), and index (Q, k) int64.
+    """
+    rows, block = _block_sizes(len(queries), len(reference), block, memory)
+    k = max(min(k, len(reference) - int(exclude_self)), 0)
+    dtype = dtype or queries.dtype
+    result_dtype = torch.promote_types(dtype, torch.float32)
+    similarity = torch.empty(len(queries), k, dtype=result_dtype, device=queries.device)
+    index = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    if k == 0:
+        return similarity, index
+    buffer = torch.empty(rows * block, dtype=dtype, device=queries.device)
+    for first in range(0, len(queries), rows):
+        query = queries[first : first + rows].to(dtype)
+        found: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, len(reference), block):
+            part = reference[start : start + block].to(queries.device, dtype)
+            score = torch.mm(query, part.T, out=buffer[: len(query) * len(part)].view(len(query), len(part)))
+            if exclude_self:
+                _hide_self_(score, first, start)
+            value, column = _select(score, min(k, len(part)))
+            found.append((value.to(result_dtype), column + start))
+        best, where = merge(*found, k=k)
+        similarity[first : first + rows], index[first : first + rows] = best, where
+    return similarity, index
+
+
+def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Merge partial results ``(similarity (Q, k_i), index (Q, k_i))`` of disjoint references to the best k.
+
+    Exact, ties by index included, when every part holds its own first k.
+    """
+    if len(parts) == 1:
+        return parts[0][0][:, :k], parts[0][1][:, :k]
+    value, index = _order(torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1))
+    return value[:, :k], index[:, :k]
+
+
+def _block_sizes(queries: int, reference: int, block: int, memory: int) -> tuple[int, int]:
+    """Rows of each side that fit in ``memory`` together; at least one row meets one row."""
+    scores = max(memory // BYTES_PER_SCORE, 1)
+    block = max(min(block, reference, scores), 1)
+    return max(min(scores // block, queries, 1024), 1), block
+
+
+def _hide_self_(score: Tensor, first_query: int, first_reference: int) -> None:
+    """Give each query's own column the score -inf; both blocks start at the given rows of the same set."""
+    column = torch.arange(len(score), device=score.device) + first_query - first_reference
+    inside = (column >= 0) & (column < score.shape[1])
+    score[inside.nonzero().squeeze(1), column[inside]] = -torch.inf
+
+
+def _select(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row, falling, ties by column."""
+    value, index = _largest(score, min(k + 1, score.shape[1]))
+    exact = score.dtype.itemsize >= 4
+    tied = (value[:, 1:] == value[:, :-1]).any(1).nonzero().squeeze(1)
+    if exact and len(tied):
+        if value.shape[1] > k:
+            at_border = tied[value[tied, k - 1] == value[tied, k]]
+            index[at_border, :k] = _first_of_the_tied(score[at_border], value[at_border, k - 1 : k], k)
+        value[tied, :k], index[tied, :k] = _order(score[tied[:, None], index[tied, :k]], index[tied, :k])
+    return value[:, :k], index[:, :k]
+
+
+def _first_of_the_tied(score: Tensor, border: Tensor, k: int) -> Tensor:
+    """Columns of the k largest of each row where several equal the k-th value ``border``: the first of these."""
+    above, equal = score > border, score == border
+    wanted = k - above.sum(1, keepdim=True, dtype=torch.int32)
+    kept = above | (equal & (equal.cumsum(1, dtype=torch.int32) <= wanted))
+    return kept.nonzero()[:, 1].view(len(score), k)
+
+
+def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``topk``, several times faster on long rows: the k largest lie in the k groups with the largest maxima."""
+    size, columns = 16, score.shape[1]
+    groups = columns // size
+    if groups < 4 * k:
+        return score.topk(k, dim=1)
+    grouped = score[:, : groups * size].unflatten(1, (size, groups))
+    group = grouped.amax(1).topk(k, dim=1, sorted=False).indices
+    members = grouped.gather(2, group[:, None, :].expand(-1, size, -1)).flatten(1)
+    value, place = torch.cat([members, score[:, groups * size :]], 1).topk(k, dim=1)
+    in_group = place < size * k
+    column = group.gather(1, place % k) + (place // k) * groups
+    return value, torch.where(in_group, column, place - size * k + groups * size)
+
+
+def _order(value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort rows by falling value, then by rising index."""
+    index, order = index.sort(dim=1)
+    value, order = value.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return value, index.gather(1, order)
