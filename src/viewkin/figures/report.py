@@ -1,0 +1,112 @@
+"""The report of a run: one HTML file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from viewkin.errors import UserError
+from viewkin.figures.curves import curve_card, series_of
+
+STYLE = """
+:root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8; --line: #2563c4;
+  --warn: #8a4b00; --warn-paper: #fff4e0; color-scheme: light dark; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --card: #1d2126; --ink: #e8eaed; --faint: #a0a8b3;
+  --edge: #343a42; --line: #7fb0ff; --warn: #ffcf8a; --warn-paper: #3a2a10; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 48px; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 20px; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; margin: 32px 0 12px; }
+.card, .facts, .sheet { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(250px, 100%), 1fr)); gap: 14px 28px;
+  margin: 0; padding: 16px 18px; }
+dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; overflow-wrap: anywhere; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 14px; }
+figure { margin: 0; } .card { padding: 12px 14px 8px; min-width: 0; }
+.card figcaption { display: flex; justify-content: space-between; align-items: baseline; gap: 12px; }
+.card figcaption span { color: var(--faint); overflow-wrap: anywhere; min-width: 0; } .card b { font-size: 1.2rem; }
+svg { display: block; width: 100%; height: auto; font: 11.5px system-ui, sans-serif; }
+svg text { fill: var(--faint); } .grid { stroke: var(--edge); } .dot { fill: var(--line); }
+.line { fill: none; stroke: var(--line); stroke-width: 1.8; stroke-linejoin: round; }
+.raw { fill: none; stroke: var(--line); stroke-width: 1; opacity: .3; }
+.lost, .none { color: var(--faint); margin: 4px 0; font-size: .9rem; }
+.sheet { padding: 12px; margin-bottom: 14px; } .sheet figcaption { margin-bottom: 8px; }
+.scroll { overflow-x: auto; }
+.scroll img { display: block; max-width: 100%; min-width: 640px; height: auto; border-radius: 6px; }
+.warnings { background: var(--warn-paper); color: var(--warn); border-radius: 10px; margin: 0 0 20px;
+  padding: 12px 18px 12px 36px; }
+"""
+
+
+def write_report(
+    path: Path | str,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]] = (),
+    history: Sequence[Mapping[str, object]] = (),
+    sheets: Sequence[tuple[str, bytes]] = (),
+    warnings: Sequence[str] = (),
+) -> None:
+    """Write the report, whole or not at all: warnings, facts, a curve for every logged series, pictures.
+
+    Args:
+        path: HTML file to write; it needs nothing beside it.
+        title: heading.
+        facts: (name, value) pairs.
+        history: one mapping a logged line; every numeric entry becomes a curve over ``step``.
+        sheets: (caption, PNG file) pairs, such as neighbour sheets.
+        warnings: plain sentences, shown first.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(_page(title, facts, history, sheets, warnings), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {path} ({error.strerror}): choose a place you may write to."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _page(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    history: Sequence[Mapping[str, object]],
+    sheets: Sequence[tuple[str, bytes]],
+    warnings: Sequence[str],
+) -> str:
+    """The whole document."""
+    alarm = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
+    terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    cards = "".join(curve_card(name, points) for name, points in series_of(history).items())
+    curves = f'<div class="curves">{cards}</div>' if cards else '<p class="none">Nothing was logged.</p>'
+    pictures = "".join(_picture(caption, png) for caption, png in sheets)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
+        + (f'<ul class="warnings">{alarm}</ul>' if alarm else "")
+        + (f'<dl class="facts">{terms}</dl>' if terms else "")
+        + f"<h2>Training, by step</h2>{curves}"
+        + (f"<h2>Look</h2>{pictures}" if pictures else "")
+        + "</main></body></html>\n"
+    )
+
+
+def _picture(caption: str, png: bytes) -> str:
+    """One embedded picture that scrolls sideways where the window is narrow."""
+    data = base64.b64encode(png).decode("ascii")
+    return (
+        f'<figure class="sheet"><figcaption>{escape(caption)}</figcaption><div class="scroll">'
+        f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}"></div></figure>'
+    )
