@@ -77,7 +77,12 @@ def parse(text: str, kind: Any, path: str) -> Any:
             raise UserError(f"{path} is {text!r}; it must be one of {', '.join(map(str, options))}.")
         return text
     if origin is tuple:
-        return tuple(parse(part.strip(), options[0], path) for part in text.strip("()[] ").split(",") if part.strip())
+        parts = [part.strip() for part in text.strip("()[] ").split(",") if part.strip()]
+        if Ellipsis in options:
+            return tuple(parse(part, options[0], path) for part in parts)
+        if len(parts) != len(options):
+            raise UserError(f"{path} is {text!r}; it must be {len(options)} values with commas between.")
+        return tuple(parse(part, option, path) for part, option in zip(parts, options))
     if kind is bool:
         if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise UserError(f"{path} is {text!r}; it must be true or false.")
@@ -100,6 +105,7 @@ def _first_that_reads(text: str, options: list[Any], path: str) -> Any:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Turn settings into plain JSON values."""
+    # A settings class may have a field of that name too (a schedule's kind): the loop then writes the field.
     found: dict[str, Any] = {"kind": type(config).kind} if hasattr(type(config), "kind") else {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -122,9 +128,9 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds) -> T:
             raise UserError(f"The stored settings have an unknown field {cls.__name__}.{name}: another version's.")
         hint = hints[name]
         if isinstance(value, Mapping):
-            inner = kinds.get(value["kind"]) if "kind" in value else hint
+            inner: type | None = hint if dataclasses.is_dataclass(hint) else kinds.get(value.get("kind", ""))  # type: ignore[assignment]
             if inner is None:
-                raise UserError(f"The stored settings name an unknown method {value['kind']!r}: another version's.")
+                raise UserError(f"The stored settings name an unknown method {value.get('kind')!r}: another version's.")
             arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds)
         else:
             arguments[name] = tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,261 @@
+"""Claims about typed settings: paths, text, JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+import pytest
+
+from viewkin.config import from_dict, parse, paths, to_dict, with_text, with_value
+from viewkin.errors import UserError, require
+from viewkin.recipes.catalogue import KINDS, RECIPES, recipe_named
+from viewkin.train.config import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    kind: ClassVar[str] = "inner"
+
+    rate: float = 0.5
+    colour: Literal["red", "green"] = "red"
+    sizes: tuple[int, ...] = (1, 2)
+    pair: tuple[float, float] = (0.1, 0.2)
+    level: float | tuple[float, ...] = 0.1
+    limit: int | None = None
+    loud: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.rate > 0, "inner.rate", self.rate, "above 0")
+
+
+class AnyInner(Protocol):
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    kind: Literal["steps", "line"] = "steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    name: str = "outer"
+    count: int = 3
+    inner: AnyInner = field(default_factory=Inner)
+    plan: Plan = field(default_factory=Plan)
+
+
+def test_paths_open_nested_settings():
+    assert paths(Outer()) == {
+        "name": "outer",
+        "count": 3,
+        "inner.rate": 0.5,
+        "inner.colour": "red",
+        "inner.sizes": (1, 2),
+        "inner.pair": (0.1, 0.2),
+        "inner.level": 0.1,
+        "inner.limit": None,
+        "inner.loud": False,
+        "plan.kind": "steps",
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "value"),
+    [
+        ("name=other", "name", "other"),
+        ("name=a=b", "name", "a=b"),
+        ("count=7", "count", 7),
+        (" count = 7 ", "count", 7),
+        ("inner.rate=2", "inner.rate", 2.0),
+        ("inner.rate=1e-3", "inner.rate", 1e-3),
+        ("inner.colour=green", "inner.colour", "green"),
+        ("inner.sizes=4,5,6", "inner.sizes", (4, 5, 6)),
+        ("inner.sizes=(4, 5)", "inner.sizes", (4, 5)),
+        ("inner.sizes=4", "inner.sizes", (4,)),
+        ("inner.sizes=", "inner.sizes", ()),
+        ("inner.pair=0.3,0.4", "inner.pair", (0.3, 0.4)),
+        ("inner.level=0.2", "inner.level", 0.2),
+        ("inner.level=0.2,0.02", "inner.level", (0.2, 0.02)),
+        ("plan.kind=line", "plan.kind", "line"),
+        ("inner.limit=9", "inner.limit", 9),
+        ("inner.limit=none", "inner.limit", None),
+        ("inner.limit=None", "inner.limit", None),
+        ("inner.loud=true", "inner.loud", True),
+        ("inner.loud=No", "inner.loud", False),
+        ("inner.loud=1", "inner.loud", True),
+    ],
+)
+def test_text_sets_one_setting_by_its_type(assignment, path, value):
+    before = Outer()
+    after = with_text(before, assignment)
+    found = paths(after)
+    assert found[path] == value
+    assert type(found[path]) is type(value)
+    assert {p: v for p, v in found.items() if p != path} == {p: v for p, v in paths(before).items() if p != path}
+    assert before == Outer()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("count", "path=value"),
+        ("cuont=3", "'cuont'.*did you mean count"),
+        ("inner.ratee=3", "did you mean inner.rate"),
+        ("rate=3", "inner.rate"),
+        ("inner=3", "There is no setting 'inner'"),
+        ("zzzzzz=3", "the settings are name, count, inner.rate"),
+        ("count=3.5", "count is '3.5'; it must be a whole number"),
+        ("count=none", "count is 'none'; it must be a whole number"),
+        ("inner.rate=fast", "inner.rate is 'fast'; it must be a number"),
+        ("inner.rate=0", "inner.rate is 0.0; it must be above 0"),
+        ("inner.rate=nan", "inner.rate is nan"),
+        ("inner.colour=blue", "inner.colour is 'blue'; it must be one of red, green"),
+        ("inner.sizes=1,x", "inner.sizes is 'x'; it must be a whole number"),
+        ("inner.pair=0.3", "inner.pair is '0.3'; it must be 2 values"),
+        ("inner.pair=0.3,0.4,0.5", "inner.pair is '0.3,0.4,0.5'; it must be 2 values"),
+        ("inner.limit=many", "inner.limit is 'many'; it must be a whole number"),
+        ("inner.level=big", "inner.level is 'big'; it must be a number"),
+        ("inner.loud=maybe", "inner.loud is 'maybe'; it must be true or false"),
+    ],
+)
+def test_wrong_text_is_refused_in_one_sentence(assignment, message):
+    with pytest.raises(UserError, match=message) as refused:
+        with_text(Outer(), assignment)
+    assert "\n" not in str(refused.value)
+
+
+def test_parse_refuses_what_a_type_cannot_read():
+    assert parse("3", int, "n") == 3
+    with pytest.raises(UserError, match="n is 'three'"):
+        parse("three", int, "n")
+
+
+def test_with_value_lets_the_owner_validate():
+    assert with_value(Outer(), "inner.rate", 0.9).inner.rate == 0.9
+    with pytest.raises(UserError, match="above 0"):
+        with_value(Outer(), "inner.rate", -1.0)
+
+
+def test_kind_is_written_and_read_back():
+    config = Outer(inner=Inner(rate=0.7, sizes=(9,), level=(0.5, 0.05)))
+    stored = json.loads(json.dumps(to_dict(config)))
+    assert stored["inner"]["kind"] == "inner"
+    assert from_dict(Outer, stored, {"inner": Inner}) == config
+
+
+def test_missing_fields_take_their_defaults():
+    assert from_dict(Outer, {"count": 5}, {}) == Outer(count=5)
+
+
+def test_unknown_fields_and_kinds_are_another_versions():
+    with pytest.raises(UserError, match=r"unknown field Outer\.colour"):
+        from_dict(Outer, {"colour": "red"}, {})
+    for values in ({"kind": "new"}, {}):
+        with pytest.raises(UserError, match="unknown method"):
+            from_dict(Outer, {"inner": values}, {"inner": Inner})
+
+
+def test_a_field_named_kind_is_no_class_to_look_up():
+    trip = Outer(plan=Plan(kind="line"))
+    assert to_dict(trip)["plan"] == {"kind": "line"}
+    assert from_dict(Outer, to_dict(trip), {"inner": Inner}).plan == Plan(kind="line")
+
+
+# ---------------------------------------------------------------- recipes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_json(name):
+    recipe = recipe_named(name)
+    assert recipe.name == name
+    stored = json.loads(json.dumps(to_dict(recipe)))
+    assert from_dict(Recipe, stored, KINDS) == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_setting_of_a_recipe_can_be_set_to_its_own_value(name):
+    recipe = recipe_named(name)
+    for path, value in paths(recipe).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert with_text(recipe, f"{path}={text}") == recipe, path
+
+
+def test_kinds_name_every_method_of_the_recipes():
+    for recipe in RECIPES.values():
+        config = recipe().method
+        assert KINDS[type(config).kind] is type(config)
+    assert all(kind == config.kind for kind, config in KINDS.items())
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean .*moco_cifar10"):
+        recipe_named("moco_cifar")
+    with pytest.raises(UserError, match="viewkin recipes"):
+        recipe_named("qqqqqqqq")
+
+
+def test_settings_are_frozen_and_keyword_only():
+    for config in (recipe_named("moco_cifar10"), *(kind() for kind in KINDS.values())):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.seed = 3  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            type(config)(1)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "method.temperature=0",
+        "method.temperature=-1",
+        "method.temperature=nan",
+        "method.dim=1",
+        "method.queue_size=0",
+        "method.momentum=1",
+        "method.momentum=-0.1",
+        "method.norm=layer",
+        "method.norm=split:0",
+        "backbone.name=resnet19",
+        "augment.image_size=4",
+        "data.batch_size=1",
+        "data.accumulate=0",
+        "optim.lr=0",
+        "optim.betas=0.9",
+        "optim.name=sdg",
+        "schedule.epochs=0",
+        "runtime.log_every=0",
+        "runtime.workers=-1",
+        "runtime.precision=8-bit",
+    ],
+)
+def test_bad_values_of_a_recipe_are_refused(assignment):
+    recipe = recipe_named("moco_cifar10")
+    with pytest.raises(UserError, match=assignment.split("=")[0].split(".")[-1] + "|There is no backbone"):
+        with_text(recipe, assignment)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("npid", "loss", "sotfmax"),
+        ("npid", "head", "mpl"),
+        ("npid", "bank_init", "zeros"),
+        ("npid", "negatives", 0),
+        ("npid", "bank_momentum", 1.0),
+        ("iraug", "reading", "sum"),
+        ("iraug", "head", "mpl"),
+        ("iraug", "bank_init", "zeros"),
+        ("simclr", "hidden", 0),
+        ("simclr", "temperature", 0.0),
+        ("moco", "head", "mpl"),
+        ("moco", "norm", "layer"),
+        ("byol", "norm", "layer"),
+        ("byol", "hidden", 0),
+        ("byol", "momentum", 1.0),
+    ],
+)
+def test_a_method_refuses_a_setting_that_it_does_not_know(kind, field, value):
+    # Beside the command line: from Python, or from an edited recipe.json.
+    with pytest.raises(UserError, match=field if field != "norm" else "norm must be"):
+        KINDS[kind](**{field: value})
