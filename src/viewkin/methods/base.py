@@ -37,8 +37,8 @@ class Step:
     pairs: tuple[tuple[Tensor, Tensor], ...]
     """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without."""
     record: dict[str, Tensor] = field(default_factory=lambda: {})
-    """Name to (B, ...) detached: all that ``update`` needs. ``index`` is always there, and so is ``embedding``, the unit
-    vector that a memory keeps of each image."""
+    """Name to (B, ...) detached: all that ``update`` needs. ``index`` is always there, and so is ``embedding``, the
+    unit vector that a memory keeps of each image."""
 
     @property
     def loss(self) -> Tensor:

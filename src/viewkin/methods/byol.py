@@ -14,7 +14,7 @@ from viewkin.errors import require
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
-from viewkin.nets.norm import convert_norm
+from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress, momentum_cosine
 
 
@@ -35,6 +35,7 @@ class BYOLConfig:
 
     def __post_init__(self) -> None:
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        check_norm(self.norm)
         require(self.hidden >= 1, "method.hidden", self.hidden, "at least 1")
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 

@@ -36,6 +36,9 @@ class IRAugConfig:
     """Random unit rows ("unit random vectors" in the paper), or the uniform entries of the NPID release."""
 
     def __post_init__(self) -> None:
+        require(self.reading in ("sumce", "mean", "logsum"), "method.reading", self.reading, "sumce, mean or logsum")
+        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")

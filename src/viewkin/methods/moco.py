@@ -14,7 +14,7 @@ from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
 from viewkin.nets.ema import ema_update_, make_target
-from viewkin.nets.norm import convert_norm
+from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress
 
 
@@ -43,6 +43,8 @@ class MoCoConfig:
     """Permute the keys over ranks and sub-batches before the key encoder, so BatchNorm statistics betray no pair."""
 
     def __post_init__(self) -> None:
+        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+        check_norm(self.norm)
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(self.queue_size >= 1, "method.queue_size", self.queue_size, "at least 1")

@@ -40,6 +40,9 @@ class NPIDConfig:
     """Random unit rows, or the uniform entries of the NPID release."""
 
     def __post_init__(self) -> None:
+        require(self.loss in ("softmax", "infonce", "nce"), "method.loss", self.loss, "softmax, infonce or nce")
+        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(self.negatives >= 1, "method.negatives", self.negatives, "at least 1")

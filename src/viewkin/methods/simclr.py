@@ -34,6 +34,7 @@ class SimCLRConfig:
     def __post_init__(self) -> None:
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.hidden is None or self.hidden >= 1, "method.hidden", self.hidden, "at least 1, or none")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Nothing depends on the data."""
