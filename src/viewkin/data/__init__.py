@@ -1,0 +1,1 @@
+"""Where images come from: sources, decoding, cache and loaders. Every image carries its index."""

@@ -1,0 +1,130 @@
+"""The on-disk cache of decoded images: raw uint8, memory-mapped when opened again.
+
+An entry is ``<key>.json`` (what was found) and, for sets that are held in memory, ``<key>.pixels`` (N x 3 x S x S raw
+bytes). Both are written beside their place and moved into it, so an interrupted run leaves nothing that looks whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+FORMAT = 1
+"""Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
+
+
+class UnwritableCacheError(Exception):
+    """The cache cannot take an entry: read-only, full, or not a folder."""
+
+
+def default_folder() -> Path:
+    """Name the cache folder: $VIEWKIN_CACHE, else ``~/.cache/viewkin``."""
+    named = os.environ.get("VIEWKIN_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "viewkin"
+
+
+def key_of(stamps: Sequence[tuple[str, int, int]], size: int) -> str:
+    """Hash names, bytes and modification times of all files, the stored side and the format version."""
+    digest = hashlib.blake2b(json.dumps([FORMAT, size], separators=(",", ":")).encode(), digest_size=16)
+    for stamp in stamps:
+        digest.update(json.dumps(stamp).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the first pass over a listing found."""
+
+    listed: int
+    """Images listed."""
+    broken: dict[int, str]
+    """Position in the listing to why it cannot be read."""
+    pixels: Tensor | None
+    """(N, 3, S, S) uint8 of the readable ones, in order; None when they are not kept."""
+
+    @property
+    def rows(self) -> Tensor:
+        """(N,) positions in the listing of the readable images."""
+        return torch.tensor([i for i in range(self.listed) if i not in self.broken], dtype=torch.int64)
+
+
+def load(folder: Path, key: str, size: int, *, with_pixels: bool) -> Entry | None:
+    """Open an entry, its pixels memory-mapped; None when it is missing, damaged or lacks the pixels asked for."""
+    try:
+        found = json.loads((folder / f"{key}.json").read_text())
+        listed, broken = int(found["listed"]), {int(i): str(why) for i, why in found["broken"].items()}
+        if not with_pixels:
+            return Entry(listed, broken, None)
+        return Entry(listed, broken, map_pixels(folder / f"{key}.pixels", listed - len(broken), size))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def map_pixels(path: Path, count: int, size: int) -> Tensor:
+    """Memory-map ``count`` images, privately: writing to the tensor never reaches the file."""
+    total = count * 3 * size * size
+    if path.stat().st_size != total:
+        raise ValueError(f"{path} does not hold {count} images of {size} px")
+    if total == 0:
+        return torch.empty(0, 3, size, size, dtype=torch.uint8)
+    return torch.from_file(str(path), shared=False, size=total, dtype=torch.uint8).view(count, 3, size, size)
+
+
+class Writer:
+    """Writes one entry; a ``with`` block that ends early leaves nothing behind.
+
+    Raises:
+        UnwritableCacheError: from any method that cannot write.
+    """
+
+    def __init__(self, folder: Path, key: str, *, with_pixels: bool) -> None:
+        self._target = folder / f"{key}.json"
+        self._pixels = folder / f"{key}.pixels"
+        self._part = folder / f"{key}.{os.getpid()}.part"
+        self._with_pixels = with_pixels
+
+    def __enter__(self) -> Writer:
+        try:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("wb")
+        except OSError as error:
+            raise UnwritableCacheError(str(error)) from error
+        return self
+
+    def append(self, images: list[NDArray[np.uint8]]) -> None:
+        """Add decoded images (3, S, S) in order."""
+        try:
+            for image in images if self._with_pixels else ():
+                self._file.write(image.tobytes())
+        except OSError as error:
+            raise UnwritableCacheError(str(error)) from error
+
+    def finish(self, listed: int, broken: dict[int, str]) -> None:
+        """Move the entry into its place: the pixels first, so that the facts never point at nothing."""
+        try:
+            self._file.close()
+            if self._with_pixels:
+                self._part.replace(self._pixels)
+            self._part.write_text(json.dumps({"listed": listed, "broken": broken}))
+            self._part.replace(self._target)
+        except OSError as error:
+            raise UnwritableCacheError(str(error)) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)

@@ -1,0 +1,225 @@
+"""Sources: a fixed, indexed set of images, all stored at one square size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from viewkin.data.decode import GREY, decode
+from viewkin.data.listing import Openable
+from viewkin.data.prefetch import prefetched
+
+logger = logging.getLogger("viewkin.data")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was listed and could not be read."""
+
+    path: str
+    """Relative path or row id."""
+    reason: str
+    """What the decoder said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a source says about itself, apart from its pixels."""
+
+    name: str
+    """Short name for logs and reports."""
+    size: int
+    """Side of the stored square, pixels."""
+    ids: list[str]
+    """Relative path or row id, one an image."""
+    labels: Tensor | None = None
+    """(N,) int64 in 0..C-1, -1 where an image has none; None when no image has one."""
+    classes: tuple[str, ...] = ()
+    """Class names by label."""
+    skipped: tuple[Skipped, ...] = ()
+    """What was listed and could not be read."""
+    notes: tuple[str, ...] = ()
+    """Plain sentences on what was chosen or left out, for the log."""
+
+    def rows(self, index: Tensor) -> Facts:
+        """Keep the images at ``index`` (n,), in that order."""
+        ids: list[str] = [self.ids[i] for i in index.tolist()]
+        return replace(self, ids=ids, labels=None if self.labels is None else self.labels[index])
+
+
+class Source:
+    """An indexed set of images (3, size, size) uint8; position i means the same image for the whole run.
+
+    Final classes: :class:`ResidentSource` holds every pixel, :class:`StreamingSource` decodes on demand.
+    """
+
+    resident: bool
+    """Whether the pixels are in memory (or memory-mapped), so that ``images`` costs next to nothing."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    @property
+    def name(self) -> str:
+        """Short name for logs and reports."""
+        return self.facts.name
+
+    @property
+    def size(self) -> int:
+        """Side of the stored square, pixels."""
+        return self.facts.size
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Relative path or row id, one an image."""
+        return self.facts.ids
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(N,) int64 on the CPU, 0..C-1, -1 where an image has none; None when no image has one."""
+        return self.facts.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by label; empty without labels."""
+        return self.facts.classes
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was listed and could not be read."""
+        return self.facts.skipped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Plain sentences on what was chosen or left out, for the log."""
+        return self.facts.notes
+
+    @property
+    def device(self) -> torch.device:
+        """Where ``images`` lie."""
+        return torch.device("cpu")
+
+    def __len__(self) -> int:
+        """Count the images, N."""
+        return len(self.facts.ids)
+
+    def images(self, index: Tensor) -> Tensor:
+        """Give the images at ``index`` (B,) int64: (B, 3, size, size) uint8 on the source's device."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> Source:
+        """Give this source with its resident pixels on ``device``; a streaming source stays on the CPU."""
+        raise NotImplementedError
+
+    def subset(self, index: Tensor) -> Source:
+        """Give the images at ``index`` (n,) int64 as a source of their own, without a copy of the pixels."""
+        raise NotImplementedError
+
+    def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go through images ``start`` to ``stop`` in index order, ``size`` at a time: (index, images)."""
+        rows = torch.arange(start, len(self) if stop is None else min(stop, len(self)))
+        for index in rows.split(size) if len(rows) else ():
+            yield index, self.images(index)
+
+
+class ResidentSource(Source):
+    """A source that holds every image in one uint8 tensor, in memory or memory-mapped."""
+
+    resident = True
+
+    def __init__(self, facts: Facts, pixels: Tensor, rows: Tensor | None = None) -> None:
+        """Hold ``pixels`` (M, 3, size, size) uint8, of which ``rows`` (N,) are this source's (None: all)."""
+        super().__init__(facts)
+        self._pixels = pixels
+        self._rows = None if rows is None else rows.to(pixels.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels lie."""
+        return self._pixels.device
+
+    def images(self, index: Tensor) -> Tensor:
+        """Give the images at ``index`` (B,) int64, of any device: (B, 3, size, size) uint8."""
+        index = index.to(self.device)
+        return self._pixels.index_select(0, index if self._rows is None else self._rows[index])
+
+    def to(self, device: torch.device | str) -> ResidentSource:
+        """Move the pixels to ``device``; only this source's rows travel."""
+        target = torch.device(device)
+        if torch.empty(0, device=target).device == self.device:  # "cuda" means the current one
+            return self
+        pixels = self._pixels if self._rows is None else self._pixels.index_select(0, self._rows)
+        return ResidentSource(self.facts, pixels.to(target))
+
+    def subset(self, index: Tensor) -> ResidentSource:
+        """Give the images at ``index`` as a view of the same pixels."""
+        index = index.cpu()
+        rows = index if self._rows is None else self._rows.cpu()[index]
+        return ResidentSource(self.facts.rows(index), self._pixels, rows)
+
+
+class StreamingSource(Source):
+    """A source that decodes each image when it is asked for."""
+
+    resident = False
+
+    def __init__(self, facts: Facts, encoded: Openable, rows: Tensor, workers: int = 0) -> None:
+        """Read image i of this source from position ``rows[i]`` of ``encoded``."""
+        super().__init__(facts)
+        self._encoded = encoded
+        self._rows = rows
+        self._workers = workers
+        self._broken: set[int] = set()
+
+    def read(self, index: Tensor) -> tuple[Tensor, list[tuple[int, str]]]:
+        """Decode the images at ``index``; an unreadable one is mid-grey and named with its reason.
+
+        It changes nothing, so it may run in a worker process; :meth:`report` then belongs in the main one.
+        """
+        images = torch.full((len(index), 3, self.size, self.size), GREY, dtype=torch.uint8)
+        broken: list[tuple[int, str]] = []
+        for row, i in enumerate(index.tolist()):
+            got = decode(self._encoded.open(int(self._rows[i])), self.size)
+            if isinstance(got, str):
+                broken.append((i, got))
+            else:
+                images[row] = torch.from_numpy(got)
+        return images, broken
+
+    def report(self, broken: Sequence[tuple[int, str]]) -> None:
+        """Log each image that broke after the first pass, once."""
+        for i, reason in broken:
+            if i not in self._broken:
+                self._broken.add(i)
+                logger.warning("%s can no longer be read and is shown as grey: %s", self.ids[i], reason)
+
+    def images(self, index: Tensor) -> Tensor:
+        """Decode the images at ``index`` (B,) int64 in this process."""
+        images, broken = self.read(index)
+        self.report(broken)
+        return images
+
+    def to(self, device: torch.device | str) -> StreamingSource:
+        """Give this source itself: its images are decoded on the CPU."""
+        return self
+
+    def subset(self, index: Tensor) -> StreamingSource:
+        """Give the images at ``index`` as a source of the same files."""
+        index = index.cpu()
+        return StreamingSource(self.facts.rows(index), self._encoded, self._rows[index], self._workers)
+
+    def prefetch(self, batches: Sequence[Tensor], workers: int) -> Iterator[Tensor]:
+        """Decode ``batches`` of indices in order, ahead of time in ``workers`` processes (0: in this one)."""
+        for images, broken in prefetched(self.read, batches, workers):
+            self.report(broken)
+            yield images
+
+    def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go through the images in index order, decoded ahead of time by the source's workers."""
+        rows = torch.arange(start, len(self) if stop is None else min(stop, len(self)))
+        batches = list(rows.split(size)) if len(rows) else []
+        yield from zip(batches, self.prefetch(batches, self._workers))
