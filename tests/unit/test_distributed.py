@@ -36,8 +36,10 @@ def _agree_rows(dtype: torch.dtype) -> tuple[Tensor, bool]:
     return agreed, torch.equal(own, _rows(distributed.rank(), dtype))
 
 
-def _mean_rows(dtype: torch.dtype) -> Tensor:
-    return distributed.mean(_rows(distributed.rank(), dtype))
+def _mean_rows(dtype: torch.dtype) -> tuple[Tensor, bool]:
+    own = _rows(distributed.rank(), dtype)
+    mean = distributed.mean(own)
+    return mean, torch.equal(own, _rows(distributed.rank(), dtype))
 
 
 def _gather_odd_shapes() -> list[Tensor]:
@@ -115,9 +117,10 @@ def test_agree_takes_a_scalar(pool):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_mean_is_over_ranks(pool, dtype):
+def test_mean_is_over_ranks_and_leaves_the_argument(pool, dtype):
     expected = (_rows(0, dtype).double() + _rows(1, dtype).double()) / 2
-    for mean in pool.run(_mean_rows, dtype):
+    for mean, untouched in pool.run(_mean_rows, dtype):
+        assert untouched
         assert mean.dtype == (dtype if dtype.is_floating_point else torch.float32)
         assert torch.equal(mean.double(), expected)
 

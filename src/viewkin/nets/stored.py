@@ -75,7 +75,7 @@ def load_backbone(path: Path | str) -> nn.Module:
     """Load a backbone (B, C, H, W) -> (B, F) for use: in evaluation mode, on the CPU.
 
     Its attributes say how: ``feature_dim`` F; ``mean`` and ``std`` of each channel, for images of values 0 to 1;
-    ``image_size`` in pixels; ``extra``, whatever was stored with it.
+    ``image_size`` in pixels; ``extra``, whatever was stored with it; ``config``, how it was built.
 
     Args:
         path: a run directory (its ``backbone.safetensors``), a ``.safetensors`` file or a ``.ckpt`` checkpoint.
@@ -96,6 +96,7 @@ def load_backbone(path: Path | str) -> nn.Module:
         backbone, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}, path
     )
     attributes: Any = backbone
+    attributes.config = config
     attributes.mean, attributes.std = facts["mean"], facts["std"]
     attributes.image_size, attributes.extra = facts["size"], facts["extra"]
     return backbone.eval()

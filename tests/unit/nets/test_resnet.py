@@ -94,7 +94,8 @@ def test_window7_refuses_maps_that_do_not_give_one_window(side):
 
 
 def test_kaiming_is_normal_by_fan_out():
-    weight = ResNet("resnet18", init="kaiming").layer4[1].conv2.weight
+    weight = ResNet("resnet18", init="kaiming").layer4[0].conv1.weight
+    assert weight.shape == (512, 256, 3, 3)
     assert weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
     assert weight.abs().max() > 4 * weight.std()  # a uniform distribution ends at 1.73
 
@@ -113,3 +114,5 @@ def test_zero_init_residual_starts_every_plain_block_as_the_identity(name):
     x = torch.rand(2, block.conv1.in_channels, 8, 8)
     torch.testing.assert_close(block(x), x)
     assert not torch.equal(ResNet(name, width=8).layer2[1](x), x)
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [bool(norm.weight.any()) for norm in norms] == [True] * (len(norms) - 1) + [False]

@@ -47,6 +47,7 @@ def test_loads_from_a_run_directory_with_all_that_is_needed(run, backbone):
     loaded = load_backbone(run)
     _same_features(loaded, backbone)
     assert loaded.feature_dim == 64
+    assert loaded.config == BackboneConfig(width=8)
     assert (loaded.mean, loaded.std, loaded.image_size) == ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 32)
     assert loaded.extra == {"method": "eir", "epochs": 200}
 
