@@ -1,0 +1,31 @@
+"""Gaussian blur with one width a sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Blur images (B, C, H, W) by a Gaussian sampled at whole pixels, cut at ``radius`` and scaled to sum 1.
+
+    torchvision's GaussianBlur with ``kernel_size = 2 radius + 1`` and mirrored edges, computed as two passes of
+    shifted sums. The radius is the policy's, never the batch's: a row does not depend on its neighbours.
+
+    Args:
+        images: float.
+        sigma: (B,) standard deviation, pixels.
+        radius: reach of the kernel, pixels; at most the smaller side less one is used.
+    """
+    radius = min(radius, min(images.shape[-2:]) - 1)
+    sigma = sigma.to(images.device, images.dtype, non_blocking=True).view(-1, 1)
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=1)
+    for axis, padding in ((3, (radius, radius, 0, 0)), (2, (0, 0, radius, radius))):
+        padded = functional.pad(images, padding, mode="reflect")
+        length = images.shape[axis]
+        images = padded.narrow(axis, 0, length) * kernel[:, 0].view(-1, 1, 1, 1)
+        for tap in range(1, 2 * radius + 1):
+            images.addcmul_(padded.narrow(axis, tap, length), kernel[:, tap].view(-1, 1, 1, 1))
+    return images

@@ -1,0 +1,174 @@
+"""The views of a batch: draw for the global batch, slice, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from viewkin.augment.colour import normalize_into_
+from viewkin.augment.geometry import crop_resize, mirrored, to_unit
+from viewkin.augment.operations import Crop, Draws, Flip
+from viewkin.augment.policies import Pipeline, Policy
+from viewkin.errors import UserError
+
+CACHED_PIXELS = 65536
+"""Pixels of the views that a CPU works on at once: their planes then stay in its second-level cache. On a GPU the
+whole batch goes at once."""
+
+
+@dataclass(kw_only=True)
+class Parameters:
+    """Every random number of the views of ``count`` images, one row an image, on the CPU."""
+
+    count: int
+    """Images."""
+    side: int
+    """Stored side of the images, pixels."""
+    shared: tuple[Draws, ...]
+    """Draws of the shared operations."""
+    views: dict[str, tuple[Draws, ...]]
+    """View name to the draws of its pipeline."""
+
+    def rows(self, start: int, stop: int) -> Parameters:
+        """Take the rows ``start`` to ``stop`` (exclusive)."""
+        return Parameters(
+            count=len(range(self.count)[start:stop]),
+            side=self.side,
+            shared=_sliced(self.shared, start, stop),
+            views={name: _sliced(draws, start, stop) for name, draws in self.views.items()},
+        )
+
+
+def _sliced(draws: tuple[Draws, ...], start: int, stop: int) -> tuple[Draws, ...]:
+    return tuple({name: rows[start:stop] for name, rows in draw.items()} for draw in draws)
+
+
+class ViewMaker:
+    """Makes the views of a batch by a policy."""
+
+    def __init__(self, policy: Policy, size: int, spec: Mapping[str, str]) -> None:
+        """Plan the views.
+
+        Args:
+            policy: what happens to a view.
+            size: side of the views, pixels.
+            spec: view name to role in the policy.
+
+        Raises:
+            UserError: for a size below 1 or a role that no policy has.
+        """
+        if size < 1:
+            raise UserError(f"Views of {size} pixels do not exist: choose a size of at least 1.")
+        self.policy, self.size = policy, size
+        self.pipelines = {name: policy.pipeline(role) for name, role in spec.items()}
+
+    def sample(self, count: int, generator: torch.Generator, side: int) -> Parameters:
+        """Draw every random number for ``count`` images stored as squares of ``side`` pixels."""
+
+        def drawn(pipeline: Pipeline) -> tuple[Draws, ...]:
+            return tuple(operation.draw(count, generator, side, self.size) for operation in pipeline)
+
+        shared = drawn(self.policy.shared)
+        views = {name: drawn(pipeline) for name, pipeline in self.pipelines.items()}
+        return Parameters(count=count, side=side, shared=shared, views=views)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, parameters: Parameters, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """Make every view of uint8 images (B, 3, side, side), on their device.
+
+        All operations compute in float32, and only the finished view is rounded to ``dtype``. A row depends on its
+        image and its row of the parameters alone.
+
+        Returns:
+            View name to (B, 3, size, size), normalised, channels_last.
+
+        Raises:
+            UserError: for images that are not as many, as large or of the kind that the parameters were drawn for.
+        """
+        _check_images(images, parameters.side)
+        if len(images) != parameters.count:
+            raise UserError(f"{len(images)} images came with random numbers for {parameters.count}: slice them alike.")
+        plans = {name: _flip_in_crop(pipeline, parameters.views[name]) for name, pipeline in self.pipelines.items()}
+        views = {name: _empty_views(images, self.size, dtype) for name in self.pipelines}
+        for start, stop in _chunks(images, self.size):
+            source = to_unit(images[start:stop])
+            for operation, draws in zip(self.policy.shared, _sliced(parameters.shared, start, stop), strict=True):
+                source = operation.apply(source, draws, self.size)
+            for name, (pipeline, draws) in plans.items():
+                view = source
+                for operation, rows in zip(pipeline, _sliced(draws, start, stop), strict=True):
+                    view = operation.apply(view, rows, self.size)
+                normalize_into_(views[name][start:stop], view, self.policy.mean, self.policy.std)
+        return views
+
+
+@torch.no_grad()
+def test_view(images: Tensor, size: int, policy: Policy, dtype: torch.dtype = torch.float32) -> Tensor:  # noqa: PT028
+    """Make the view that features are read from: no randomness.
+
+    A stored side equal to ``size`` is taken as it is. A larger one gives its centre square, ``policy.test_fraction``
+    of the side (224 of 256), resized to ``size`` where it differs; a smaller one is enlarged whole.
+
+    Returns:
+        (B, 3, size, size), normalised, channels_last, from uint8 images (B, 3, side, side).
+
+    Raises:
+        UserError: for images that are not square uint8 colour images.
+    """
+    side = images.shape[-1]
+    _check_images(images, side)
+    views = _empty_views(images, size, dtype)
+    crop = size if side == size else side * policy.test_fraction if side > size else side
+    # A crop within half a pixel of the view needs no resize: 224 of 256 is cut, not resampled.
+    crop = float(size) if abs(crop - size) < 0.5 else float(crop)
+    corner = float(round((side - crop) / 2)) if crop == size else (side - crop) / 2
+    box = torch.tensor([[corner, corner, crop, crop]])
+    for start, stop in _chunks(images, size):
+        chunk = images[start:stop]
+        if crop == size:
+            first = int(corner)
+            view = to_unit(chunk[:, :, first : first + size, first : first + size])
+        else:
+            view = crop_resize(chunk, box.expand(len(chunk), 4), size, within="image")
+        normalize_into_(views[start:stop], view, policy.mean, policy.std)
+    return views
+
+
+def _flip_in_crop(pipeline: Pipeline, draws: tuple[Draws, ...]) -> tuple[Pipeline, tuple[Draws, ...]]:
+    """Let the crop do the flip.
+
+    Every operation that follows a crop treats left and right alike, so the flip may move forward to the crop, where
+    reading the box backwards is free.
+    """
+    flips = [place for place, operation in enumerate(pipeline) if isinstance(operation, Flip)]
+    if len(flips) != 1 or not isinstance(pipeline[0], Crop):
+        return pipeline, draws
+    place = flips[0]
+    crop: Draws = {"box": mirrored(draws[0]["box"], draws[place]["on"])}
+    return pipeline[:place] + pipeline[place + 1 :], (crop, *draws[1:place], *draws[place + 1 :])
+
+
+def _empty_views(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    shape = (len(images), 3, size, size)
+    return torch.empty(shape, dtype=dtype, device=images.device, memory_format=torch.channels_last)
+
+
+def _chunks(images: Tensor, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the row ranges to work on one after the other."""
+    count = len(images)
+    rows = max(1, CACHED_PIXELS // size**2) if images.device.type == "cpu" else max(1, count)
+    for start in range(0, count, rows):
+        yield start, min(start + rows, count)
+
+
+def _check_images(images: Tensor, side: int) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise UserError(f"Images must be uint8 (B, 3, H, W), not {images.dtype} {tuple(images.shape)}: convert them.")
+    if tuple(images.shape[2:]) != (side, side):
+        raise UserError(
+            f"Images of {images.shape[2]} x {images.shape[3]} pixels came where squares of {side} were expected: "
+            "store them as squares of one side."
+        )
