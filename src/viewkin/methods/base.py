@@ -134,8 +134,12 @@ class ViewMethod(Method):
     """Softmax temperature tau of its loss, dimensionless (1 where the loss has none)."""
     contrastive: bool
     """Whether its loss has negatives."""
-    bank: Any = None
-    """Its :class:`FeatureBank`, if it keeps one. A wrapper uses this one and never writes it twice."""
+    bank: Any
+    """Its :class:`FeatureBank`, or None. A wrapper uses this one and never writes it twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bank = None  # on the instance: a class attribute would hide the module that a method assigns
 
     def query(self, x: Tensor) -> Tensor:
         """Online embedding with gradient: (B, C, H, W) -> (B, D) unit norm."""
