@@ -1,0 +1,160 @@
+"""The methods that stand under the laws of DESIGN 7, and the small world in which the laws are tried.
+
+A new method or wrapper comes under every law by one line in :data:`METHODS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from viewkin import distributed
+from viewkin.draws import Draw, generator_for
+from viewkin.methods.base import Batch, Method, MethodConfig
+from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.iraug import IRAugConfig
+from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.simclr import SimCLRConfig
+from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.nets.norm import average_statistics_, convert_norm
+from viewkin.schedules import Progress
+
+METHODS: dict[str, MethodConfig] = {
+    "npid": NPIDConfig(dim=32, temperature=0.2),
+    "npid-infonce": NPIDConfig(dim=32, loss="infonce", head="mlp", negatives=40, temperature=0.2),
+    "npid-infonce-each": NPIDConfig(dim=32, loss="infonce", negatives=40, shared_negatives=False, temperature=0.2),
+    "npid-nce": NPIDConfig(dim=32, loss="nce", negatives=40, shared_negatives=False, temperature=0.2),
+    "iraug": IRAugConfig(dim=32, temperature=0.2),
+    "simclr": SimCLRConfig(dim=32, temperature=0.2),
+    "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
+    "moco-symmetric": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2, symmetric=True),
+    "byol": BYOLConfig(dim=32, hidden=64, momentum=0.9),
+}
+"""Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
+
+COUNT, SIDE, BATCH = 48, 16, 8
+"""Images, their side in pixels, and images of one optimiser step."""
+BACKBONE = BackboneConfig(name="resnet18", stem="small", width=8, init="kaiming")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What BatchNorm may change while it reads."""
+
+
+def build(config: MethodConfig, *, norm: str = "batch", count: int = COUNT, seed: int = 0) -> Method:
+    """Make a method in training mode, its norms all of one kind."""
+    torch.manual_seed(seed)
+    return convert_norm(config.build(build_backbone(BACKBONE), count=count), norm).train()
+
+
+def batch_for(
+    method: Method, index: Tensor, *, step: int = 0, rows: slice = slice(None), dtype: torch.dtype = torch.float32
+) -> Batch:
+    """Make the views of the images at ``index`` (the global batch) that a rank with these rows of it sees.
+
+    An image is fixed noise, a view of it has a little noise of its own.
+    """
+    images = torch.randn(COUNT, 3, SIDE, SIDE, generator=generator_for("images"))
+    start, stop, _ = rows.indices(len(index))
+    draw = Draw(0, step, len(index), start, stop)
+    views = {
+        name: (images[index[rows]] + 0.5 * draw.rows(f"view {name}", _noise)).to(dtype) for name in method.view_spec
+    }
+    return Batch(views=views, index=index[rows], draw=draw)
+
+
+def _noise(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(count, 3, SIDE, SIDE, generator=generator)
+
+
+def encode_of(method: Method, dtype: torch.dtype) -> Callable[[str], Tensor]:
+    """The loop's ``encode``: every image once, in eval mode."""
+
+    @torch.no_grad()
+    def encode(what: str = "embedding") -> Tensor:
+        average_statistics_(method)
+        modes = {module: module.training for module in method.modules()}
+        method.eval()
+        images = torch.randn(COUNT, 3, SIDE, SIDE, generator=generator_for("images")).to(dtype)
+        found = method.embed(images) if what == "embedding" else method.backbone(images)
+        for module, mode in modes.items():
+            module.training = mode
+        return found
+
+    return encode
+
+
+def train(config: MethodConfig, *, norm: str, steps: int = 4, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """Train by the plainest loop that keeps the contract, on as many ranks as there are; return the state.
+
+    In float64, so that ranks and one process agree far below what any mistake would change.
+    """
+    method = build(config, norm=norm).to(dtype)
+    network = _parallel(method)
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
+    encode, per_epoch = encode_of(method, dtype), COUNT // BATCH
+    share = BATCH // distributed.world()
+    start = distributed.rank() * share
+    at = Progress(steps=steps, epochs=-(-steps // per_epoch))
+    method.start(encode, at)
+    for step in range(steps):
+        at.step, at.epoch = step, step // per_epoch
+        if step % per_epoch == 0:
+            for name in method.epoch(encode, at):
+                optimizer.state.pop(dict(method.named_parameters())[name], None)
+        order = torch.randperm(COUNT, generator=generator_for("order", at.epoch))
+        index = order[step % per_epoch * BATCH :][:BATCH]
+        found = network(batch_for(method, index, step=step, rows=slice(start, start + share), dtype=dtype), at)
+        optimizer.zero_grad()
+        found.loss.backward()
+        optimizer.step()
+        method.update({name: distributed.gather(value) for name, value in found.record.items()}, at)
+    average_statistics_(method)
+    return copied(method)
+
+
+def _parallel(method: nn.Module) -> Any:
+    if distributed.world() == 1:
+        return method
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(method, **{option: False})
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    """Copy a module's state."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def memory_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what BatchNorm may change."""
+    return {name: value for name, value in state.items() if name.rpartition(".")[2] not in STATISTICS}
+
+
+def differing(first: dict[str, Tensor], second: dict[str, Tensor], tolerance: float | None = None) -> list[str]:
+    """Name what differs between two states: in any bit, or by more than ``tolerance`` times the tensor's largest."""
+    assert first.keys() == second.keys()
+    found = []
+    for name, one in first.items():
+        other = second[name]
+        if tolerance is None or not one.is_floating_point():
+            same = one.dtype == other.dtype and torch.equal(one, other)
+        else:
+            same = float((one - other).abs().max()) <= tolerance * max(float(one.abs().max()), 1e-3)
+        if not same:
+            found.append(name)
+    return found
+
+
+def last_layers(method: Method) -> list[nn.Linear]:
+    """The linear layers whose outputs the loss normalises: the end of every branch."""
+    ends = [
+        getattr(method, "predictor", method.encoder.head),
+        *(getattr(method, name).head for name in ("key_encoder", "target_encoder") if hasattr(method, name)),
+    ]
+    layers = [[layer for layer in end.modules() if isinstance(layer, nn.Linear)][-1] for end in ends]
+    return layers

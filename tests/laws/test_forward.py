@@ -1,0 +1,208 @@
+"""Laws 1, 6 and 7: a forward pass changes nothing, state survives a round trip, scale means nothing."""
+
+import io
+
+import pytest
+import torch
+from torch import Tensor
+
+from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing, last_layers, memory_of
+from viewkin.methods.base import Batch, Method, Step
+from viewkin.schedules import Progress
+
+INDEX = torch.tensor([5, 40, 11, 2, 30, 17, 47, 0])
+AT = Progress(step=1, steps=10)
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def trained_a_little(name: str) -> Method:
+    """A method whose memory holds more than its random start."""
+    method = build(METHODS[name])
+    for step in range(2):
+        batch = batch_for(method, (INDEX + step) % COUNT, step=step)
+        method.update(method(batch, AT).record, AT)
+    return method
+
+
+def pure_forward(method: Method, batch: Batch) -> None:
+    """Law 1."""
+    random = torch.get_rng_state()
+    before = copied(method)
+    first = method(batch, AT)
+    first.loss.backward()
+    assert not differing(memory_of(before), memory_of(copied(method)))
+    second = method(batch, AT)
+    assert torch.equal(first.loss, second.loss)
+    assert torch.equal(random, torch.get_rng_state()), "the pass draws from the global generator"
+    assert {name for name in first.record if not torch.equal(first.record[name], second.record[name])} == set()
+
+
+@every_method
+def test_law_1_forward_changes_nothing_and_gives_the_same_loss_twice(name):
+    method = trained_a_little(name)
+    pure_forward(method, batch_for(method, INDEX, step=9))
+
+
+@every_method
+def test_embedding_and_helpers_change_nothing_either(name):
+    method = trained_a_little(name)
+    batch = batch_for(method, INDEX, step=9)
+    before = copied(method)
+    image = next(iter(batch.views.values()))
+    step = method(batch, AT)
+    for call in (lambda: method.embed(image), lambda: method.key(batch), lambda: method.target(image)):
+        found = call()
+        assert found.shape == (BATCH, method.dim)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(BATCH))
+    method.remember(step)
+    method.pair_loss(method.query(image), method.key(batch), batch.index).sum().backward()
+    assert not differing(memory_of(before), memory_of(copied(method)))
+
+
+def loss_in_eval(method: Method, batch: Batch) -> Tensor:
+    method.eval()
+    with torch.no_grad():
+        return method(batch, AT).loss
+
+
+@every_method
+def test_law_6_a_saved_state_goes_on_bit_for_bit(name):
+    method = trained_a_little(name)
+    file = io.BytesIO()
+    torch.save(method.state_dict(), file)
+    file.seek(0)
+    other = build(METHODS[name], seed=1)
+    batch = batch_for(method, INDEX, step=9)
+    assert not torch.equal(loss_in_eval(method, batch), loss_in_eval(other, batch))
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(loss_in_eval(method, batch), loss_in_eval(other, batch))
+    for either in (method, other):
+        either.train()
+        step = either(batch, AT)
+        either.update(step.record, AT)
+    assert not differing(copied(method), copied(other))
+
+
+@every_method
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float16, 0.02), (torch.bfloat16, 0.1)], ids=str
+)
+def test_law_6_state_survives_other_precisions(name, dtype, tolerance):
+    method = trained_a_little(name)
+    batch = batch_for(method, INDEX, step=9)
+    expected = loss_in_eval(method, batch)
+    stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in copied(method).items()}
+    whole = [key for key, value in stored.items() if not value.is_floating_point()]
+    other = build(METHODS[name], seed=1)
+    other.load_state_dict(stored)
+    assert not differing({k: stored[k] for k in whole}, {k: copied(other)[k] for k in whole})
+    torch.testing.assert_close(loss_in_eval(other, batch), expected, rtol=tolerance, atol=tolerance)
+
+
+@every_method
+def test_law_6_state_moves_between_devices(name):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    method = trained_a_little(name).double()
+    batch = batch_for(method, INDEX, step=9, dtype=torch.float64)
+    expected = loss_in_eval(method, batch)
+    there = build(METHODS[name], seed=1).double().to("cuda")
+    there.load_state_dict(method.state_dict())
+    moved = Batch({k: v.to("cuda") for k, v in batch.views.items()}, batch.index.to("cuda"), batch.draw)
+    torch.testing.assert_close(loss_in_eval(there, moved).cpu(), expected, rtol=1e-9, atol=1e-9)
+    for either, its in ((method, batch), (there, moved)):
+        either.train()
+        either.update(either(its, AT).record, AT)
+    assert not differing(copied(method), {k: v.cpu() for k, v in copied(there).items()}, 1e-9)
+
+
+def scale_free(method: Method, batch: Batch) -> None:
+    """Law 7."""
+    method.double()
+    batch.views = {name: view.double() for name, view in batch.views.items()}
+    expected = method(batch, AT)
+    with torch.no_grad():
+        for layer in last_layers(method):
+            layer.weight.mul_(3)
+            layer.bias.mul_(3)
+    found = method(batch, AT)
+    torch.testing.assert_close(found.loss, expected.loss, rtol=1e-9, atol=1e-9)
+    assert not differing(expected.record, found.record, 1e-9)
+
+
+@every_method
+def test_law_7_the_length_of_an_embedding_means_nothing(name):
+    method = trained_a_little(name)
+    scale_free(method, batch_for(method, INDEX, step=9))
+
+
+# ---------------------------------------------------------------- the contract of Step
+
+
+def check_step(method: Method, batch: Batch, step: Step) -> None:
+    assert step.loss.ndim == 0
+    torch.testing.assert_close(step.loss, torch.stack(list(step.terms.values())).sum())
+    assert all(term.isfinite() for term in step.terms.values())
+    assert set(step.record) >= {"index", "embedding"}
+    assert torch.equal(step.record["index"], batch.index)
+    for value in step.record.values():
+        assert len(value) == len(batch.index)
+        assert not value.requires_grad
+    for q, k in step.pairs:
+        assert q.requires_grad
+        assert not k.requires_grad
+        for rows in (q, k, step.record["embedding"]):
+            assert rows.shape == (len(batch.index), method.dim)
+            torch.testing.assert_close(rows.detach().norm(dim=1), torch.ones(len(rows)), rtol=1e-5, atol=1e-5)
+
+
+@every_method
+def test_step_keeps_its_contract(name):
+    method = trained_a_little(name)
+    batch = batch_for(method, INDEX, step=9)
+    check_step(method, batch, method(batch, AT))
+
+
+@every_method
+def test_gradients_reach_every_trainable_parameter_and_nothing_else(name):
+    method = trained_a_little(name)
+    method(batch_for(method, INDEX, step=9), AT).loss.backward()
+    for key, parameter in method.named_parameters():
+        # A parameter without gradient breaks DistributedDataParallel.
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+        if parameter.grad is not None and not key.endswith("bias"):
+            assert parameter.grad.abs().sum() > 0, key
+    for key, buffer in method.named_buffers():
+        assert not buffer.requires_grad, key
+        assert buffer.grad is None, key
+    listed = [id(p) for group in method.param_groups() for _, p in group["named"]]
+    assert sorted(listed) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+
+
+@every_method
+def test_memory_is_in_the_state(name):
+    method = build(METHODS[name])
+    persistent = set(method.state_dict())
+    assert {key for key, _ in method.named_buffers()} <= persistent
+
+
+@every_method
+def test_the_network_is_shared_with_the_backbone(name):
+    method = build(METHODS[name])
+    assert all(key.startswith("encoder.") for key in method.state_dict() if "encoder.backbone." in key[:17])
+    assert method.backbone is method.encoder.backbone
+
+
+@pytest.mark.parametrize("autocast", [torch.bfloat16])
+@every_method
+def test_half_precision_networks_give_finite_float32_losses(name, autocast):
+    method = trained_a_little(name)
+    batch = batch_for(method, INDEX, step=9)
+    plain = method(batch, AT).loss
+    with torch.autocast("cpu", autocast):
+        step = method(batch, AT)
+    assert step.loss.dtype == torch.float32
+    assert step.record["embedding"].dtype == torch.float32
+    torch.testing.assert_close(step.loss, plain, rtol=0.1, atol=0.1)
+    step.loss.backward()
+    assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)
