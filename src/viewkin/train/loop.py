@@ -32,8 +32,8 @@ from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
-from viewkin.train.monitors import KnnMonitor, health, warning_of
-from viewkin.train.window import Window, gradient_norm, joined
+from viewkin.train.monitors import KnnMonitor
+from viewkin.train.watch import Watch, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
 """(index (b,), images (b, 3, S, S) uint8)."""
@@ -109,14 +109,13 @@ class Trainer:
         self.at = Progress(steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds)
         self.monitor: KnnMonitor | None = None
         if source.labels is not None and bool((source.labels >= 0).any()):
-            self.monitor = KnnMonitor(method, source.labels, method.config.dim, recipe.seed)  # type: ignore[union-attr]
+            self.monitor = KnnMonitor(method, source.labels, method.dim, recipe.seed)
             self.monitor.bank.to(fabric.device)
         self.best = -1.0
         self.interrupt = Interrupt()
         self._saved_at = time.monotonic()
         self._stop = False
         self._bad = torch.zeros((), device=fabric.device)
-        self._warned: set[str] = set()
 
     def _wrap(self) -> Any:
         method: Any = torch.compile(self.method) if self.recipe.runtime.compile else self.method
@@ -127,8 +126,6 @@ class Trainer:
             buffer.copy_(distributed.agree(buffer))
         self.optimizer = self.fabric.setup_optimizers(optimizer)  # type: ignore[assignment]
         return wrapped
-
-    # ---------------------------------------------------------------- the run
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end, or to a signal.
@@ -147,13 +144,15 @@ class Trainer:
             self._save()
         total = self.at.steps * self.at.rounds
         log = MetricsLog(self.out, from_step=first) if self.rank == 0 else None
-        quiet = Console(quiet=True) if self.rank else self.console
         training = 0.0
-        with self.interrupt, Display(quiet, total, first) as display:
+        with self.interrupt, Display(Console(quiet=True) if self.rank else self.console, total, first) as display:
+            watch = Watch(
+                log, display, self.monitor, self.recipe.data.batch_size, self.loader.steps, self.fabric.device
+            )
             try:
                 while self.at.total_step < total and not self._stop:
                     started = time.monotonic()
-                    self._epoch(display, log)
+                    self._epoch(watch)
                     training += time.monotonic() - started
                 self._save()
             finally:
@@ -169,31 +168,29 @@ class Trainer:
             images_per_second=images / training if training else 0.0,
         )
 
-    def _epoch(self, display: Display, log: MetricsLog | None) -> None:
+    def _epoch(self, watch: Watch) -> None:
         at, per_epoch = self.at, self.loader.steps
         number, within = at.round * at.epochs + at.epoch, at.step - at.epoch * per_epoch
         if within == 0:
             self._clear_state(self.method.epoch(self.encode, at))
-        window = Window(self.fabric.device)
-        label = f"epoch {number + 1}/{at.epochs * at.rounds}"
         for micros in self.loader.epoch(number, step=within):
-            steps, record, norm = self.step(micros)
-            window.add(steps, norm, self.recipe.data.batch_size)
+            steps, norm = self.step(micros)
             at.step += 1
-            display.step(at.total_step, label)
             ends = at.step % per_epoch == 0
+            watch.add(steps, norm, at)
             if at.total_step % self.recipe.runtime.log_every == 0 or ends:
-                self._report(window, steps[-1], display, log, ends)
-            del steps, record
+                watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends)
             if ends:
+                if self.monitor:
+                    self._keep_best(watch.knn)
                 at.epoch += 1
                 if at.epoch == at.epochs and at.round + 1 < at.rounds:
                     at.round, at.epoch, at.step = at.round + 1, 0, 0
             if self._housekeeping():
                 return
 
-    def step(self, micros: Iterable[MicroBatch]) -> tuple[list[Step], dict[str, Tensor], Tensor]:
-        """Do one optimiser step on this rank's micro-batches: their Steps, the joined record, the gradient norm."""
+    def step(self, micros: Iterable[MicroBatch]) -> tuple[list[Step], Tensor]:
+        """Do one optimiser step on this rank's micro-batches; return their Steps and the gradient norm."""
         at, recipe, accumulate = self.at, self.recipe, self.recipe.data.accumulate
         set_lr(self.optimizer, recipe.schedule, at)
         # Whatever draws from the global stream (dropout) follows from the step too, so nothing random is saved.
@@ -220,40 +217,13 @@ class Trainer:
         self.method.update(record, at)
         if self.monitor:
             self.monitor.write_(record)
-        return steps, record, norm
+        return steps, norm
 
     def encode(self, what: str = "embedding") -> Tensor:
         """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, in index order."""
         network = self.method.embed if what == "embedding" else self.method.backbone
         view = partial(test_view, size=self.recipe.augment.image_size, policy=self.policy)
         return encode_all(self.method, network, self.source, view, self.fabric)
-
-    # ---------------------------------------------------------------- watch
-
-    def _report(self, window: Window, last: Step, display: Display, log: MetricsLog | None, ends: bool) -> None:
-        values = window.read()
-        values |= health(*last.pairs[0])
-        at = self.at
-        epoch = at.round * at.epochs + at.step / self.loader.steps
-        values |= {"lr": self.optimizer.param_groups[0]["lr"], "epoch": epoch}
-        if ends and self.monitor and self.rank == 0:
-            values["knn_monitor"] = self.monitor.accuracy()
-        if log:
-            log.write(at.total_step, values)
-            display.numbers(values)
-            if ends:
-                knn = f"  knn_monitor {values['knn_monitor']:.3f}" if "knn_monitor" in values else ""
-                display.line(
-                    f"epoch {values['epoch']:.0f}: loss {values['loss']:.4f}{knn}  "
-                    f"{values['images_per_second']:,.0f} images/s"
-                )
-            warning = warning_of(values, len(last.pairs[0][0])) if at.total_step > self.loader.steps // 2 else None
-            if warning and warning.split(":")[0] not in self._warned:
-                self._warned.add(warning.split(":")[0])
-                display.line(f"warning: {warning}", always=True)
-        if ends and self.monitor:
-            average_statistics_(self.method)
-            self._keep_best(values.get("knn_monitor", -1.0))
 
     def _housekeeping(self) -> bool:
         """Agree over ranks on what to do between two steps; save where due. True: stop now."""
@@ -281,8 +251,6 @@ class Trainer:
             "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
         )
 
-    # ---------------------------------------------------------------- state
-
     def _state(self) -> dict[str, Any]:
         at = self.at
         return {
@@ -307,6 +275,7 @@ class Trainer:
         distributed.barrier()
 
     def _keep_best(self, accuracy: float) -> None:
+        average_statistics_(self.method)
         if self.rank == 0 and accuracy > self.best:
             self.best = accuracy
             checkpoint.save_checkpoint(self.out / "best.ckpt", self._state())

@@ -1,0 +1,6 @@
+"""``python -m viewkin``."""
+
+from viewkin.cli import main
+
+if __name__ == "__main__":
+    main()
