@@ -27,6 +27,10 @@ class Result:
     """Name of the protocol, such as ``knn``."""
     values: dict[str, float]
     """Name to measured value; accuracies in percent, as the papers print them."""
+    model: str = ""
+    """Whose features were judged."""
+    data: str = ""
+    """On which images."""
     settings: dict[str, Any] = field(default_factory=lambda: {})
     """The protocol's configuration, JSON values only."""
     seed: int | None = None
@@ -46,6 +50,8 @@ def describe(
     config: Any,
     values: Mapping[str, float],
     *,
+    model: str = "",
+    data: str = "",
     seed: int | None = None,
     seconds: float = 0.0,
     device: torch.device | str = "cpu",
@@ -55,6 +61,8 @@ def describe(
     return Result(
         protocol=protocol,
         values=dict(values),
+        model=model,
+        data=data,
         settings=dataclasses.asdict(config),
         seed=seed,
         seconds=seconds,
@@ -130,14 +138,22 @@ def read_results(path: Path | str) -> list[Result]:
 
 
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:
-    """Print one row a value: protocol, value, seed, time and device, then the notes."""
+    """Print one row a value: model, protocol, value, seed, time and device, then the notes."""
     table = Table(title="results")
-    for name in ("protocol", "measure", "value", "seed", "time", "device"):
+    for name in ("model", "protocol", "measure", "value", "seed", "time", "device"):
         table.add_column(name, justify="right" if name in ("value", "seed", "time") else "left")
     for result in results:
         for name, value in result.values.items():
             seed = "-" if result.seed is None else str(result.seed)
-            table.add_row(result.protocol, name, f"{value:.2f}", seed, f"{result.seconds:.1f} s", result.device)
+            table.add_row(
+                result.model or "-",
+                result.protocol,
+                name,
+                f"{value:.2f}",
+                seed,
+                f"{result.seconds:.1f} s",
+                result.device,
+            )
     console = console or Console()
     console.print(table)
     for note in dict.fromkeys(note for result in results for note in result.notes):

@@ -105,6 +105,44 @@ def byol_cifar10() -> Recipe:
     )
 
 
+def cifar10_cpu() -> Recipe:
+    """A narrow ResNet-18 on CIFAR-10 within 30 minutes on two cores; ``docs/log.md`` has how it was chosen."""
+    return Recipe(
+        name="cifar10_cpu",
+        about="CIFAR-10 on two CPU cores in 30 minutes: SimCLR, ResNet-18 of width 16",
+        method=SimCLRConfig(temperature=0.2),
+        backbone=replace(SMALL, width=16),
+        augment=AugmentConfig(policy="simclr-cifar", image_size=32),
+        optim=OptimConfig(name="sgd", lr=0.06, scale_lr=True, weight_decay=5e-4),
+        schedule=ScheduleConfig(epochs=24, kind="cosine", warmup_epochs=1),
+        data=DataConfig(batch_size=256),
+    )
+
+
+def photos() -> Recipe:
+    """The default for a folder of one's own; image size, epochs and width are fitted to it."""
+    return Recipe(
+        name="photos",
+        about="a folder of one's own images: SimCLR, ResNet-18, fitted to images and machine",
+        method=SimCLRConfig(temperature=0.2),
+        backbone=SMALL,
+        augment=AugmentConfig(policy="moco-v2", image_size=96),
+        optim=OptimConfig(name="sgd", lr=0.06, scale_lr=True, weight_decay=5e-4),
+        schedule=ScheduleConfig(epochs=100, kind="cosine", warmup_epochs=5),
+        data=DataConfig(batch_size=256),
+    )
+
+
+def demo() -> Recipe:
+    """The demonstration on the generated set: a few minutes on two cores."""
+    return replace(
+        cifar10_cpu(),
+        name="demo",
+        about="the demonstration: rendered shapes, a few minutes on two CPU cores",
+        schedule=ScheduleConfig(epochs=40, kind="cosine", warmup_epochs=2),
+    )
+
+
 def npid_imagenet() -> Recipe:
     """NPID with the original NCE (Wu et al., 2018): linear top-1 54.0 with ResNet-50."""
     return Recipe(
@@ -175,6 +213,9 @@ def byol_imagenet() -> Recipe:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe
     for recipe in (
+        photos,
+        demo,
+        cifar10_cpu,
         npid_cifar10,
         iraug_cifar10,
         simclr_cifar10,

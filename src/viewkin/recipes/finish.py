@@ -49,7 +49,7 @@ def finish(request: TrainRequest, out: Path, outcome: Outcome, console: Console)
 
 
 def final_results(request: TrainRequest, out: Path, console: Console) -> list[Result]:
-    """kNN on test by the last epoch's weights, where the data has labels and a test split."""
+    """Judge by kNN on test, by the last epoch's weights, where the data has labels and a test split."""
     found = survey(request.data)
     if not found.labelled or "test" not in found.splits:
         return []

@@ -66,7 +66,7 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
         UserError: an unknown recipe or setting, or a value out of range.
     """
     notes: list[str] = []
-    recipe = recipe_named(request.recipe or default_recipe(survey))
+    recipe = recipe_named(request.recipe or DEFAULT_RECIPE)
     if request.recipe is None:
         recipe, notes = adapted(recipe, survey)
     flags = {
@@ -102,9 +102,8 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, schedule=recipe.schedule.scaled(epochs))
 
 
-def default_recipe(survey: Survey) -> str:
-    """The recipe for a user who names none."""
-    return "photos"
+DEFAULT_RECIPE = "photos"
+"""The recipe for a user who names none."""
 
 
 def adapted(recipe: Recipe, survey: Survey) -> tuple[Recipe, list[str]]:
@@ -121,7 +120,7 @@ def adapted(recipe: Recipe, survey: Survey) -> tuple[Recipe, list[str]]:
         backbone=replace(recipe.backbone, stem=stem, width=32 if cpu else 64),
     )
     notes = [
-        f"Image size {size} (the images' shorter side is {side}{', and there is no GPU' if cpu else ''}): --image-size.",
+        f"Image size {size} (the shorter side is {side} px{', and there is no GPU' if cpu else ''}): --image-size.",
         f"{epochs} epochs of {survey.count:,} images: --epochs.",
     ]
     if cpu:

@@ -94,8 +94,8 @@ def announced(request: TrainRequest, resolved: Resolved, source: Source) -> list
     return [
         f"Recipe {recipe.name}{chosen}: {recipe.about}.",
         *resolved.notes,
-        f"Training {recipe.backbone.name} for {recipe.schedule.epochs} epochs on {len(source):,} images of {source.name}, "
-        f"views of {recipe.augment.image_size} px, batches of {recipe.data.batch_size}.",
+        f"Training {recipe.backbone.name} for {recipe.schedule.epochs} epochs on {len(source):,} images "
+        f"of {source.name}, views of {recipe.augment.image_size} px, batches of {recipe.data.batch_size}.",
     ]
 
 

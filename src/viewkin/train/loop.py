@@ -285,8 +285,8 @@ class Trainer:
         images = {"count": len(self.source), "fingerprint": fingerprint(self.source)}
         if state["images"] != images:
             raise UserError(
-                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or other "
-                "names); point to the same set, or start a new run."
+                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
+                "other names); point to the same set, or start a new run."
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -88,4 +88,4 @@ class KnnMonitor:
         queries, references = self.queries.to(rows.device), self.references.to(rows.device)
         labels = self.labels.to(rows.device)
         result = knn(config, rows[references].float(), labels[references], rows[queries].float(), labels[queries])
-        return next(iter(result.accuracy.values()))
+        return next(iter(result.top1.values()))
