@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -97,7 +98,8 @@ class Rows:
                 "VIEWKIN_CACHE, or raise the memory limit."
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         return Packed(path)
 
     def _unpack(self, target: Path) -> None:
@@ -220,7 +222,8 @@ def read_facts(files: list[Path], column: str, schema: pa.Schema) -> pa.Table:
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
         wanted.append(f"{column}.path")
-    return pa.concat_tables([pq.read_table(file, columns=wanted) for file in files])
+    # A leaf of a struct is read by its dotted name here, and not by pq.read_table.
+    return pa.concat_tables([pq.ParquetFile(file).read(columns=wanted) for file in files])
 
 
 def row_groups(files: list[Path]) -> tuple[list[tuple[int, int, int]], int]:

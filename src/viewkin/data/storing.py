@@ -80,7 +80,8 @@ def with_bar(results: Iterable[list[Result]], total: int, title: str, show: bool
                 bar.start()
             yield result
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping one that never started prints an empty line
+            bar.stop()
 
 
 def first_pass(encoded: Encoded, storage: Storage, keep: Callable[[Images], None]) -> dict[int, str]:

@@ -1,0 +1,186 @@
+"""Parquet with one image a row, in the two common layouts, resident and streaming."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from viewkin.data.opening import open_source, survey
+from viewkin.data.source import Source
+from viewkin.errors import UserError
+
+EVERYTHING = 10**9
+
+
+def encoded(number: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (number, number, number)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write(path: Path, columns: dict[str, object], metadata: dict[str, str] | None = None, group: int = 3) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=group)
+    return path
+
+
+def opened(path: Path, **options: object) -> Source:
+    return open_source(str(path), cache_dir=path.parent / "cache", progress=False, **options)
+
+
+def numbers(source: Source) -> list[int]:
+    return source.images(torch.arange(len(source)))[:, 0, 0, 0].tolist()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Write bytes, labels, names and class names, eight rows in three row groups."""
+    columns = {
+        "image": [encoded(10 * i) for i in range(8)],
+        "label": pa.array([0, 1, 2, 0, 1, 2, 0, 1], pa.int8()),
+        "name": [f"n{i}.jpg" for i in range(8)],
+    }
+    return write(tmp_path / "set" / "small-train.parquet", columns, {"class_names": json.dumps(["x", "y", "z"])})
+
+
+@pytest.mark.parametrize("limit", [0, EVERYTHING])
+def test_rows_are_images_with_labels_names_and_classes(plain: Path, limit: int):
+    source = opened(plain, memory_limit=limit)
+    assert source.resident == bool(limit)
+    assert numbers(source) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert list(source.ids) == [f"n{i}.jpg" for i in range(8)]
+    assert source.classes == ("x", "y", "z")
+    assert source.labels is not None
+    assert source.labels.dtype == torch.int64
+    assert source.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert source.size == 8
+
+
+def test_streaming_reads_in_any_order(plain: Path):
+    source = opened(plain, memory_limit=0)
+    assert source.images(torch.tensor([7, 0, 4, 4]))[:, 1, 3, 3].tolist() == [70, 0, 40, 40]
+
+
+def test_the_unpacked_file_is_written_once(plain: Path):
+    opened(plain, memory_limit=0)
+    (packed,) = (plain.parent / "cache").glob("*.arrow")
+    before = packed.stat().st_mtime_ns
+    opened(plain, memory_limit=0)
+    assert packed.stat().st_mtime_ns == before
+    assert not list((plain.parent / "cache").glob("*.part"))
+
+
+def test_streaming_without_a_writable_cache_says_so(plain: Path):
+    (plain.parent / "file").write_text("")
+    with pytest.raises(UserError, match="VIEWKIN_CACHE"):
+        open_source(str(plain), cache_dir=plain.parent / "file" / "x", memory_limit=0)
+
+
+def test_hugging_face_struct_and_features(tmp_path: Path):
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    images = [{"bytes": encoded(i), "path": f"p/{i}.png"} for i in range(3)]
+    path = write(
+        tmp_path / "data" / "train-00000-of-00001.parquet",
+        {"image": images, "label": [1, 0, 1]},
+        {"huggingface": json.dumps(features)},
+    )
+    for spec in (path, path.parent, tmp_path):
+        source = opened(spec)
+        assert source.classes == ("cat", "dog")
+        assert list(source.ids) == ["p/0.png", "p/1.png", "p/2.png"]
+        assert numbers(source) == [0, 1, 2]
+
+
+def test_shards_of_a_folder_are_joined_by_split(tmp_path: Path):
+    for name, values in {"a-train-1": [1, 2], "a-train-2": [3], "a-validation": [4, 5]}.items():
+        write(tmp_path / f"{name}.parquet", {"image": [encoded(i) for i in values]})
+    train = opened(tmp_path)
+    assert numbers(train) == [1, 2, 3]
+    assert list(train.ids) == ["0", "1", "2"]
+    assert train.labels is None
+    assert numbers(opened(tmp_path, split="val")) == [4, 5]
+    test = opened(tmp_path, split="test")
+    assert numbers(test) == [4, 5]
+    assert any("val file stands in" in note for note in test.notes)
+    assert survey(str(tmp_path)).splits == ("train", "val", "test")
+
+
+def test_repeated_names_give_way_to_row_numbers(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", {"image": [encoded(1)] * 2, "name": ["same", "same"]})
+    assert list(opened(path).ids) == ["0", "1"]
+
+
+def test_missing_labels_are_minus_one_and_all_missing_is_none(tmp_path: Path):
+    some = write(tmp_path / "some.parquet", {"image": [encoded(1)] * 3, "label": [2, None, -1]})
+    labels = opened(some).labels
+    assert labels is not None
+    assert labels.tolist() == [2, -1, -1]
+    assert opened(some).classes == ("0", "1", "2")
+    none = write(tmp_path / "none.parquet", {"image": [encoded(1)] * 2, "label": [-1, -1]})
+    assert opened(none).labels is None
+
+
+def test_a_label_that_is_no_integer_is_passed_over(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", {"image": [encoded(1)] * 2, "label": ["a", "b"]})
+    assert opened(path).labels is None
+
+
+@pytest.mark.parametrize("limit", [0, EVERYTHING])
+def test_null_and_broken_rows_are_left_out_and_named(tmp_path: Path, limit: int):
+    rows = [encoded(1), None, b"text", encoded(4)]
+    path = write(tmp_path / "a.parquet", {"image": pa.array(rows, pa.binary()), "label": [0, 1, 1, 2]}, group=2)
+    source = opened(path, memory_limit=limit)
+    assert numbers(source) == [1, 4]
+    assert [one.path for one in source.skipped] == ["1", "2"]
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, 2]
+
+
+def test_survey_reads_headers_of_several_row_groups(tmp_path: Path):
+    def square(side: int) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(np.zeros((side, side + 4, 3), np.uint8)).save(stream, "PNG")
+        return stream.getvalue()
+
+    path = write(tmp_path / "a.parquet", {"image": [square(20 + i) for i in range(9)]}, group=1)
+    found = survey(str(path))
+    assert (found.count, found.uniform, found.labelled) == (9, False, False)
+    assert 22 <= found.shorter_side <= 26
+
+
+class TestErrors:
+    def test_no_image_column_names_what_there_is(self, tmp_path: Path):
+        path = write(tmp_path / "a.parquet", {"sheet": [b"x"], "labels": [[1, 2]]})
+        with pytest.raises(UserError, match=r"no column 'image'.* its columns are sheet, labels"):
+            opened(path)
+
+    def test_an_image_column_of_numbers_is_none(self, tmp_path: Path):
+        with pytest.raises(UserError, match="no column 'image'"):
+            opened(write(tmp_path / "a.parquet", {"image": [1, 2]}))
+
+    def test_missing_split(self, plain: Path):
+        with pytest.raises(UserError, match=r"no test split, only train: .*--holdout"):
+            opened(plain, split="test")
+        with pytest.raises(UserError, match=r"no test split, only train: .*--holdout"):
+            opened(plain.parent, split="test")
+
+    def test_not_parquet(self, tmp_path: Path):
+        path = tmp_path / "a.parquet"
+        path.write_bytes(b"PAR1 not really")
+        with pytest.raises(UserError, match="cannot be read as Parquet"):
+            opened(path)
+
+    def test_no_rows(self, tmp_path: Path):
+        with pytest.raises(UserError, match="holds no rows"):
+            opened(write(tmp_path / "a.parquet", {"image": pa.array([], pa.binary())}))
+
+    def test_single_row(self, tmp_path: Path):
+        with pytest.raises(UserError, match="at least 2"):
+            opened(write(tmp_path / "a.parquet", {"image": [encoded(1)]}))
