@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
 from viewkin.augment.operations import (
@@ -209,6 +209,19 @@ _CATALOGUE: dict[str, Callable[[], Policy]] = {
     "amdim-stl": _amdim_stl,
     "amdim-imagenet": _amdim_imagenet,
 }
+
+
+def with_least_area(policy: Policy, area: float) -> Policy:
+    """Replace the least area of every random resized crop, a fraction of the image; the rest stays."""
+
+    def changed(pipeline: Pipeline) -> Pipeline:
+        return tuple(
+            replace(operation, scale=(area, operation.scale[1])) if isinstance(operation, ResizedCrop) else operation
+            for operation in pipeline
+        )
+
+    roles = {role: changed(policy.pipeline(role)) for role in policy.roles}
+    return replace(policy, **roles)  # pyright: ignore[reportArgumentType] (the roles are fields of Policy)
 
 
 def names() -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import viewkin
 from viewkin import config, distributed
-from viewkin.augment.policies import Policy, policy
+from viewkin.augment.policies import Policy
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.draws import seed_for
@@ -56,7 +56,7 @@ def train(request: TrainRequest, console: Console) -> tuple[Path, Outcome]:
     backbone = build_backbone(recipe.backbone)
     fabric = make_fabric(recipe.runtime, backbone)
     method = recipe.method.build(backbone, count=len(source))
-    views = policy(recipe.augment.policy)
+    views = recipe.augment.chosen()
     trainer = Trainer(recipe, source, method, views, fabric, out, backbone_facts(recipe, views), console)
     if fabric.global_rank == 0:
         for note in [*notes, f"Run directory: {out}"]:

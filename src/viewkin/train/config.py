@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from viewkin.augment.policies import Policy, policy, with_least_area
 from viewkin.errors import require
 from viewkin.methods.base import MethodConfig
 from viewkin.nets.backbone import BackboneConfig
@@ -18,10 +19,31 @@ class AugmentConfig:
     policy: str = "moco-v2"
     """Name in the augmentation catalogue."""
     image_size: int = 224
-    """Side of a view, pixels."""
+    """Side of the images that the backbone is used on, pixels."""
+    view_size: int | None = None
+    """Side of the views that it trains on; None: ``image_size``. Crops show objects enlarged, so that smaller views
+    train faster and match the objects' size at test (Touvron et al., FixRes, 2019)."""
+    least_area: float | None = None
+    """Least area of a random crop, fraction of the image; None: the policy's."""
 
     def __post_init__(self) -> None:
         require(self.image_size >= 8, "augment.image_size", self.image_size, "at least 8 pixels")
+        require((self.view_size or 8) >= 8, "augment.view_size", self.view_size, "at least 8 pixels")
+        require(0 < (self.least_area or 1) <= 1, "augment.least_area", self.least_area, "above 0 and at most 1")
+
+    @property
+    def side(self) -> int:
+        """Side of the training views, pixels."""
+        return self.view_size or self.image_size
+
+    def chosen(self) -> Policy:
+        """Take the policy from the catalogue, with what is set here.
+
+        Raises:
+            UserError: the catalogue has no such policy.
+        """
+        found = policy(self.policy)
+        return found if self.least_area is None else with_least_area(found, self.least_area)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ class Trainer:
             method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer: torch.optim.Optimizer
         self.forward = self._wrap()
-        self.views = ViewMaker(policy, recipe.augment.image_size, method.view_spec)
+        self.views = ViewMaker(policy, recipe.augment.side, method.view_spec)
         data = recipe.data
         self.loader = Loader(
             self.source,
