@@ -63,7 +63,7 @@ def format_value(value: float) -> str:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Round positions inside [low, high], ``count`` of them or a little more or fewer, their distance 1, 2 or 5 times a power of ten."""
+    """Round positions inside [low, high], about ``count``, their distance 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / count
