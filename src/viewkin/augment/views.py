@@ -14,7 +14,7 @@ from viewkin.augment.operations import Crop, Draws, Flip
 from viewkin.augment.policies import Pipeline, Policy
 from viewkin.errors import UserError
 
-CACHED_PIXELS = 65536
+CACHED_PIXELS = 131072
 """Pixels of the views that a CPU works on at once: their planes then stay in its second-level cache. On a GPU the
 whole batch goes at once."""
 
