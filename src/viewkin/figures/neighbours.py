@@ -94,9 +94,9 @@ def _frame_colour(labels: list[int] | None, query: int, neighbour: int) -> tuple
 
 
 def _tile(image: Tensor, side: int) -> Image.Image:
-    """One image (3, S, S) uint8 at the drawn size; small ones grow by whole pixels' bicubic, large ones antialiased."""
+    """One image (3, S, S) uint8 at the drawn size; bicubic, and antialiased where it shrinks."""
     scaled = F.interpolate(image[None].float().cpu(), (side, side), mode="bicubic", antialias=True)[0]
-    return Image.fromarray(scaled.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy(), "RGB")
+    return Image.fromarray(scaled.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
