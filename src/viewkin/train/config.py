@@ -27,8 +27,9 @@ class AugmentConfig:
     """Least area of a random crop, fraction of the image; None: the policy's."""
 
     def __post_init__(self) -> None:
-        require(self.image_size >= 8, "augment.image_size", self.image_size, "at least 8 pixels")
-        require((self.view_size or 8) >= 8, "augment.view_size", self.view_size, "at least 8 pixels")
+        require(8 <= self.image_size <= 1024, "augment.image_size", self.image_size, "8 to 1024 pixels")
+        view = self.view_size
+        require(view is None or 8 <= view <= 1024, "augment.view_size", view, "8 to 1024 pixels, or none")
         require(0 < (self.least_area or 1) <= 1, "augment.least_area", self.least_area, "above 0 and at most 1")
 
     @property
@@ -68,7 +69,7 @@ class RuntimeConfig:
 
     devices: int = 1
     """Devices of this node, when not started by torchrun (which decides itself)."""
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """``cpu``, ``cuda`` or ``auto``."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """``auto``: bf16 autocast where the processor has it and the network gains by it, else float32."""
@@ -88,6 +89,10 @@ class RuntimeConfig:
     """Optimiser steps between two checkpoints, beside the clock."""
 
     def __post_init__(self) -> None:
+        require(self.devices >= 1, "runtime.devices", self.devices, "at least 1")
+        require(self.threads is None or self.threads >= 1, "runtime.threads", self.threads, "at least 1, or none")
+        steps = self.checkpoint_steps
+        require(steps is None or steps >= 1, "runtime.checkpoint_steps", steps, "at least 1, or none")
         require(self.log_every >= 1, "runtime.log_every", self.log_every, "at least 1")
         require(self.checkpoint_minutes > 0, "runtime.checkpoint_minutes", self.checkpoint_minutes, "above 0")
         require(self.workers >= 0, "runtime.workers", self.workers, "at least 0")
