@@ -6,14 +6,22 @@ A new method or wrapper comes under every law by one line in :data:`METHODS`.
 from __future__ import annotations
 
 import inspect
+import io
+import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from viewkin import distributed
+from viewkin.augment.policies import policy
+from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
 from viewkin.methods.base import Batch, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
@@ -23,13 +31,17 @@ from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import average_statistics_, convert_norm
+from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.schedules import Progress
+from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
+from viewkin.train.fabric import make_fabric
+from viewkin.train.loop import Trainer
 
 METHODS: dict[str, MethodConfig] = {
     "npid": NPIDConfig(dim=32, temperature=0.2),
-    "npid-infonce": NPIDConfig(dim=32, loss="infonce", head="mlp", negatives=40, temperature=0.2),
-    "npid-infonce-each": NPIDConfig(dim=32, loss="infonce", negatives=40, shared_negatives=False, temperature=0.2),
-    "npid-nce": NPIDConfig(dim=32, loss="nce", negatives=40, shared_negatives=False, temperature=0.2),
+    "npid-infonce": NPIDConfig(dim=32, loss="infonce", head="mlp", negatives=20, temperature=0.2),
+    "npid-infonce-each": NPIDConfig(dim=32, loss="infonce", negatives=20, shared_negatives=False, temperature=0.2),
+    "npid-nce": NPIDConfig(dim=32, loss="nce", negatives=20, shared_negatives=False, temperature=0.2),
     "iraug": IRAugConfig(dim=32, temperature=0.2),
     "simclr": SimCLRConfig(dim=32, temperature=0.2),
     "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
@@ -38,7 +50,7 @@ METHODS: dict[str, MethodConfig] = {
 }
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 
-COUNT, SIDE, BATCH = 48, 16, 8
+COUNT, SIDE, BATCH = 24, 16, 8
 """Images, their side in pixels, and images of one optimiser step."""
 BACKBONE = BackboneConfig(name="resnet18", stem="small", width=8, init="kaiming")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -158,3 +170,66 @@ def last_layers(method: Method) -> list[nn.Linear]:
     ]
     layers = [[layer for layer in end.modules() if isinstance(layer, nn.Linear)][-1] for end in ends]
     return layers
+
+
+# ---------------------------------------------------------------- the loop itself
+
+
+def noise_source(count: int = COUNT) -> Source:
+    """Images of noise with three classes of labels, so that the kNN monitor takes part."""
+    pixels = torch.randint(256, (count, 3, SIDE, SIDE), generator=generator_for("pixels"), dtype=torch.uint8)
+    ids = [f"{number}.png" for number in range(count)]
+    facts = Facts(name="noise", size=SIDE, ids=ids, labels=torch.arange(count) % 3, classes=("a", "b", "c"))
+    return ResidentSource(facts, pixels)
+
+
+def recipe_for(config: MethodConfig, *, accumulate: int = 1, epochs: int = 1, rounds: int = 1) -> Recipe:
+    """A recipe for :func:`noise_source`, which logs every step and saves every fifth and at an epoch's end."""
+    return Recipe(
+        name="law",
+        about="a recipe of the tests",
+        method=config,
+        backbone=BACKBONE,
+        augment=AugmentConfig(policy="simclr-cifar", image_size=SIDE),
+        optim=OptimConfig(lr=0.05),
+        schedule=ScheduleConfig(epochs=epochs, rounds=rounds),
+        data=DataConfig(batch_size=BATCH, accumulate=accumulate),
+        runtime=RuntimeConfig(accelerator="cpu", precision="32-true", threads=1, log_every=1, checkpoint_steps=5),
+    )
+
+
+def trainer_for(
+    recipe: Recipe, source: Source, out: Path, *, norm: str = "batch", seed: int = 0, double: bool = False
+) -> Trainer:
+    """A trainer on as many ranks as there are, in float64 with ``double``."""
+    out.mkdir(exist_ok=True)
+    if distributed.world() > 1:  # what torchrun would set; the process group is the pool's
+        rank, world = str(distributed.rank()), str(distributed.world())
+        os.environ.update(WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, RANK=rank, LOCAL_RANK=rank, NODE_RANK="0")
+        os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="29500")
+    method = build(recipe.method, norm=norm, count=len(source), seed=seed)
+    with mock.patch("viewkin.train.fabric.precision_of", return_value="64-true" if double else "32-true"):
+        fabric = make_fabric(recipe.runtime, method)
+    console = Console(file=io.StringIO())
+    return Trainer(recipe, source, method, policy(recipe.augment.policy), fabric, out, {}, console)
+
+
+def checkpoint_of(out: Path) -> dict[str, Tensor]:
+    """Flatten a run's last checkpoint into named tensors: method, optimiser, monitor, progress."""
+    found: dict[str, Tensor] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, (dict, list, tuple)):
+            for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                visit(f"{prefix}.{key}", inner)
+        elif isinstance(value, (bool, int, float, Tensor)):
+            found[prefix] = torch.as_tensor(value)
+
+    visit("", torch.load(out / "last.ckpt", weights_only=True))
+    return found
+
+
+def metrics_of(out: Path) -> list[dict[str, float]]:
+    """Read a run's log without what the clock says."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
