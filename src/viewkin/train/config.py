@@ -30,7 +30,8 @@ class AugmentConfig:
         require(8 <= self.image_size <= 1024, "augment.image_size", self.image_size, "8 to 1024 pixels")
         view = self.view_size
         require(view is None or 8 <= view <= 1024, "augment.view_size", view, "8 to 1024 pixels, or none")
-        require(0 < (self.least_area or 1) <= 1, "augment.least_area", self.least_area, "above 0 and at most 1")
+        area = 1.0 if self.least_area is None else self.least_area
+        require(0 < area <= 1, "augment.least_area", self.least_area, "above 0 and at most 1")
 
     @property
     def side(self) -> int:
