@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 
 import numpy as np
@@ -91,7 +92,7 @@ class Writer:
     def __init__(self, folder: Path, key: str, *, with_pixels: bool) -> None:
         self._target = folder / f"{key}.json"
         self._pixels = folder / f"{key}.pixels"
-        self._part = folder / f"{key}.{os.getpid()}.part"
+        self._part = folder / f"{key}.{token_hex(4)}.part"
         self._with_pixels = with_pixels
 
     def __enter__(self) -> Writer:

@@ -20,8 +20,8 @@ from viewkin.errors import UserError
 
 GENERATED_SPLITS = ("train", "test")
 """Splits that can be drawn; each has random numbers of its own."""
-NUMBERS = 64
-"""Random numbers drawn for an image, of which a scene uses the first 57."""
+NUMBERS = 50
+"""Random numbers that a scene takes."""
 BLOCK = 256
 """Images drawn at once."""
 SHAPE_NAMES, TEXTURE_NAMES = tuple(SHAPES), tuple(TEXTURES)
@@ -100,10 +100,10 @@ def draw_object(label: int, number: Numbers, x: Tensor, y: Tensor, pixel: float)
     """Draw the thing that makes the class: how much of each pixel it covers, and its colours."""
     shape = SHAPES[SHAPE_NAMES[(label + label // len(TEXTURES)) % len(SHAPES)]]
     texture = TEXTURES[TEXTURE_NAMES[label % len(TEXTURES)]]
-    scale = number(0.75, 1.1)
-    x, y = x - number(-0.45, 0.45), y - number(-0.45, 0.45)
+    scale, stretch = number(0.75, 1.1), number(-0.3, 0.3).exp()
+    x, y = x - number(-0.5, 0.5), y - number(-0.5, 0.5)
     u, v = turned(x, y, number(0, 2 * math.pi))
-    cover = covered(shape(u / scale, v / scale) * scale, pixel)
+    cover = covered(shape(u / scale * stretch, v / scale / stretch) * scale, pixel)
     u, v = turned(x, y, number(0, 2 * math.pi))
     wave = Wave(
         frequency=2 * math.pi / number(0.3, 0.4),
@@ -125,7 +125,7 @@ def draw_scene(label: int, values: Tensor, size: int) -> Tensor:
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     number, pixel = Numbers(values), 2 / size
     along, _ = turned(x, y, number(0, 2 * math.pi))
-    # Light that falls off across the image, object included: it decides which images are alike pixel by pixel.
+    # Light that falls off across the image decides which images are alike pixel by pixel; a class has no part in it.
     light = along[:, None] * number.colour(number(0.3, 0.7), 0.2)
     image = number.colour(number(0.2, 0.8), 0.2) + light
     for _ in range(3):
@@ -133,7 +133,7 @@ def draw_scene(label: int, values: Tensor, size: int) -> Tensor:
         speck = number.colour(number(0.1, 0.9), 0.2)
         image = image + (speck - image) * covered(distance, pixel)
     cover, colours = draw_object(label, number, x, y, pixel)
-    image = image + (colours + 0.8 * light - image) * cover
+    image = image + (colours + 0.3 * light - image) * cover
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

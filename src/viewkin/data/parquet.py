@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
 from typing import Any
 
@@ -86,7 +86,7 @@ class Rows:
             UserError: the cache folder cannot take it.
         """
         path = folder / f"{key_of(self.stamps(), 0)}.arrow"
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{token_hex(4)}.part")
         try:
             if not path.exists():
                 folder.mkdir(parents=True, exist_ok=True)

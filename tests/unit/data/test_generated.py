@@ -30,6 +30,13 @@ def test_splits_share_no_image():
     assert not (train.flatten(1)[:, None] == test.flatten(1)[None]).all(2).any()
 
 
+def test_a_test_split_is_no_training_split_of_its_size():
+    test, _ = draw(SMALL, "test")
+    train, _ = draw(GeneratedConfig(images=30, classes=6, size=16))
+    assert train.shape == test.shape
+    assert not torch.equal(train, test)
+
+
 def test_classes_are_equally_frequent_and_shuffled():
     _, labels = draw(SMALL)
     assert torch.bincount(labels).tolist() == [20] * 6

@@ -68,6 +68,19 @@ def test_streaming_reads_in_any_order(plain: Path):
     assert source.images(torch.tensor([7, 0, 4, 4]))[:, 1, 3, 3].tolist() == [70, 0, 40, 40]
 
 
+def test_reading_in_order_reads_each_row_group_once(plain: Path, monkeypatch: pytest.MonkeyPatch):
+    groups: list[int] = []
+    real = pq.ParquetFile.read_row_group
+
+    def counting(self: pq.ParquetFile, group: int, **options: object) -> pa.Table:
+        groups.append(group)
+        return real(self, group, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counting)
+    opened(plain, size=8, workers=1)
+    assert groups == [0, 1, 2]
+
+
 def test_the_unpacked_file_is_written_once(plain: Path):
     opened(plain, memory_limit=0)
     (packed,) = (plain.parent / "cache").glob("*.arrow")

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -254,13 +255,23 @@ class TestCache:
         everything = torch.arange(6)
         assert torch.equal(first.images(everything), second.images(everything))
 
-    def test_a_changed_file_is_decoded_again(self, photos: Path, opened: Open, decoded: list[int]):
+    def test_a_file_changed_in_time_alone_is_decoded_again(self, tmp_path: Path, opened: Open, decoded: list[int]):
+        for name in ("a.bmp", "b.bmp"):
+            picture(tmp_path / "set" / name, 1)
+        opened(tmp_path / "set")
+        stat = (tmp_path / "set" / "a.bmp").stat()
+        picture(tmp_path / "set" / "a.bmp", 77)
+        os.utime(tmp_path / "set" / "a.bmp", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
+        assert (tmp_path / "set" / "a.bmp").stat().st_size == stat.st_size
+        assert numbers(opened(tmp_path / "set")) == [77, 1]
+        assert decoded == [4]
+
+    def test_a_file_changed_in_bytes_alone_is_decoded_again(self, photos: Path, opened: Open):
         opened(photos)
         stat = (photos / "0.png").stat()
-        picture(photos / "0.png", 77)
-        os.utime(photos / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+        Image.new("RGB", (8, 8), (77, 77, 77)).save(photos / "0.png", compress_level=0)
+        os.utime(photos / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert numbers(opened(photos))[0] == 77
-        assert decoded == [12]
 
     def test_an_added_file_and_another_size_are_decoded(self, photos: Path, opened: Open, decoded: list[int]):
         opened(photos)
@@ -433,3 +444,32 @@ class TestViews:
         assert [images[:, 0, 0, 0].tolist() for _, images in blocks] == [[10, 20], [30, 40], [50]]
         assert list(source.blocks(2, 3, 3)) == []
         assert [len(index) for index, _ in source.blocks(4, 0, 100)] == [4, 2]
+
+
+def test_a_pool_of_threads_keeps_the_order():
+    def slow_at_first(item: int) -> int:
+        time.sleep(0.02 if item < 3 else 0)
+        return item
+
+    assert list(storing.in_order(slow_at_first, range(40), 3)) == list(range(40))
+
+
+def test_a_pool_of_threads_works_few_items_ahead():
+    started: list[int] = []
+    results = storing.in_order(started.append, range(100), 2)
+    next(results)
+    assert len(started) <= 5
+    list(results)
+    assert sorted(started) == list(range(100))
+
+
+def test_a_bar_shows_only_what_lasts(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    chunks = [[1], [2, 3]]
+    assert list(storing.with_bar(chunks, 3, "Decoding", True)) == chunks
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(storing, "PATIENCE", -1.0)
+    assert list(storing.with_bar(chunks, 3, "Decoding", False)) == chunks
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert list(storing.with_bar(chunks, 3, "Decoding", True)) == chunks
+    assert "Decoding" in capfd.readouterr().err
