@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from viewkin.errors import UserError
+from viewkin.files import replacing
 
 KEY = b"viewkin"
 """Schema metadata key of the JSON object that describes the file."""
@@ -72,10 +72,9 @@ def write_embeddings(
     described = {"normalised": _normalised(embeddings), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     described |= {**(metadata or {}), "classes": list(classes), "format": 1}
     schema = _schema(embeddings.shape[1], labels is not None, described)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
+        with replacing(path) as part, pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
             for start in range(0, len(ids), ROWS):
                 rows = slice(start, start + ROWS)
                 columns = [pa.array(index[rows].numpy()), pa.array(list(ids[rows]), pa.string())]
@@ -85,11 +84,8 @@ def write_embeddings(
                 flat = pa.array(embeddings[rows].detach().to("cpu", torch.float32).contiguous().numpy().ravel())
                 columns.append(pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]))
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-        part.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror or error}): choose a place you may write to.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_embeddings(path: Path | str) -> Embeddings:

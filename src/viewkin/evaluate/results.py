@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from viewkin.errors import UserError
+from viewkin.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +106,14 @@ def write_results(path: Path | str, results: Sequence[Result]) -> None:
     """
     path = Path(path)
     text = json.dumps([_finite(dataclasses.asdict(result)) for result in results], indent=2, allow_nan=False)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"cannot write results to {path} ({error.strerror}): choose a place you may write to."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_results(path: Path | str) -> list[Result]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from viewkin.errors import UserError
 from viewkin.figures.curves import curve_card, series_of
+from viewkin.files import replacing
 
 STYLE = """
 :root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8; --line: #2563c4;
@@ -65,17 +65,14 @@ def write_report(
         UserError: the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(_page(title, facts, history, sheets, warnings), encoding="utf-8")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(_page(title, facts, history, sheets, warnings), encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"cannot write the report to {path} ({error.strerror}): choose a place you may write to."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _page(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from viewkin.errors import UserError
+from viewkin.files import replacing
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 
 FORMAT = "viewkin backbone 1"
@@ -61,14 +61,11 @@ def save_backbone(
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     metadata = {KEY: describe_backbone(config, mean=mean, std=std, size=size, extra=extra)}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, unfinished, metadata)
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, metadata)
     except (OSError, SafetensorError) as error:
         raise UserError(f"The backbone cannot be written to {path}: {error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_backbone(path: Path | str) -> nn.Module:
