@@ -6,11 +6,12 @@ Imports that pull in torch stand inside the commands, so that ``--help`` answers
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -19,43 +20,64 @@ from viewkin.errors import UserError
 
 app = typer.Typer(
     name="viewkin",
-    help="Learn visual features from images without labels, then judge and use them.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 Data = Annotated[
     str,
     typer.Argument(
-        help="Images: a folder, a Parquet file or folder, the folder of a CIFAR or STL-10 archive, or 'generated'."
+        metavar="DATA",
+        help="Images: a folder, a Parquet file or folder, the folder of a CIFAR or STL-10 archive, or 'generated'.",
     ),
 ]
-Model = Annotated[str, typer.Argument(help="A run directory, a backbone .safetensors, or a .ckpt.")]
-Out = Annotated[Path | None, typer.Option(help="Where to write.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run directory, a backbone .safetensors file, or a .ckpt file.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")]
+Features = Annotated[str, typer.Option(metavar="KIND", help="backbone, or embedding (through the run's head as well).")]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; the process's exit code says how it went: 0, 2 for bad input, 130 or 143 for a signal."""
+    """Run the command line; the process's exit code says how it went.
+
+    0 for success, 1 for a run that ended by itself, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        code = app(arguments, standalone_mode=False)
+        signal.signal(signal.SIGTERM, _terminated)  # an exception, unlike the signal, lets half-written files go
+        code = app(arguments, prog_name="viewkin", standalone_mode=False)
     except UserError as error:
-        _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as shown:
-        shown.show()
-        sys.exit(2)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except click.exceptions.Abort:
-        _fail("Interrupted.", 130)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
+    except typer.Abort:
+        _fail("Interrupted.", 130)
+    except Exception as error:
+        # What click raises for a wrong option; typer brings a click of its own or not, by version.
+        sentence = getattr(error, "format_message", None)
+        if sentence is None:
+            raise
+        _fail(f"{sentence().rstrip('.')}; see viewkin {_command(arguments)}--help.")
     else:
         sys.exit(code if isinstance(code, int) else 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _command(arguments: list[str] | None) -> str:
+    first = (sys.argv[1:] if arguments is None else arguments)[:1]
+    return f"{first[0]} " if first and first[0] in COMMANDS else ""
 
 
 def _fail(sentence: str, code: int = 2) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    # One process speaks for all that torchrun, SLURM or Fabric started.
+    if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
         print(f"error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
     sys.exit(code)
 
@@ -66,33 +88,55 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 (its callback acts)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Learn visual features from images without labels, then judge and use them."""
+    """Learn visual features from images without labels, then judge and use them.
+
+    \b
+    Start with:
+      viewkin demo                     a few minutes on rendered images, nothing needed
+      viewkin train photos/            your own images, settings chosen for them
+      viewkin recipes                  the published methods, ready to run
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-@app.command()
+@app.command(short_help="Train a backbone on images without labels.")
 def train(
     data: Data,
     recipe: Annotated[
-        str | None, typer.Option(help="Name from 'viewkin recipes'; chosen for the data if left out.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name from 'viewkin recipes', or the recipe.json of a run; chosen for the images if left out.",
+        ),
     ] = None,
-    out: Out = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs; the schedule keeps its shape.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of one optimiser step, over all processes.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="resnet18, resnet34, resnet50 or timm/<model>.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of a view, pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Run seed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory; runs/RECIPE-DATA if left out.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Times that every image is seen; the schedule keeps its shape.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Images of one optimiser step, over all processes.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="resnet18, resnet34, resnet50 or timm/MODEL.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the images that the backbone sees.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Every random number follows from it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, bit for bit.")] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Any other setting, such as method.temperature=0.2; repeatable."
-        ),
+        typer.Option("--set", metavar="PATH=VALUE", help="Any setting that 'viewkin recipes NAME' lists; repeatable."),
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shrink the recipe to end within a minute, writing every file.")
@@ -100,12 +144,19 @@ def train(
 ) -> int:
     """Train a backbone on images without labels.
 
-    With nothing but the images, recipe, image size and epochs are chosen for them and said. On many devices:
-    torchrun --nproc-per-node 2 -m viewkin train ...
-    """
-    from viewkin.recipes.finish import finish
+    With nothing but the images, recipe, image size and epochs are chosen for them and said.
+
+    \b
+    Examples:
+      viewkin train photos/
+      viewkin train photos/ --epochs 50 --image-size 128 --out runs/mine
+      viewkin train photos/ --out runs/mine --resume
+      viewkin train data/ --recipe moco_cifar10 --set method.temperature=0.2
+      viewkin train data/ --recipe runs/mine/recipe.json --seed 1
+      torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.recipes.finish import train_and_finish
     from viewkin.recipes.resolve import TrainRequest
-    from viewkin.recipes.run import train as run
 
     request = TrainRequest(
         data=data,
@@ -120,51 +171,61 @@ def train(
         seed=seed,
         settings=tuple(settings or ()),
     )
-    console = Console()
-    directory, outcome = run(request, console)
-    return finish(request, directory, outcome, console)
+    return train_and_finish(request, Console())
 
 
-@app.command()
+@app.command(short_help="Write one embedding for every image, as Parquet.")
 def embed(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    split: Annotated[str, typer.Option(help="Split of the data.")] = "train",
-    features: Annotated[
-        str, typer.Option(help="backbone, or embedding (a run directory's head as well).")
-    ] = "backbone",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file to write.")],
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the images.")] = "train",
+    features: Features = "backbone",
     normalise: Annotated[bool, typer.Option(help="Scale every row to length 1.")] = True,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Device = "auto",
 ) -> None:
-    """Write one embedding for every image, as Parquet: id, path, label, embedding."""
+    """Write one embedding for every image, as Parquet with the columns id, path, label (where known) and embedding.
+
+    \b
+    Example:
+      viewkin embed runs/mine photos/ --out photos.parquet
+    """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.recipes.use import embed as run
 
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
 
-@app.command()
+@app.command(short_help="Judge features with labels: kNN or a linear probe.")
 def evaluate(
-    protocol: Annotated[str, typer.Argument(help="knn or linear.")],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="knn or linear.")],
     model: Model,
     data: Data,
-    out: Out = None,
-    features: Annotated[
-        str, typer.Option(help="backbone, or embedding (a run directory's head as well).")
-    ] = "backbone",
-    train_split: Annotated[str, typer.Option(help="Split that teaches.")] = "train",
-    test_split: Annotated[str, typer.Option(help="Split that is judged.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON to write; evaluation-PROTOCOL-KIND.json beside the model if left out."),
+    ] = None,
+    features: Features = "backbone",
+    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split that teaches.")] = "train",
+    test_split: Annotated[str, typer.Option(metavar="NAME", help="Split that is judged.")] = "test",
     holdout: Annotated[
-        float | None, typer.Option(help="Share of the images to judge on, where there is no test split.")
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the images to judge on, 0 to 1, where there is no test split."),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Judge raw pixels and the untrained network beside it.")] = True,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="A setting of the protocol, such as k=5,20,200."),
+        typer.Option("--set", metavar="PATH=VALUE", help="A setting of the protocol, such as k=5,20,200; repeatable."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Device = "auto",
 ) -> None:
-    """Judge features with labels: kNN or a linear probe. Prints a table and writes JSON."""
+    """Judge features with labels: kNN or a linear probe. Prints a table and writes JSON.
+
+    \b
+    Examples:
+      viewkin evaluate knn runs/mine photos/ --holdout 0.2
+      viewkin evaluate knn runs/mine data/ --set k=5,20,200
+      viewkin evaluate linear runs/mine/backbone.safetensors data/ --no-baselines
+    """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.recipes.use import EvaluateRequest
     from viewkin.recipes.use import evaluate as run
 
@@ -184,20 +245,30 @@ def evaluate(
     run(request, Console())
 
 
-@app.command()
-def recipes(name: Annotated[str | None, typer.Argument(help="Show every setting of this one.")] = None) -> None:
-    """List the recipes, one line each, or show all settings of one."""
+@app.command(short_help="List the recipes, or all settings of one.")
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every setting of this one.")] = None,
+) -> None:
+    """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
     from viewkin.recipes.listing import show
 
     show(name, Console())
 
 
-@app.command()
+@app.command(short_help="Train on a small image set for a few minutes and show what was learnt.")
 def demo(
-    data: Annotated[str, typer.Option(help="A folder of images; 'generated' renders some.")] = "generated",
-    out: Annotated[Path, typer.Option(help="Run directory; an earlier demo there is replaced.")] = Path("runs/demo"),
+    data: Annotated[str, typer.Option(metavar="DATA", help="A folder of images; 'generated' renders some.")] = (
+        "generated"
+    ),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run directory; an earlier demo there is replaced.")] = Path(
+        "runs/demo"
+    ),
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
     from viewkin.recipes.demo import demo as run
 
     return run(data, out, Console())
+
+
+COMMANDS = ("train", "embed", "evaluate", "recipes", "demo")
+"""Commands that have a help page of their own."""

@@ -32,15 +32,36 @@ def paths(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def with_values(config: T, values: Mapping[str, Any]) -> T:
+    """Copy ``config`` with settings replaced, path to value, all at once: some are only valid together."""
+    inner: dict[str, dict[str, Any]] = {}
+    changes: dict[str, Any] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            inner.setdefault(name, {})[rest] = value
+        else:
+            changes[name] = value
+    changes |= {name: with_values(getattr(config, name), part) for name, part in inner.items()}
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
 def with_value(config: T, path: str, value: Any) -> T:
     """Copy ``config`` with one setting replaced; its dataclass validates the new value."""
-    name, _, rest = path.partition(".")
-    inner = with_value(getattr(config, name), rest, value) if rest else value
-    return dataclasses.replace(config, **{name: inner})  # type: ignore[type-var]
+    return with_values(config, {path: value})
 
 
 def with_text(config: T, assignment: str) -> T:
     """Copy ``config`` with one setting replaced, given as text: ``"method.temperature=0.2"``.
+
+    Raises:
+        UserError: as :func:`read`, or a value that the setting's dataclass refuses.
+    """
+    return with_values(config, dict([read(config, assignment)]))
+
+
+def read(config: Any, assignment: str) -> tuple[str, Any]:
+    """Read a path and its value from text: ``"method.temperature=0.2"``.
 
     Raises:
         UserError: no ``=``, an unknown path (the nearest are named), or a value of the wrong type.
@@ -58,7 +79,7 @@ def with_text(config: T, assignment: str) -> T:
     holder: Any = config
     for part in owner.split(".") if owner else []:
         holder = getattr(holder, part)
-    return with_value(config, path, parse(text.strip(), typing.get_type_hints(type(holder))[name], path))
+    return path, parse(text.strip(), typing.get_type_hints(type(holder))[name], path)
 
 
 def parse(text: str, kind: Any, path: str) -> Any:

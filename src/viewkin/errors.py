@@ -4,8 +4,11 @@
 class UserError(Exception):
     """Bad input, told in one sentence that says what is wrong and what to do.
 
-    The command line prints it as ``error: <sentence>`` and exits with code 2; nothing is left half-written.
+    The command line prints it as ``error: <sentence>`` and exits with ``exit_code``; nothing is left half-written.
     """
+
+    exit_code = 2
+    """Exit code of the process: 2, bad input."""
 
 
 def require(condition: bool, name: str, value: object, should: str) -> None:

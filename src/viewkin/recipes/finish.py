@@ -2,94 +2,154 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import shlex
+from collections.abc import Sequence
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
+from viewkin import distributed
+from viewkin.augment.views import ViewMaker
 from viewkin.data.opening import survey
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
-from viewkin.evaluate.results import Result
+from viewkin.evaluate.results import Result, write_results
 from viewkin.figures.neighbours import neighbour_sheet
 from viewkin.figures.report import write_report
 from viewkin.neighbours import top_k
+from viewkin.recipes.adapt import SMOKE_IMAGES
+from viewkin.recipes.models import Model, baselines, open_model
+from viewkin.recipes.opening import few
 from viewkin.recipes.resolve import TrainRequest
-from viewkin.recipes.run import opened, stored_run
-from viewkin.recipes.use import EvaluateRequest, evaluate, open_model
-from viewkin.train.logs import read_metrics
-from viewkin.train.loop import Outcome
+from viewkin.recipes.run import Run, train
+from viewkin.recipes.say import say, show_results
+from viewkin.recipes.use import EvaluateRequest, judged
+from viewkin.train.fabric import accelerator_of
+from viewkin.train.logs import duration, read_metrics
+from viewkin.train.monitors import LABELS_NEEDED
 
 LOOKED_AT = 5000
 """Images among which the report's neighbours are sought."""
+PAIRS = 256
+"""Images whose two views are to be matched."""
+SMALL = 4000
+"""Labelled images below which 20 neighbours vote instead of 200."""
 
 
-def finish(request: TrainRequest, out: Path, outcome: Outcome, console: Console) -> int:
-    """Evaluate and report a finished run; say how to go on with a stopped one.
+def train_and_finish(request: TrainRequest, console: Console) -> int:
+    """Train; then evaluate and report a finished run, or say how to go on with a stopped one.
 
     Returns:
         The process's exit code: 0, or 128 + the signal that stopped the run.
     """
-    if int(os.environ.get("RANK", "0")):
-        return 0 if outcome.finished else 128 + (outcome.signal or 0)
-    if not outcome.finished:
-        console.print(
-            f"Stopped and saved at step {outcome.steps}. Go on with: viewkin train {request.data} --out {out} --resume",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        return 128 + (outcome.signal or 0)
-    results = final_results(request, out, console)
-    report(request, out, outcome, results)
-    console.print(f"Backbone: {out / 'backbone.safetensors'}   load it with viewkin.load_backbone({str(out)!r})")
-    console.print(f"Report:   {out / 'report.html'}   curves and nearest neighbours, in any browser")
+    run = train(request, console)
+    outcome, out = run.outcome, run.plan.out
+    stopped = 0 if outcome.finished else 128 + (outcome.signal or 15)
+    if distributed.rank():
+        return stopped
+    images = shlex.quote(request.data)
+    again = f"{images} --out {shlex.quote(str(out))}"
+    if stopped:
+        say(console, f"Stopped and saved at step {outcome.steps}. Go on with: viewkin train {again} --resume")
+        return stopped
+    device = torch.device(accelerator_of(run.plan.stored.recipe.runtime))
+    results, learnt = judge(run, device, console)
+    report(run, device, results, learnt)
+    embedded = f"{shlex.quote(str(out))} {images} --out {shlex.quote(str(out / 'embeddings.parquet'))}"
+    say(
+        console,
+        *([learnt] if learnt else []),
+        f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
+        f"Report:   {out / 'report.html'} (curves and nearest neighbours, in any browser)",
+        f"Next:     viewkin embed {embedded}",
+    )
     return 0
 
 
-def final_results(request: TrainRequest, out: Path, console: Console) -> list[Result]:
-    """Judge by kNN on test, by the last epoch's weights, where the data has labels and a test split."""
-    found = survey(request.data)
-    if not found.labelled or "test" not in found.splits:
-        return []
-    results: list[Result] = []
-    for features, compare in (("backbone", True), ("embedding", False)):
-        wanted = EvaluateRequest(
-            protocol="knn", model=str(out), data=request.data, features=features, baselines=compare
+def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result], str]:
+    """Measure what was learnt, by the last epoch's weights: kNN where there are labels, else the matching of views.
+
+    Returns:
+        The results, and what they say in a sentence.
+    """
+    out, stored, source = run.plan.out, run.plan.stored, run.plan.source
+    labelled = source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED
+    if not labelled:
+        untrained, trained = (matched(m, source, device) for m in (baselines(str(out))[1], backbone(run, device)))
+        count = min(PAIRS, len(source))
+        return [], (
+            f"Learnt: of two views of one image among {count}, the network matches {trained:.1f} %; untrained "
+            f"{untrained:.1f} %, by chance {100 / count:.1f} %."
         )
-        results += evaluate(wanted, console)
-    return results
+    holdout = None if "test" in survey(stored.data).splits else 0.2
+    # 200 voters, as published, are too many for the classes of a small set.
+    settings = ("k=20",) if len(source) < SMALL else ()
+    wanted = EvaluateRequest(
+        protocol="knn", model=str(out), data=stored.data, holdout=holdout, settings=settings, device=device.type
+    )
+    results = judged(wanted, ["backbone", "embedding"], SMOKE_IMAGES if stored.smoke else None)
+    write_results(out / "evaluation-knn.json", results)
+    show_results(console, f"kNN accuracy in percent, {results[0].data}", results)
+    return results, in_words(results, len(source.classes))
 
 
-def report(request: TrainRequest, out: Path, outcome: Outcome, results: list[Result]) -> None:
+def in_words(results: Sequence[Result], classes: int) -> str:
+    """Say a kNN comparison in a sentence."""
+    values = {result.model.partition(",")[0]: next(iter(result.values.values())) for result in results}
+    names = {"chance": "chance", "raw pixels": "raw pixels", "untrained": "untrained network", "backbone": "trained"}
+    said = ", ".join(f"{name} {values[model]:.1f} %" for model, name in names.items() if model in values)
+    return f"Learnt: naming one of {classes} classes by nearest neighbours: {said}."
+
+
+def backbone(run: Run, device: torch.device) -> Model:
+    """Open the run's backbone."""
+    return open_model(str(run.plan.out), "backbone", device)
+
+
+def matched(model: Model, source: Source, device: torch.device) -> float:
+    """Percentage of images whose first view is nearest to their own second view, among PAIRS images."""
+    part = few(source, PAIRS)
+    maker = ViewMaker(model.policy, model.image_size, {"first": "first", "second": "second"})
+    parameters = maker.sample(len(part), generator_for(0, "pairs"), part.size)
+    rows: dict[str, list[Tensor]] = {"first": [], "second": []}
+    for index, images in part.blocks(64):
+        views = maker(images.to(device), parameters.rows(int(index[0]), int(index[-1]) + 1))
+        for name, view in views.items():
+            rows[name].append(torch.nn.functional.normalize(model.encode(view, device), dim=1))
+    similarity = torch.cat(rows["first"]) @ torch.cat(rows["second"]).T
+    return 100 * float((similarity.argmax(1) == torch.arange(len(part), device=device)).float().mean())
+
+
+def report(run: Run, device: torch.device, results: Sequence[Result], learnt: str) -> None:
     """Write ``report.html``: facts, curves, and the neighbours of a few images."""
-    stored, recipe = stored_run(out)
-    source = opened(request.data, recipe, bool(stored["smoke"]))
+    out, recipe, source, outcome = run.plan.out, run.plan.stored.recipe, run.plan.source, run.outcome
     facts = [
         ("recipe", f"{recipe.name}: {recipe.about}"),
         ("images", f"{len(source):,} of {source.name}"),
-        ("training", f"{outcome.steps:,} steps, {recipe.schedule.epochs} epochs, {outcome.seconds / 60:.1f} minutes"),
-        ("speed", f"{outcome.images_per_second:,.0f} images/s"),
+        ("training", f"{outcome.steps:,} steps, {recipe.schedule.epochs} epochs"),
         ("seed", str(recipe.seed)),
     ]
+    if outcome.images_per_second:
+        speed = f"{outcome.images_per_second:,.0f} images/s, {duration(outcome.seconds)} since the start or resume"
+        facts.append(("speed", speed))
     facts += [(f"{r.protocol}, {r.model}", ", ".join(f"{k} {v:.2f}" for k, v in r.values.items())) for r in results]
+    facts += [("learnt", learnt.removeprefix("Learnt: "))] if learnt else []
     write_report(
         out / "report.html",
         title=out.name,
         facts=facts,
         history=read_metrics(out / "metrics.jsonl"),
-        sheets=[neighbours(out, source)],
+        sheets=[neighbours(run, device)],
         warnings=[*source.notes],
     )
 
 
-def neighbours(out: Path, source: Source, queries: int = 8, k: int = 8) -> tuple[str, bytes]:
+def neighbours(run: Run, device: torch.device, queries: int = 8, k: int = 8) -> tuple[str, bytes]:
     """Draw a few images with their nearest neighbours by the backbone's features."""
-    order = torch.randperm(len(source), generator=generator_for(0, "report"))[:LOOKED_AT]
-    part = source.subset(order.sort().values)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = torch.nn.functional.normalize(open_model(str(out), "backbone", device).features(part, device), dim=1)
+    source = run.plan.source
+    part = few(source, LOOKED_AT)
+    rows = torch.nn.functional.normalize(backbone(run, device).features(part, device), dim=1)
     asked = torch.linspace(0, len(part) - 1, min(queries, len(part))).long()
     similarity, index = top_k(rows[asked], rows, k + 1)
     # The image itself is its own nearest; leave it out by name, since a duplicate may come first.

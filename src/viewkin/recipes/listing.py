@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from viewkin import config
 from viewkin.recipes.catalogue import RECIPES, recipe_named
+from viewkin.recipes.say import say
 
 
 def show(name: str | None, console: Console) -> None:
-    """Print one line a recipe, or every setting of one as ``path=value``."""
+    """Print one line a recipe, or every setting of one as ``path=value``, as ``--set`` takes it."""
     if name is not None:
-        for path, value in config.paths(recipe_named(name)).items():
-            console.print(f"{path}={value}", highlight=False, markup=False, soft_wrap=True)
+        say(console, *(f"{path}={value}" for path, value in config.paths(recipe_named(name)).items()))
         return
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for key, recipe in RECIPES.items():
-        table.add_row(key, recipe().about)
-    console.print(table)
+    width = max(map(len, RECIPES))
+    say(console, *(f"{key:<{width}}  {recipe().about}" for key, recipe in RECIPES.items()))
+    say(console, "", "Run one with: viewkin train DATA --recipe NAME; see its settings with: viewkin recipes NAME")

@@ -2,106 +2,224 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import platform
-import sys
-from dataclasses import replace
+import os
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
-import viewkin
 from viewkin import config, distributed
 from viewkin.augment.policies import Policy
-from viewkin.data.opening import open_source, survey
+from viewkin.data.opening import generated_config, is_generated, survey
 from viewkin.data.source import Source
 from viewkin.draws import seed_for
 from viewkin.errors import UserError
-from viewkin.evaluate.results import revision
+from viewkin.evaluate.results import device_name
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import describe_backbone, save_backbone
-from viewkin.recipes.catalogue import KINDS
-from viewkin.recipes.resolve import SMOKE_IMAGES, Resolved, TrainRequest, fit_to_data, resolve
+from viewkin.recipes.opening import opened
+from viewkin.recipes.resolve import Resolved, TrainRequest, fit_to_data, resolve
+from viewkin.recipes.say import counted, say
+from viewkin.recipes.stored import Stored, stored_run, write_settings
 from viewkin.train.config import Recipe
-from viewkin.train.fabric import make_fabric
-from viewkin.train.loop import Outcome, Trainer
+from viewkin.train.fabric import accelerator_of, make_fabric, precision_of
+from viewkin.train.loop import Trainer
+from viewkin.train.outcome import Outcome, RunStoppedError
 
 ENCODER = "encoder.backbone."
 """Where a method's state holds the backbone."""
 
 
-def train(request: TrainRequest, console: Console) -> tuple[Path, Outcome]:
-    """Train as asked and leave a complete run directory.
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start."""
 
-    Returns:
-        The run directory, and how training ended.
+    out: Path
+    """Run directory."""
+    stored: Stored
+    """What ``recipe.json`` says, or will say."""
+    source: Source
+    """The images to train on."""
+    notes: tuple[str, ...]
+    """Sentences to print before."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended."""
+
+    plan: Plan
+    """What it was to be."""
+    outcome: Outcome
+    """What it came to."""
+
+
+def train(request: TrainRequest, console: Console) -> Run:
+    """Train as asked and leave a complete run directory.
 
     Raises:
         UserError: anything about the request, the data or the directory does not fit; nothing is written then.
+        RunStoppedError: the run could not go on; its last checkpoint is kept.
     """
-    if request.resume:
-        out, recipe, source, notes = reopened(request)
-    else:
-        resolved = resolve(request, survey(request.data))
-        source = opened(request.data, resolved.recipe, request.smoke)
-        resolved = fit_to_data(resolved, len(source))
-        recipe, notes = resolved.recipe, [*announced(request, resolved, source), *source.notes]
-        out = request.out or free_directory(request, recipe)
-        if (out / "recipe.json").exists():
-            raise UserError(f"{out} already holds a run; add --resume to go on with it, or choose another --out.")
+    plan = reopened(request) if request.resume else planned(request)
+    recipe, out = plan.stored.recipe, plan.out
     torch.manual_seed(seed_for(recipe.seed, "init"))
     backbone = build_backbone(recipe.backbone)
+    check_sizes(backbone, recipe)
     fabric = make_fabric(recipe.runtime, backbone)
-    method = recipe.method.build(backbone, count=len(source))
+    method = recipe.method.build(backbone, count=len(plan.source))
     views = recipe.augment.chosen()
-    trainer = Trainer(recipe, source, method, views, fabric, out, backbone_facts(recipe, views), console)
-    if fabric.global_rank == 0:
-        for note in [*notes, f"Run directory: {out}"]:
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
+    trainer = Trainer(recipe, plan.source, method, views, fabric, out, backbone_facts(recipe, views), console)
+    leads, fresh = fabric.global_rank == 0, False
+    if leads:
+        say(console, *plan.notes, device_note(recipe, backbone, fabric.device), f"Run directory: {out}")
+        if plan.stored.demo and out.exists() and not request.resume:
+            shutil.rmtree(out)
+        fresh = not out.exists()
         if not request.resume:
-            write_settings(out, request, recipe)
+            write_settings(out, plan.stored)
     distributed.barrier()
-    outcome = trainer.run(resume=request.resume)
-    if fabric.global_rank == 0:
+    with tidied(out, trainer, fresh):
+        outcome = trainer.run(resume=request.resume)
+    if leads:
         keep_backbone(out, method, recipe, views)
     distributed.barrier()
-    return out, outcome
+    return Run(plan, outcome)
 
 
-def opened(data: str, recipe: Recipe, smoke: bool) -> Source:
-    """Open the images to train on; rank 0 first, so that the others find its cache."""
-    size = recipe.data.stored_size or stored_size(data, recipe.augment.image_size)
-    source = open_source(data, size=size, workers=recipe.runtime.workers)
-    if smoke:
-        source = source.subset(torch.arange(min(len(source), SMOKE_IMAGES)))
-    return source
+@contextlib.contextmanager
+def tidied(out: Path, trainer: Trainer, fresh: bool) -> Generator[None]:
+    """Put what ends a run from outside in a sentence; a fresh directory goes again if no step was done."""
+    try:
+        yield
+    except BaseException as error:
+        if fresh and trainer.at.total_step == 0:
+            shutil.rmtree(out, ignore_errors=True)
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise RunStoppedError(
+                "The GPU has too little memory; try a smaller --batch-size, or --set data.accumulate=2 for the same "
+                "batch in two parts."
+            ) from error
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise RunStoppedError(
+                f"{out} cannot be written ({reason}); make room, then go on with --resume."
+            ) from error
+        raise
 
 
-def stored_size(data: str, image_size: int) -> int | None:
-    """Side at which photographs are kept: a margin of 256/224 around the view; their own side when that is smaller."""
-    found = survey(data)
-    wanted = round(image_size * 256 / 224)
-    return None if found.uniform and found.shorter_side <= wanted else wanted
+def planned(request: TrainRequest) -> Plan:
+    """Plan a new run.
+
+    Raises:
+        UserError: the request, the images and the place do not go together.
+    """
+    check_place(request)
+    found = survey(request.data)
+    resolved = resolve(request, found)
+    source = opened(request.data, resolved.recipe, found, smoke=resolved.smoke)
+    resolved = fit_to_data(resolved, len(source))
+    stored = Stored(data=request.data, recipe=resolved.recipe, smoke=resolved.smoke, demo=request.demo)
+    out = request.out or free_directory(request.data, resolved.recipe)
+    return Plan(out, stored, source, (*announced(request, resolved, source), *source.notes))
+
+
+def reopened(request: TrainRequest) -> Plan:
+    """Take up a stored run: its recipe decides; only ``runtime`` settings may change.
+
+    Raises:
+        UserError: no ``--out``, no run there, other images, or a setting that would change the result.
+    """
+    if request.out is None:
+        raise UserError("--resume needs --out DIR, the directory of the run to go on with.")
+    stored = stored_run(request.out)
+    flags = ("recipe", "epochs", "batch_size", "backbone", "image_size", "seed")
+    fixed = [f"--{name.replace('_', '-')}" for name in flags if getattr(request, name) is not None]
+    fixed += ["--smoke"] * (request.smoke and not stored.smoke)
+    fixed += [f"--set {setting}" for setting in request.settings if not setting.startswith("runtime.")]
+    if fixed:
+        raise UserError(f"{fixed[0]} would change the run that is resumed; leave it out, or start a new run.")
+    if is_generated(request.data) and is_generated(stored.data):
+        wanted, before = (generated_config(data, None) for data in (request.data, stored.data))
+        if wanted != before:  # their images have the same names
+            raise UserError(f"The run was trained on {stored.data}, not {request.data}; name the same images.")
+    for setting in request.settings:
+        stored = replace(stored, recipe=config.with_text(stored.recipe, setting))
+    source = opened(request.data, stored.recipe, survey(request.data), smoke=stored.smoke)
+    return Plan(request.out, stored, source, (f"Going on with {stored.recipe.name} in {request.out}.",))
+
+
+def check_place(request: TrainRequest) -> None:
+    """Refuse a run directory that is taken or cannot be made, before anything is read.
+
+    Raises:
+        UserError: it is.
+    """
+    out = request.out or Path("runs")
+    if request.out is not None and out.is_dir():
+        if request.demo and any(out.iterdir()) and not ((out / "recipe.json").exists() and stored_run(out).demo):
+            raise UserError(f"{out} exists and is no demo's directory; name another --out.")
+        if not request.demo and (out / "last.ckpt").exists():
+            raise UserError(f"{out} already holds a run; add --resume to go on with it, or choose another --out.")
+        if Path(request.data).exists() and out.samefile(request.data):
+            raise UserError(f"--out {out} is the folder of the images; name another one.")
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        why = "no folder" if not place.is_dir() else "not yours to write"
+        raise UserError(f"{out} cannot be made, because {place} is {why}; name another --out.")
+
+
+def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:
+    """Let the network see one image of each size, so that one it does not take is found before anything is written.
+
+    Raises:
+        UserError: it does not take them.
+    """
+    backbone.eval()
+    for side in {recipe.augment.side, recipe.augment.image_size}:
+        try:
+            with torch.no_grad():
+                backbone(torch.zeros(1, recipe.backbone.channels, side, side))
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+            raise UserError(
+                f"{recipe.backbone.name} does not take images of {side} px ({reason}); choose another --image-size."
+            ) from error
+    backbone.train()
 
 
 def announced(request: TrainRequest, resolved: Resolved, source: Source) -> list[str]:
     """Sentences that say what will happen."""
     recipe = resolved.recipe
-    chosen = "" if request.recipe else " (the default: --recipe, see 'viewkin recipes')"
+    chosen = "" if request.recipe else " (the default; see 'viewkin recipes')"
+    steps = len(source) // recipe.data.batch_size
     return [
         f"Recipe {recipe.name}{chosen}: {recipe.about}.",
         *resolved.notes,
-        f"Training {recipe.backbone.name} for {recipe.schedule.epochs} epochs on {len(source):,} images "
-        f"of {source.name}, views of {recipe.augment.image_size} px, batches of {recipe.data.batch_size}.",
+        f"Training {recipe.backbone.name} for {counted(recipe.schedule.epochs, 'epoch')} of {counted(steps, 'step')} "
+        f"on {len(source):,} images of {source.name}, views of {recipe.augment.side} px, "
+        f"batches of {recipe.data.batch_size}.",
     ]
 
 
-def free_directory(request: TrainRequest, recipe: Recipe) -> Path:
+def device_note(recipe: Recipe, backbone: nn.Module, device: torch.device) -> str:
+    """Say what the run computes on."""
+    precision = precision_of(recipe.runtime, backbone, accelerator_of(recipe.runtime))
+    world = distributed.world()
+    return f"Device: {device_name(device)}, {precision}{f', {world} processes' if world > 1 else ''}."
+
+
+def free_directory(data: str, recipe: Recipe) -> Path:
     """Choose ``runs/<recipe>-<data>``, with a number behind it when that is taken."""
-    stem = Path(request.data.split(":")[0]).resolve().name if request.data != "generated" else "generated"
+    stem = "generated" if is_generated(data) else Path(data).resolve().name or "images"
     base = Path("runs") / f"{recipe.name}-{stem}"
     numbers = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
     return next(path for path in numbers if not path.exists())
@@ -131,70 +249,3 @@ def keep_backbone(out: Path, method: Method, recipe: Recipe, views: Policy) -> N
         size=recipe.augment.image_size,
         extra={"recipe": recipe.name, "policy": recipe.augment.policy},
     )
-
-
-def write_settings(out: Path, request: TrainRequest, recipe: Recipe) -> None:
-    """Write ``recipe.json`` (re-runnable) and ``versions.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    stored = {"data": request.data, "smoke": request.smoke, "recipe": config.to_dict(recipe)}
-    for name, content in (("versions.json", versions()), ("recipe.json", stored)):
-        partial = out / f"{name}.partial"
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-        partial.replace(out / name)
-
-
-def stored_run(out: Path) -> tuple[dict[str, Any], Recipe]:
-    """Read a run directory's ``recipe.json``.
-
-    Raises:
-        UserError: it holds no run, or one of another version.
-    """
-    path = out / "recipe.json"
-    if not path.is_file():
-        raise UserError(f"{out} holds no run (no recipe.json); give the directory that 'viewkin train' printed.")
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text())
-        return stored, config.from_dict(Recipe, stored["recipe"], KINDS)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged; restore it from a copy or start a new run.") from error
-
-
-def reopened(request: TrainRequest) -> tuple[Path, Recipe, Source, list[str]]:
-    """Take up a stored run: its recipe decides; only ``runtime`` settings may change.
-
-    Raises:
-        UserError: no ``--out``, no run there, or a setting that would change the result.
-    """
-    if request.out is None:
-        raise UserError("--resume needs --out RUN, the directory of the run to go on with.")
-    stored, recipe = stored_run(request.out)
-    flags = ("recipe", "epochs", "batch_size", "backbone", "image_size", "seed")
-    fixed = [f"--{name.replace('_', '-')}" for name in flags if getattr(request, name) is not None]
-    fixed += [setting for setting in request.settings if not setting.startswith("runtime.")]
-    if fixed:
-        raise UserError(f"{fixed[0]} would change the run that is resumed; leave it away, or start a new run.")
-    for setting in request.settings:
-        recipe = config.with_text(recipe, setting)
-    source = opened(request.data, recipe, bool(stored["smoke"]))
-    return request.out, recipe, source, [f"Resuming {recipe.name}."]
-
-
-def rebuilt(out: Path, count: int) -> tuple[Recipe, Method]:
-    """Build the method of a run directory for ``count`` images, untrained."""
-    _, recipe = stored_run(out)
-    torch.manual_seed(seed_for(recipe.seed, "init"))
-    return recipe, recipe.method.build(build_backbone(replace(recipe.backbone, pretrained=False)), count=count)
-
-
-def versions() -> dict[str, str]:
-    """What produced a result: versions, commit, processor, device."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else (platform.processor() or platform.machine())
-    return {
-        "viewkin": viewkin.__version__,
-        "commit": revision() or "",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": device,
-        "threads": str(torch.get_num_threads()),
-        "command": " ".join(["viewkin", *sys.argv[1:]]),
-    }

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from viewkin.data.source import Source
+from viewkin.draws import seed_for
 from viewkin.errors import UserError
+from viewkin.train.outcome import RunStoppedError
 
 FORMAT = 1
 """Version of the checkpoint layout."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` so that a kill at any moment leaves the old file or the new one, never half of one."""
+    """Write ``state`` so that a kill at any moment leaves the old file or the new one, never half of one.
+
+    Raises:
+        RunStoppedError: there is no room, or the place can no longer be written.
+    """
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        reason = str(error).splitlines()[0]
+        raise RunStoppedError(f"{path} cannot be written ({reason}); make room, then go on with --resume.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -33,10 +46,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: there is none, it is no viewkin checkpoint, or another version wrote it.
     """
     if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}; start the run without --resume.")
+        raise UserError(f"There is no checkpoint {path}, as the run never saved; start it without --resume.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # zip, pickle and torch raise a dozen kinds for a broken file
         raise UserError(f"{path} is not a readable checkpoint; restore it from a copy or start anew.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of viewkin; start the run anew.")
@@ -49,3 +62,8 @@ def first_bad_tensor(state: dict[str, Any]) -> str | None:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
             return name
     return None
+
+
+def fingerprint(source: Source) -> int:
+    """Hash of the images' names in order, to recognise the set on resume."""
+    return seed_for(*source.ids)

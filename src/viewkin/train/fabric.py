@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import warnings
 from typing import Any
@@ -17,6 +18,20 @@ from viewkin.errors import UserError
 from viewkin.train.config import RuntimeConfig
 
 
+def processes(runtime: RuntimeConfig) -> tuple[int, int]:
+    """Count the processes of the run, and how many of them are on this node.
+
+    torchrun and SLURM decide themselves; otherwise ``runtime.devices`` of this node take part, one process each.
+    """
+    environ = os.environ
+    if "LOCAL_WORLD_SIZE" in environ:
+        return int(environ.get("WORLD_SIZE", "1")), int(environ["LOCAL_WORLD_SIZE"])
+    if "SLURM_PROCID" in environ and int(environ.get("SLURM_NTASKS", "1")) > 1:
+        total = int(environ["SLURM_NTASKS"])
+        return total, total // int(environ.get("SLURM_NNODES", "1"))
+    return runtime.devices, runtime.devices
+
+
 def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
     """Start Fabric on the devices asked for, joining the processes that torchrun or SLURM started.
 
@@ -25,23 +40,29 @@ def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
     """
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    devices = local if world > 1 else runtime.devices
+    world, local = processes(runtime)
     accelerator = accelerator_of(runtime)
-    strategy: Any = _ddp() if world > 1 or devices > 1 else "auto"
+    there = torch.cuda.device_count() if accelerator == "cuda" else local
+    if there < local:
+        raise UserError(f"{local} GPU(s) are wanted and {there} are here; set runtime.devices or runtime.accelerator.")
+    strategy: Any = _ddp() if world > 1 else "auto"
+    # Fabric's notes ("Using bfloat16 ...", "Initializing distributed ...") repeat what the run says itself.
+    for name in ("lightning.fabric", "lightning.pytorch"):  # whichever was imported last speaks for both
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             fabric = Fabric(
                 accelerator=accelerator,
-                devices=devices,
-                num_nodes=max(world // local, 1),
+                devices=local,
+                num_nodes=world // local,
                 strategy=strategy,
                 precision=precision_of(runtime, network, accelerator),  # type: ignore[arg-type]
             )
             fabric.launch()
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"Cannot use {devices} {accelerator} device(s): {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{local} {accelerator} device(s) cannot be used ({reason}); set runtime.devices.") from error
     return fabric
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from types import FrameType
 from typing import Any
 
+ONE_REQUEST = 1.0
+"""Seconds within which signals are one request: torchrun passes on the Ctrl-C that the terminal sent to all already."""
+
 
 class Interrupt:
-    """While entered, the first signal asks for a stop; a second Ctrl-C takes its usual effect."""
+    """While entered, the first signal asks for a stop; one that comes later takes its usual effect at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, told: bool = False) -> None:
+        """Wait for signals.
+
+        Args:
+            told: say on standard error what the first signal does.
+        """
         self.signal: int | None = None
+        self._told = told
+        self._asked_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
@@ -27,5 +39,10 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, self._before[number])
+        if self.signal is None:
+            self.signal, self._asked_at = number, time.monotonic()
+            if self._told:
+                os.write(2, b"\nStopping after this step, then saving; once more ends at once.\n")  # print may deadlock
+        elif time.monotonic() - self._asked_at > ONE_REQUEST:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)

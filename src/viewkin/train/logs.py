@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +33,9 @@ class MetricsLog:
             self._events = SummaryWriter(str(out / "tensorboard"), purge_step=from_step + 1 if from_step else None)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line and its events."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        """Append one line and its events; what is not finite becomes null, since JSON has no word for it."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
@@ -57,12 +60,28 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+FORESIGHT = 5.0
+"""Seconds of training from which the rest is foretold."""
+
+
+def duration(seconds: float) -> str:
+    """Say a time span as people do: ``40 seconds``, ``12 minutes``, ``3.5 hours``, ``12 days``."""
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 1.5 * length:
+            count = seconds / length
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "minutes" else f"{count:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 class Display:
     """Progress bar with ETA on a terminal, one line an epoch elsewhere."""
 
     def __init__(self, console: Console, steps: int, done: int) -> None:
         """Show ``steps`` optimiser steps of which ``done`` are done."""
         self.console = console
+        self._total = steps
+        self._first: tuple[int, float] | None = None
+        self._foretold = False
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -85,8 +104,16 @@ class Display:
         self._bar.stop()
 
     def step(self, done: int, epoch: str) -> None:
-        """Move the bar."""
+        """Move the bar; say once how long the rest will take, where that is over a minute."""
         self._bar.update(self._task, completed=done, description=epoch)
+        first, began = self._first = self._first or (done, time.monotonic())  # the first step is slower: not counted
+        passed = time.monotonic() - began
+        if passed < FORESIGHT or self._foretold:
+            return
+        self._foretold = True
+        rest = passed / (done - first) * (self._total - done)
+        if rest > 60:
+            self.line(f"About {duration(rest)} to go. Ctrl-C stops and saves, --resume goes on.", always=True)
 
     def numbers(self, values: Mapping[str, float]) -> None:
         """Show the newest values beside the bar."""

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,31 +31,12 @@ from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
-from viewkin.train.monitors import KnnMonitor
+from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor
+from viewkin.train.outcome import Outcome, RunStoppedError
 from viewkin.train.watch import Watch, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
 """(index (b,), images (b, 3, S, S) uint8)."""
-
-
-class RunStoppedError(UserError):
-    """The run ended early by itself; the last good checkpoint is kept."""
-
-
-@dataclass
-class Outcome:
-    """How a run ended."""
-
-    steps: int
-    """Optimiser steps done, over all rounds."""
-    finished: bool
-    """False when a signal stopped it; it can be resumed."""
-    signal: int | None
-    """The signal's number."""
-    seconds: float
-    """Wall-clock of this process's part of the run."""
-    images_per_second: float
-    """Source images a second over the training steps alone."""
 
 
 class Trainer:
@@ -108,12 +88,12 @@ class Trainer:
         schedule = recipe.schedule
         self.at = Progress(steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds)
         self.monitor: KnnMonitor | None = None
-        if source.labels is not None and bool((source.labels >= 0).any()):
+        if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
             self.monitor = KnnMonitor(method, source.labels, method.dim, recipe.seed)
             self.monitor.bank.to(fabric.device)
         self.best = -1.0
-        self.interrupt = Interrupt()
-        self._saved_at = time.monotonic()
+        self.interrupt = Interrupt(told=self.rank == 0)
+        self._saved_at, self._saved_step = time.monotonic(), 0
         self._stop = False
         self._bad = torch.zeros((), device=fabric.device)
 
@@ -179,6 +159,7 @@ class Trainer:
             ends = at.step % per_epoch == 0
             watch.add(steps, norm, at)
             if at.total_step % self.recipe.runtime.log_every == 0 or ends:
+                self._check_finite()
                 watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends)
             if ends:
                 if self.monitor:
@@ -235,19 +216,22 @@ class Trainer:
         due |= time.monotonic() - self._saved_at > runtime.checkpoint_minutes * 60
         if not looks:
             return False
-        flags = torch.tensor([float(self.interrupt.signal is not None), float(due), float(self._bad)])
-        stop, save, bad = distributed.mean(flags.to(self.fabric.device)).tolist()
-        if bad:
-            raise self._not_finite("The loss")
+        flags = torch.tensor([float(self.interrupt.signal is not None), float(due)])
+        stop, save = distributed.mean(flags.to(self.fabric.device)).tolist()
+        self._check_finite()
         if save:
             self._save()
         self._stop = bool(stop)
         return self._stop
 
+    def _check_finite(self) -> None:
+        if float(distributed.mean(self._bad)):
+            raise self._not_finite("The loss")
+
     def _not_finite(self, what: str) -> RunStoppedError:
         return RunStoppedError(
-            f"{what} became NaN or infinite at step {self.at.total_step} (epoch {self.at.epoch + 1}); the last good "
-            f"checkpoint is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
+            f"{what} became NaN or infinite at step {self.at.total_step}; the last good checkpoint, of step "
+            f"{self._saved_step}, is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
             "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
         )
 
@@ -260,7 +244,7 @@ class Trainer:
             "monitor": self.monitor.state() if self.monitor else {},
             "best": self.best,
             "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
-            "images": {"count": len(self.source), "fingerprint": fingerprint(self.source)},
+            "images": {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)},
             "backbone": json.dumps(self.metadata),
         }
 
@@ -271,7 +255,7 @@ class Trainer:
             raise self._not_finite(f"The tensor {bad}")
         if self.rank == 0:
             checkpoint.save_checkpoint(self.out / name, self._state())
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.at.total_step
         distributed.barrier()
 
     def _keep_best(self, accuracy: float) -> None:
@@ -282,7 +266,7 @@ class Trainer:
 
     def _load(self) -> None:
         state = checkpoint.load_checkpoint(self.out / "last.ckpt")
-        images = {"count": len(self.source), "fingerprint": fingerprint(self.source)}
+        images = {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
         if state["images"] != images:
             raise UserError(
                 f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
@@ -301,8 +285,3 @@ class Trainer:
         parameters = dict(self.method.named_parameters())
         for name in names:
             self.optimizer.state.pop(parameters[name], None)
-
-
-def fingerprint(source: Source) -> int:
-    """Hash of the images' names in order, to recognise the set on resume."""
-    return seed_for(*source.ids)

@@ -13,6 +13,9 @@ from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Method, ViewMethod
 
+LABELS_NEEDED = 20
+"""Labelled images below which the kNN of a tenth of them would say nothing."""
+
 
 def health(q: Tensor, k: Tensor) -> dict[str, float]:
     """Measure one micro-batch's pairs, both (B, D) unit norm.

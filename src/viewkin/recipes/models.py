@@ -1,0 +1,109 @@
+"""Trained models and what to compare them with, as encoders that know how they want to see images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viewkin.augment.policies import Policy, policy
+from viewkin.augment.views import test_view
+from viewkin.data.source import Source
+from viewkin.draws import seed_for
+from viewkin.errors import UserError
+from viewkin.evaluate.features import extract, frozen
+from viewkin.nets.backbone import build_backbone
+from viewkin.nets.stored import load_backbone
+from viewkin.recipes.stored import rebuilt, stored_run
+from viewkin.train.checkpoint import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Model:
+    """An encoder and how it wants to see images."""
+
+    name: str
+    """What a table calls it."""
+    encoder: Callable[[Tensor], Tensor]
+    """(B, 3, h, w) normalised -> (B, D)."""
+    image_size: int
+    """Side of the test view, pixels."""
+    policy: Policy
+    """Where the view's crop and normalisation come from."""
+
+    def features(self, source: Source, device: torch.device) -> Tensor:
+        """Encode every image once by the test view: (N, D) float32 on the CPU."""
+        self._send(device)
+        view = partial(test_view, size=self.image_size, policy=self.policy)
+        return extract(self.encoder, source.blocks(512), view, device=device, total=len(source))
+
+    def encode(self, views: Tensor, device: torch.device) -> Tensor:
+        """Encode views as they are: (B, 3, h, w) -> (B, D)."""
+        self._send(device)
+        with frozen(self.encoder):
+            return self.encoder(views.to(device))
+
+    def _send(self, device: torch.device) -> None:
+        if isinstance(self.encoder, nn.Module):
+            self.encoder.to(device)
+
+
+def open_model(path: str, features: str, device: torch.device) -> Model:
+    """Open a run directory, backbone file or checkpoint.
+
+    Args:
+        path: where it is.
+        features: ``backbone`` (pooled features) or ``embedding`` (with the run's head, unit norm).
+        device: where to put it.
+
+    Raises:
+        UserError: it is missing or damaged, or an embedding is asked of a file without a head.
+    """
+    if features not in ("backbone", "embedding"):
+        raise UserError(f"--features is {features!r}; it must be backbone or embedding.")
+    run = Path(path)
+    if features == "backbone":
+        # A run that was killed has a checkpoint and no backbone file yet.
+        killed = (run / "last.ckpt").is_file() and not (run / "backbone.safetensors").is_file()
+        backbone: Any = load_backbone(run / "last.ckpt" if killed else run)
+        chosen = policy(backbone.extra.get("policy", "moco-v2"))
+        return Model(f"backbone, {backbone.feature_dim}-d", backbone.to(device), backbone.image_size, chosen)
+    if not run.is_dir():
+        raise UserError(f"{path} is no run directory, so it has no head; use --features backbone.")
+    recipe = stored_run(run).recipe
+    state = load_checkpoint(run / "last.ckpt")
+    method = rebuilt(recipe, int(state["images"]["count"]))
+    method.load_state_dict(state["method"])
+    method.to(device).eval()
+    return Model(f"embedding, {method.dim}-d", method.embed, recipe.augment.image_size, policy(recipe.augment.policy))
+
+
+def baselines(path: str) -> list[Model]:
+    """Raw pixels and the untrained network of a model, to compare it with."""
+    trained = open_model(path, "backbone", torch.device("cpu"))
+    backbone: Any = trained.encoder
+    torch.manual_seed(seed_for(0, "init"))
+    untrained = build_backbone(backbone.config)
+    size = trained.image_size
+    return [
+        Model("raw pixels", lambda x: x.flatten(1), min(size, 32), trained.policy),
+        Model(f"untrained, {backbone.feature_dim}-d", untrained, size, trained.policy),
+    ]
+
+
+def device_named(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise UserError(f"--device is {name!r}; on this machine it must be auto or cpu.")
+    return torch.device(name)
