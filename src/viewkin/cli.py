@@ -39,21 +39,22 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")]
 Features = Annotated[str, typer.Option(metavar="KIND", help="backbone, or embedding (through the run's head as well).")]
 
 
+class _Stopped(SystemExit):
+    """A signal came; unlike the signal itself, an exception lets half-written files go."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the process's exit code says how it went.
 
     0 for success, 1 for a run that ended by itself, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        signal.signal(signal.SIGTERM, _terminated)  # an exception, unlike the signal, lets half-written files go
         code = app(arguments, prog_name="viewkin", standalone_mode=False)
     except UserError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)
-    except typer.Abort:
-        _fail("Interrupted.", 130)
+    except _Stopped as stopped:
+        _fail("Interrupted.", int(str(stopped.code)))
     except Exception as error:
         # What click raises for a wrong option; typer brings a click of its own or not, by version.
         sentence = getattr(error, "format_message", None)
@@ -63,11 +64,12 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         sys.exit(code if isinstance(code, int) else 0)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _terminated(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _stop(number: int, _: FrameType | None) -> None:
+    raise _Stopped(128 + number)
 
 
 def _command(arguments: list[str] | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class MetricsLog:
@@ -82,12 +82,12 @@ class Display:
         self._total = steps
         self._first: tuple[int, float] | None = None
         self._foretold = False
+        self._knn = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
@@ -117,9 +117,10 @@ class Display:
 
     def numbers(self, values: Mapping[str, float]) -> None:
         """Show the newest values beside the bar."""
-        shown = [f"loss {values['loss']:.3f}", f"{values['images_per_second']:,.0f} images/s"]
-        shown += [f"{name} {values[name]:.3f}" for name in ("knn_monitor",) if name in values]
-        self._bar.update(self._task, numbers="  ".join(shown))
+        if "knn_monitor" in values:
+            self._knn = f" kNN {values['knn_monitor']:.3f}"
+        shown = f"loss {values['loss']:.3f} {values['images_per_second']:,.0f} images/s{self._knn}"
+        self._bar.update(self._task, numbers=shown)
 
     def line(self, text: str, *, always: bool = False) -> None:
         """Print a line above the bar; without ``always`` only where there is no bar."""
