@@ -43,29 +43,31 @@ def unit(x: Tensor) -> Tensor:
 class _LogProbability(torch.autograd.Function):
     """log softmax over the bank at the own row, one online pass that also yields the analytic gradient.
 
-    With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = (V_i - sum_j P(j) V_j) / tau.
+    With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = ((1 - P(i)) V_i - sum_{j != i} P(j) V_j) / tau.
     """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int) -> Tensor:
-        # One pass with a running maximum: `total` and `mean` are rescaled whenever the maximum rises.
+        # The own row stays out of the pass, in full precision: as P(i) nears 1, all that is left of the gradient is
+        # what the own row's share lacks, and rounding would drown it.
+        kind, own = _product_type(bank), bank[index].to(q.dtype)
+        own_logit = (q * own).sum(1, keepdim=True) / temperature
         with torch.autocast(q.device.type, enabled=False):
-            scaled = (q / temperature).to(bank.dtype)
-            peak = q.new_full((len(q), 1), -math.inf)
-            total = q.new_zeros((len(q), 1))
-            mean = torch.zeros_like(q)
-            for rows in bank.split(block):
-                logits = (scaled @ rows.T).to(q.dtype)
+            scaled = (q / temperature).to(kind)
+            # A running maximum: `others` and `mean` are rescaled whenever it rises.
+            peak, others, mean = own_logit, torch.zeros_like(own_logit), torch.zeros_like(q)
+            for start, rows in zip(range(0, len(bank), block), bank.split(block)):
+                rows = rows.to(kind)
+                logits = _without((scaled @ rows.T).to(q.dtype), index - start)
                 higher = torch.maximum(peak, logits.amax(1, keepdim=True))
                 rescale = (peak - higher).exp()
                 weights = (logits - higher).exp_()
-                total = total * rescale + weights.sum(1, keepdim=True)
-                mean = mean * rescale + (weights.to(bank.dtype) @ rows).to(q.dtype)
+                others = others * rescale + weights.sum(1, keepdim=True)
+                mean = mean * rescale + (weights.to(kind) @ rows).to(q.dtype)
                 peak = higher
-            own = bank[index]
-            own_logit = (scaled * own).to(q.dtype).sum(1)
-            ctx.save_for_backward((own.to(q.dtype) - mean / total) / temperature)
-            return own_logit - (peak + total.log()).squeeze(1)
+            total = others + (own_logit - peak).exp()
+            ctx.save_for_backward((own * (others / total) - mean / total) / temperature)
+            return (own_logit - peak - total.log()).squeeze(1)
 
     @staticmethod
     @once_differentiable
@@ -76,11 +78,28 @@ class _LogProbability(torch.autograd.Function):
         return upstream[0].unsqueeze(1) * gradient, None, None, None, None
 
 
+def _without(logits: Tensor, column: Tensor) -> Tensor:
+    """Set one column a row to -inf in place, where it is one of (B, n); no wait for a GPU."""
+    place = column.clamp(0, logits.shape[1] - 1).unsqueeze(1)
+    inside = (place.squeeze(1) == column).unsqueeze(1)
+    return logits.scatter_(1, place, logits.gather(1, place).masked_fill(inside, -math.inf))
+
+
+def _product_type(bank: Tensor) -> torch.dtype:
+    """Type of the matrix products with a bank: bfloat16 under its autocast, else the bank's own.
+
+    Not float16 under its autocast: the many small weights of a softmax over a million rows vanish there.
+    """
+    device = bank.device.type
+    cast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return torch.bfloat16 if cast and bank.dtype == torch.float32 else bank.dtype
+
+
 def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK) -> Tensor:
     """Log-probability that a query belongs to its own image: log P(i), P(j) = softmax_j(q.V_j / tau).
 
     Blockwise over the bank with the analytic gradient: memory is B x block, not B x N. The bank is constant. Matrix
-    products run in the bank's precision, sums in float32 or wider.
+    products run in the bank's precision, or bfloat16 under its autocast; sums in float32 or wider.
 
     Args:
         q: (B, D) unit norm, with gradient.

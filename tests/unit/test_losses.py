@@ -279,15 +279,42 @@ def test_half_precision_similarities_meet_a_float32_softmax(dtype):
     assert losses.binary_nce(positive, negative, 0.07, 10**6, 1e6).isfinite().all()
 
 
-def test_autocast_does_not_reach_the_pass_over_the_bank():
-    q, bank, index = rows(B, dtype=torch.float32).requires_grad_(), rows(N, seed=2).float(), torch.tensor([10, 0, 4])
-    plain = losses.instance_log_probability(q, bank, index, TAU)
-    (expected,) = torch.autograd.grad(plain.sum(), q)
+def bank_pass(q, bank, index, temperature, block=losses.BLOCK):
+    q = q.detach().requires_grad_()
+    value = losses.instance_log_probability(q, bank, index, temperature, block)
+    return value.detach(), torch.autograd.grad(value.sum(), q)[0]
+
+
+@pytest.mark.parametrize("distance", [10.0, 0.08, 0.01])  # of the query from its row: unrelated, learnt, nearly equal
+@pytest.mark.parametrize("block", [64, 1000])
+def test_bfloat16_autocast_moves_the_pass_over_the_bank_by_little(distance, block):
+    bank, index = rows(1000, 128, seed=2).float(), torch.arange(0, 1000, 7)
+    q = losses.unit(bank[index] + distance * torch.randn(len(index), 128, generator=torch.Generator().manual_seed(1)))
+    plain, expected = bank_pass(q, bank, index, 0.07, block)
     with torch.autocast("cpu", torch.bfloat16):
-        cast = losses.instance_log_probability(q, bank, index, TAU)
-    (found,) = torch.autograd.grad(cast.sum(), q)
-    assert torch.equal(cast, plain)
-    assert torch.equal(found, expected)
+        cast, found = bank_pass(q, bank, index, 0.07, block)
+    assert cast.dtype == found.dtype == torch.float32
+    assert not torch.equal(found, expected)  # it is the cheaper product that was run
+    torch.testing.assert_close(cast, plain, rtol=0, atol=0.005)
+    assert ((found - expected).norm(dim=1) < 0.005 * expected.norm(dim=1)).all()
+
+
+def test_float16_autocast_does_not_reach_the_pass_over_the_bank():
+    q, bank, index = rows(B, dtype=torch.float32), rows(N, seed=2).float(), torch.tensor([10, 0, 4])
+    plain = bank_pass(q, bank, index, TAU)
+    with torch.autocast("cpu", torch.float16):
+        cast = bank_pass(q, bank, index, TAU)
+    assert all(torch.equal(a, b) for a, b in zip(plain, cast))
+
+
+def test_the_gradient_stays_exact_as_the_own_row_takes_all_probability():
+    bank, index = rows(100, 32, seed=2), torch.arange(100)
+    q = losses.unit(bank + 1e-3 * rows(100, 32, seed=3))
+    value, exact = bank_pass(q, bank, index, 0.03)
+    short, found = bank_pass(q.float(), bank.float(), index, 0.03)
+    assert value.max() > -1e-6
+    assert (short <= 0).all()
+    assert ((found - exact).norm(dim=1) < 1e-4 * exact.norm(dim=1)).all()
 
 
 def test_losses_under_autocast_stay_near_and_wide():
