@@ -43,12 +43,13 @@ class SplitBatchNorm(nn.BatchNorm2d):
         running = (self.running_mean, self.running_var)
         parted = [None if old is None else old.repeat(self.groups) for old in running]
         affine = [p.repeat(self.groups) if self.affine else None for p in (self.weight, self.bias)]
-        grouped = x.reshape(batch // self.groups, self.groups * width, *x.shape[2:])
-        y = F.batch_norm(grouped, *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps)
+        y = F.batch_norm(
+            _grouped(x, self.groups), *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps
+        )
         for old, new in zip(running, parted):
             if old is not None and new is not None:
                 old.copy_(new.view(self.groups, width).mean(0))
-        return y.reshape(x.shape)
+        return _ungrouped(y, self.groups)
 
     def extra_repr(self) -> str:
         """Tell the groups too."""
@@ -162,6 +163,28 @@ def _converted(old: BatchNorm, groups: int) -> nn.BatchNorm2d:
         old.num_batches_tracked,
     )
     return new.train(old.training)
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """Make channels of groups: (B, C, ...) -> (B/S, S*C, ...), group first; channels_last stays so."""
+    batch, width, *sides = x.shape
+    if not _is_channels_last(x):
+        return x.reshape(batch // groups, groups * width, *sides)
+    rows = x.permute(0, 2, 3, 1).view(batch // groups, groups, *sides, width)
+    return rows.permute(0, 2, 3, 1, 4).reshape(batch // groups, *sides, groups * width).permute(0, 3, 1, 2)
+
+
+def _ungrouped(x: Tensor, groups: int) -> Tensor:
+    """Undo :func:`_grouped`."""
+    batch, width, *sides = x.shape
+    if not _is_channels_last(x):
+        return x.reshape(batch * groups, width // groups, *sides)
+    rows = x.permute(0, 2, 3, 1).view(batch, *sides, groups, width // groups)
+    return rows.permute(0, 3, 1, 2, 4).reshape(batch * groups, *sides, width // groups).permute(0, 3, 1, 2)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _weight_of_new_(norm: nn.BatchNorm2d) -> float:

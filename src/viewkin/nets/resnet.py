@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
         """Add the residual to the shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -72,7 +72,7 @@ class Bottleneck(nn.Module):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
 
 
 Block = type[BasicBlock] | type[Bottleneck]

@@ -204,3 +204,22 @@ def test_averaging_gives_every_rank_the_mean_statistics_and_touches_nothing_else
 def test_averaging_changes_nothing_with_one_process():
     before, after = _averaged_statistics()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_split_norm_keeps_channels_last_and_its_values(dtype):
+    torch.manual_seed(0)
+    plain, last = SplitBatchNorm(6, 4), SplitBatchNorm(6, 4)
+    x = torch.randn(16, 6, 5, 3).to(dtype)
+    a, b = x.clone().requires_grad_(), x.clone(memory_format=torch.channels_last).requires_grad_()
+    weights = torch.randn(16, 6, 5, 3).to(dtype)
+    expected, found = plain(a), last(b)
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    assert expected.is_contiguous()
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    near = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(found, expected, **near)
+    torch.testing.assert_close(b.grad, a.grad, **near)
+    torch.testing.assert_close(last.running_mean, plain.running_mean)
+    torch.testing.assert_close(last.running_var, plain.running_var)
