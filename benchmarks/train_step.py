@@ -33,6 +33,7 @@ from viewkin.data.opening import open_source
 from viewkin.data.source import Source
 from viewkin.errors import UserError
 from viewkin.evaluate.results import revision
+from viewkin.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 CIFAR = ROOT / "data" / "cifar-10-batches-py"
@@ -163,9 +164,8 @@ def processor() -> str:
 def write(path: Path, report: dict[str, Any]) -> None:
     """Write the report whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    partial.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def speeds(report: dict[str, Any]) -> Table:

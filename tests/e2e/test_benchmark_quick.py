@@ -20,7 +20,7 @@ def report(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "our step, percent of its time" in done.stdout
-    assert not list(out.parent.glob("*.partial"))
+    assert list(out.parent.iterdir()) == [out]
     return json.loads(out.read_text())
 
 
