@@ -1,10 +1,12 @@
 """What all tests share: one thread, one seed, and a pool of two processes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from commandline import TINY, Server, viewkin
 from pool import Pool
 
 torch.set_num_threads(1)
@@ -22,3 +24,29 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     processes = Pool(tmp_path_factory.mktemp("pool"))
     yield processes
     processes.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A process that runs commands in children; see ``commandline``."""
+    process = Server()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in, with a cache of its own."""
+    monkeypatch.setenv("VIEWKIN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the generated set; read only."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    ended = viewkin("train", "generated:images=64", "--recipe", "demo", *TINY, "--out", out)
+    assert ended.code == 0, ended.err
+    return out

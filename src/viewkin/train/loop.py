@@ -33,6 +33,7 @@ from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor
 from viewkin.train.outcome import Outcome, RunStoppedError
+from viewkin.train.statistics import put_statistics_, statistics_of
 from viewkin.train.watch import Watch, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
@@ -135,6 +136,7 @@ class Trainer:
                     self._epoch(watch)
                     training += time.monotonic() - started
                 self._save()
+                average_statistics_(self.method)
             finally:
                 if log:
                     log.close()
@@ -248,13 +250,20 @@ class Trainer:
             "backbone": json.dumps(self.metadata),
         }
 
-    def _save(self, name: str = "last.ckpt") -> None:
+    def _save(self) -> None:
+        """Write ``last.ckpt``: with averaged statistics to use, and each rank's own to go on with.
+
+        The ranks keep their own, so that when a run is saved, or stopped, leaves no trace in its bits.
+        """
+        own = statistics_of(self.method)
         average_statistics_(self.method)
         bad = checkpoint.first_bad_tensor(self.method.state_dict())
         if bad:
             raise self._not_finite(f"The tensor {bad}")
+        every = distributed.gather(own[None])
         if self.rank == 0:
-            checkpoint.save_checkpoint(self.out / name, self._state())
+            checkpoint.save_checkpoint(self.out / "last.ckpt", {**self._state(), "statistics": every})
+        put_statistics_(self.method, own)
         self._saved_at, self._saved_step = time.monotonic(), self.at.total_step
         distributed.barrier()
 
@@ -273,6 +282,8 @@ class Trainer:
                 "other names); point to the same set, or start a new run."
             )
         self.method.load_state_dict(state["method"])
+        if len(state["statistics"]) == self.world:
+            put_statistics_(self.method, state["statistics"][self.rank])
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         if self.monitor:
