@@ -127,8 +127,9 @@ def planned(request: TrainRequest) -> Plan:
     resolved = resolve(request, found)
     source = opened(request.data, resolved.recipe, found, smoke=resolved.smoke)
     resolved = fit_to_data(resolved, len(source))
-    stored = Stored(data=request.data, recipe=resolved.recipe, smoke=resolved.smoke, demo=request.demo)
-    out = request.out or free_directory(request.data, resolved.recipe)
+    recipe, smoke = resolved.recipe, resolved.smoke
+    stored = Stored(data=request.data, images=len(source), recipe=recipe, smoke=smoke, demo=request.demo)
+    out = request.out or free_directory(request.data, recipe)
     return Plan(out, stored, source, (*announced(request, resolved, source), *source.notes))
 
 
@@ -154,6 +155,11 @@ def reopened(request: TrainRequest) -> Plan:
     for setting in request.settings:
         stored = replace(stored, recipe=config.with_text(stored.recipe, setting))
     source = opened(request.data, stored.recipe, survey(request.data), smoke=stored.smoke)
+    if len(source) != stored.images:
+        raise UserError(
+            f"The run was trained on {stored.images:,} images, not on the {len(source):,} of {request.data}; name the "
+            "same images."
+        )
     return Plan(request.out, stored, source, (f"Going on with {stored.recipe.name} in {request.out}.",))
 
 

@@ -28,6 +28,8 @@ class Stored:
 
     data: str
     """The images, as they were named."""
+    images: int
+    """How many could be read."""
     recipe: Recipe
     """Every setting."""
     smoke: bool = False
@@ -42,8 +44,8 @@ def write_settings(out: Path, stored: Stored) -> None:
     Raises:
         UserError: ``out`` cannot be written.
     """
-    settings = {"data": stored.data, "smoke": stored.smoke, "demo": stored.demo}
-    settings |= {"recipe": config.to_dict(stored.recipe)}
+    settings: dict[str, Any] = {name: getattr(stored, name) for name in ("data", "images", "smoke", "demo")}
+    settings["recipe"] = config.to_dict(stored.recipe)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in (("versions.json", versions()), ("recipe.json", settings)):
@@ -67,7 +69,7 @@ def stored_run(place: Path) -> Stored:
         content: dict[str, Any] = json.loads(path.read_text())
         recipe = config.from_dict(Recipe, content["recipe"], KINDS)
         flags = {name: bool(content.get(name)) for name in ("smoke", "demo")}
-        return Stored(data=str(content["data"]), recipe=recipe, **flags)
+        return Stored(data=str(content["data"]), images=int(content["images"]), recipe=recipe, **flags)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; restore it from a copy, or start a new run.") from error
     except UserError as error:

@@ -1,0 +1,227 @@
+"""Claims about bad input: one line that says what is wrong and what to do, exit code 2, nothing left behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from commandline import TINY, Ended, images_in, viewkin
+
+
+@pytest.fixture
+def place(workplace: Path, trained: Path) -> Path:
+    """A folder with images of several kinds and a finished run."""
+    images_in(workplace / "photos", 12)
+    images_in(workplace / "labelled", 24, classes=("cat", "dog"))
+    images_in(workplace / "one", 1)
+    (workplace / "photos" / "broken.jpg").write_bytes(b"no image")
+    (workplace / "empty").mkdir()
+    shutil.copytree(trained, workplace / "run")
+    return workplace
+
+
+def refused(ended: Ended, *words: str, code: int = 2) -> None:
+    """One line on standard error, with these words in it."""
+    assert ended.code == code, ended
+    lines = ended.err.splitlines()
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error: ")
+    assert lines[0].endswith((".", "?"))
+    assert "Traceback" not in ended.err
+    for word in words:
+        assert word in lines[0]
+
+
+TRAIN = {
+    "": ("Missing argument", "viewkin train --help"),
+    "photos --nope": ("No such option", "--nope"),
+    "photos --batch-size abc": ("viewkin train --help",),
+    "nothing": ("There is no nothing",),
+    "phtos": ("did you mean photos?",),
+    "empty": ("no image files",),
+    "one": ("at least 2",),
+    "run/recipe.json": ("neither a folder nor a Parquet file",),
+    "generated:image=100": ("did you mean images",),
+    "photos --recipe moco_cifar": ("moco_cifar10",),
+    "photos --set method.temprature=0.2": ("method.temperature",),
+    "photos --set method.temperature": ("write path=value",),
+    "photos --set method.temperature=warm": ("method.temperature", "a number"),
+    "photos --set method.temperature=-1": ("method.temperature", "above 0"),
+    "photos --set optim.lr=nan": ("optim.lr",),
+    "photos --set optim.name=sdg": ("sgd",),
+    "photos --set augment.policy=simclr-cifr": ("simclr-cifar",),
+    "photos --set augment.view_size=2": ("augment.view_size",),
+    "photos --set runtime.threads=0": ("runtime.threads",),
+    "photos --set runtime.devices=0": ("runtime.devices",),
+    "photos --set runtime.accelerator=gpu": ("cpu, cuda",),
+    "photos --backbone resnet19": ("resnet18",),
+    "photos --epochs 0": ("at least 1",),
+    "photos --image-size 4": ("8 to 1024",),
+    "photos --image-size 4000": ("8 to 1024",),
+    "photos --batch-size 100": ("100", "at most 12"),
+    "photos --batch-size 9 --set data.accumulate=2": ("multiple of 2",),
+    "photos --batch-size 2 --set data.accumulate=2": ("4 at least",),
+    "photos --set data.accumulate=20": ("too few",),
+    "photos --set backbone.norm=split:5 --batch-size 8": ("multiple of 5",),
+    "photos --resume": ("holds no run",),
+    "photos --recipe empty": ("holds no run",),
+}
+
+
+@pytest.mark.parametrize("line", TRAIN)
+def test_train_refuses(place, line):
+    refused(viewkin("train", *line.split(), "--out", "out/new"), *TRAIN[line])
+    assert not (place / "out").exists()
+
+
+def test_a_resume_needs_a_directory(place):
+    refused(viewkin("train", "photos", "--resume"), "--out DIR")
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize("out", ["photos/000.jpg", "photos/000.jpg/run", "photos", "run"])
+def test_a_run_directory_that_cannot_be_is_refused_before_anything_is_read(place, out):
+    before = sorted(place.rglob("*"))
+    ended = viewkin("train", "photos", "--out", out)
+    refused(ended, "--out")
+    assert ended.out == ""
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_place_that_only_looks_writable_is_refused(place):
+    refused(viewkin("train", "photos", "--out", "/proc/run"), "--out")
+
+
+def test_a_run_directory_is_not_taken_twice(place):
+    refused(viewkin("train", "photos", "--out", "run"), "already holds a run", "--resume")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_so(place):
+    refused(viewkin("train", "photos", "--set", "runtime.accelerator=cuda", "--out", "new"), "GPU")
+    refused(viewkin("embed", "run", "photos", "--out", "x.parquet", "--device", "cuda"), "auto or cpu")
+    assert not (place / "new").exists()
+
+
+def test_a_size_that_the_network_does_not_take_is_found_before_anything_is_written(place):
+    pytest.importorskip("timm")
+    small = ("--backbone", "timm/vit_tiny_patch16_224", "--image-size", "32")
+    refused(viewkin("train", "photos", *small, "--out", "new"), "32 px", "--image-size")
+    refused(viewkin("train", "photos", "--backbone", "timm/resnet19", "--out", "new"), "timm/resnet18")
+    assert not (place / "new").exists()
+
+
+RESUME = {
+    "--epochs 3": "--epochs",
+    "--seed 1": "--seed",
+    "--recipe demo": "--recipe",
+    "--set method.temperature=1": "--set method.temperature=1",
+}
+
+
+@pytest.mark.parametrize("line", RESUME)
+def test_what_would_change_a_run_is_refused_on_resume(place, line):
+    data = "generated:images=64"
+    refused(viewkin("train", data, "--out", "run", "--resume", *line.split()), RESUME[line], "would change")
+
+
+@pytest.mark.parametrize("data", ["photos", "sixty-four", "generated:images=64,seed=1", "generated:images=80"])
+def test_other_images_are_refused_on_resume(place, data):
+    images_in(place / "sixty-four", 64)
+    before = (place / "run" / "metrics.jsonl").read_text()
+    refused(viewkin("train", data, "--out", "run", "--resume"), "same")
+    assert (place / "run" / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("recipe.json", "{", "damaged"),
+        ("recipe.json", "[]", "damaged"),
+        ("recipe.json", '{"data": "generated", "images": 64, "recipe": {"name": "x"}}', "damaged"),
+        ("last.ckpt", "half a checkpoint", "not a readable checkpoint"),
+        ("last.ckpt", None, "without --resume"),
+        ("recipe.json", None, "holds no run"),
+    ],
+)
+def test_a_damaged_run_is_refused(place, name, content, word):
+    path = place / "run" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), word)
+
+
+@pytest.mark.parametrize("change", [{"colour": "red"}, {"method": {"kind": "unheard-of"}}])
+def test_a_recipe_of_another_version_is_refused_with_its_path(place, change):
+    path = place / "run" / "recipe.json"
+    stored = json.loads(path.read_text())
+    stored["recipe"] |= change
+    path.write_text(json.dumps(stored))
+    refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), "run/recipe.json", "version")
+    refused(viewkin("train", "photos", "--recipe", "run/recipe.json", "--out", "new"), "run/recipe.json", "version")
+
+
+def test_a_checkpoint_of_another_version_is_refused(place):
+    path = place / "run" / "last.ckpt"
+    torch.save({**torch.load(path, weights_only=True), "format": 0}, path)
+    refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), "this version")
+
+
+OTHERS = {
+    "embed": ("Missing", "viewkin embed --help"),
+    "embed run photos": ("--out",),
+    "embed run photos --out photos": ("must be a file",),
+    "embed run photos --out nowhere/x.parquet": ("folder that exists",),
+    "embed nothing photos --out x.parquet": ("nothing",),
+    "embed photos photos --out x.parquet": ("no backbone",),
+    "embed run/recipe.json photos --out x.parquet": ("run/recipe.json",),
+    "embed run/backbone.safetensors photos --out x.parquet --features embedding": ("--features backbone",),
+    "embed run photos --out x.parquet --features heads": ("backbone or embedding",),
+    "embed run photos --out x.parquet --split test": ("no test split", "it has train"),
+    "embed run photos --out x.parquet --device tpu": ("auto",),
+    "embed run empty --out x.parquet": ("no image files",),
+    "evaluate svm run labelled": ("knn, linear",),
+    "evaluate knn run photos": ("no labels",),
+    "evaluate knn run labelled": ("no test split", "--holdout 0.2"),
+    "evaluate knn run labelled --test-split dev": ("no dev split", "train"),
+    "evaluate knn run labelled --train-split dev": ("no dev split", "train"),
+    "evaluate knn run labelled --holdout 2": ("--holdout",),
+    "evaluate knn run labelled --holdout 0.5 --set k=0": ("at least one neighbour",),
+    "evaluate knn run labelled --holdout 0.5 --set k=many": ("a whole number",),
+    "evaluate knn run labelled --holdout 0.5 --set kk=3": ("did you mean k?",),
+    "evaluate linear run labelled --holdout 0.5 --set epochs=0": ("1 or more",),
+    "evaluate knn run labelled --holdout 0.5 --out photos": ("must be a file",),
+    "evaluate knn run labelled --holdout 0.5 --out nowhere/x.json": ("folder that exists",),
+    "recipes phots": ("photos",),
+    "recipes photos more": ("viewkin recipes --help",),
+    "demo --data nothing --out new": ("There is no nothing",),
+    "demo --out photos": ("no demo's directory",),
+    "demo --out run": ("no demo's directory",),
+    "trian photos": ("trian",),
+    "--nope": ("--nope", "viewkin --help"),
+}
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_other_commands_refuse(place, line):
+    before = sorted(place.rglob("*"))
+    ended = viewkin(*line.split())
+    refused(ended, *OTHERS[line])
+    assert ended.out == ""
+    assert sorted(place.rglob("*")) == before
+
+
+def test_classes_of_one_image_cannot_be_held_out(place):
+    images_in(place / "few", 3, classes=("a", "b", "c"))
+    refused(viewkin("evaluate", "knn", "run", "few", "--holdout", "0.5"), "two images")
+
+
+def test_a_name_with_brackets_and_spaces_is_printed_as_it_is(place):
+    odd = images_in(place / "my [red] photos", 12)
+    ended = viewkin("train", odd, *TINY, "--batch-size", "8", "--out", place / ("long " * 30) / "run [bold]")
+    assert ended.code == 0, ended.err
+    assert f"Run directory: {place / ('long ' * 30) / 'run [bold]'}\n" in ended.out
+    assert f"'{odd}'" in ended.out.splitlines()[-1]
