@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class SplitBatchNorm(nn.BatchNorm2d):
         for old, new in zip(running, parted):
             if old is not None and new is not None:
                 old.copy_(new.view(self.groups, width).mean(0))
-        return _ungrouped(y, self.groups)
+        return _Ungrouped.apply(y, self.groups) if _is_channels_last(x) else y.reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Tell the groups too."""
@@ -174,13 +174,25 @@ def _grouped(x: Tensor, groups: int) -> Tensor:
     return rows.permute(0, 2, 3, 1, 4).reshape(batch // groups, *sides, groups * width).permute(0, 3, 1, 2)
 
 
-def _ungrouped(x: Tensor, groups: int) -> Tensor:
-    """Undo :func:`_grouped`."""
-    batch, width, *sides = x.shape
-    if not _is_channels_last(x):
-        return x.reshape(batch * groups, width // groups, *sides)
-    rows = x.permute(0, 2, 3, 1).view(batch, *sides, groups, width // groups)
-    return rows.permute(0, 3, 1, 2, 4).reshape(batch * groups, *sides, width // groups).permute(0, 3, 1, 2)
+class _Ungrouped(torch.autograd.Function):
+    """Undo :func:`_grouped` for channels_last.
+
+    The result is no view: what is done in place to a view, as by the ReLU behind the norm, is slow in autograd.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, groups: int) -> Tensor:
+        ctx.groups = groups
+        batch, width, *sides = x.shape
+        shape = (batch * groups, width // groups, *sides)
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        rows = x.permute(0, 2, 3, 1).reshape(batch, *sides, groups, width // groups)
+        y.permute(0, 2, 3, 1).view(batch, groups, *sides, width // groups).copy_(rows.permute(0, 3, 1, 2, 4))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _grouped(grad, ctx.groups), None
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from viewkin.errors import UserError
-from viewkin.train.allocator import keep_freed_memory
 from viewkin.train.config import RuntimeConfig
 
 
@@ -43,8 +42,6 @@ def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
         torch.set_num_threads(runtime.threads)
     world, local = processes(runtime)
     accelerator = accelerator_of(runtime)
-    if accelerator == "cpu":
-        keep_freed_memory()
     there = torch.cuda.device_count() if accelerator == "cuda" else local
     if there < local:
         raise UserError(f"{local} GPU(s) are wanted and {there} are here; set runtime.devices or runtime.accelerator.")
