@@ -76,7 +76,7 @@ def with_bar(results: Iterable[list[Result]], total: int, title: str, show: bool
     try:
         for result in results:
             bar.advance(task, len(result))
-            if show and not bar.live.is_started and time.monotonic() - start > PATIENCE:
+            if show and bar.console.is_terminal and not bar.live.is_started and time.monotonic() - start > PATIENCE:
                 bar.start()
             yield result
     finally:

@@ -37,7 +37,9 @@ class LateBar:
         if self.bar is None and self.shown and time.monotonic() - self.began > self.delay:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             text = TextColumn("{task.description}")
-            self.bar = Progress(text, *columns, console=Console(stderr=True), transient=True)
+            console = Console(stderr=True)
+            # On what is no terminal a bar would leave an empty line.
+            self.bar = Progress(text, *columns, console=console, transient=True, disable=not console.is_terminal)
             self.bar.add_task(self.description, total=self.total)
             self.bar.start()
         if self.bar is not None:

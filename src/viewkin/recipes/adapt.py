@@ -54,12 +54,15 @@ def _network(recipe: Recipe, side: int, cpu: bool, given: Set[str]) -> tuple[dic
     chosen: dict[str, Any] = {}
     notes: list[str] = []
     size, slow = recipe.augment.image_size, " and there is no GPU" if cpu else ""
+    ours = not recipe.backbone.name.startswith(TIMM)
     if "augment.image_size" not in given:
         sizes = (32, 64, 96) if cpu else (32, 64, 96, 128, 224)
         size = min(sizes, key=lambda s: abs(s - side)) if 0 < side < sizes[-1] else sizes[-1]
         chosen["augment.image_size"] = size
         notes.append(f"Images of {size} px, as the shorter side is {side} px{slow} (--image-size).")
-    if recipe.backbone.name.startswith(TIMM):
+        if cpu and ours and "augment.view_size" not in given:
+            chosen["augment.view_size"] = 3 * size // 4  # half the work (docs/decisions/0003)
+    if not ours:
         return chosen, notes
     small = size <= 64
     if "backbone.stem" not in given:

@@ -9,7 +9,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from viewkin import distributed
 from viewkin.augment.views import ViewMaker
 from viewkin.data.opening import survey
 from viewkin.data.source import Source
@@ -46,7 +45,7 @@ def train_and_finish(request: TrainRequest, console: Console) -> int:
     run = train(request, console)
     outcome, out = run.outcome, run.plan.out
     stopped = 0 if outcome.finished else 128 + (outcome.signal or 15)
-    if distributed.rank():
+    if not run.leads:
         return stopped
     images = shlex.quote(request.data)
     again = f"{images} --out {shlex.quote(str(out))}"

@@ -60,6 +60,8 @@ class Run:
     """What it was to be."""
     outcome: Outcome
     """What it came to."""
+    leads: bool
+    """Whether this process is the one that speaks and writes."""
 
 
 def train(request: TrainRequest, console: Console) -> Run:
@@ -92,7 +94,9 @@ def train(request: TrainRequest, console: Console) -> Run:
     if leads:
         keep_backbone(out, method, recipe, views)
     distributed.barrier()
-    return Run(plan, outcome)
+    if fabric.world_size > 1:
+        torch.distributed.destroy_process_group()  # NCCL complains where that is left to the interpreter
+    return Run(plan, outcome, leads)
 
 
 @contextlib.contextmanager

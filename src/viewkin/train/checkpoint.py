@@ -32,7 +32,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
-        reason = str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
         raise RunStoppedError(f"{path} cannot be written ({reason}); make room, then go on with --resume.") from error
     finally:
         with contextlib.suppress(OSError):

@@ -1,0 +1,98 @@
+"""Claims about what is chosen for a user who gives nothing but images."""
+
+import pytest
+
+from viewkin.data.opening import Survey
+from viewkin.errors import UserError
+from viewkin.recipes.catalogue import RECIPES
+from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
+from viewkin.train.logs import duration
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The machine, without and with a GPU."""
+    monkeypatch.setattr("viewkin.recipes.adapt.accelerator_of", lambda runtime: request.param)
+    return request.param
+
+
+def chosen(count: int, side: int, **request):
+    found = Survey(count, side, False, False, ("train",))
+    return fit_to_data(resolve(TrainRequest(data="photos", **request), found), count)
+
+
+def test_sizes_and_networks_suit_images_and_machine(accelerator):
+    cpu = accelerator == "cpu"
+    for side, size in ((375, 96 if cpu else 224), (84, 96), (32, 32), (20, 32), (50, 64), (0, 96 if cpu else 224)):
+        recipe = chosen(10_000, side).recipe
+        assert recipe.augment.image_size == size
+        assert recipe.augment.view_size == (3 * size // 4 if cpu else None)
+        assert recipe.backbone.stem == ("small" if size <= 64 else "imagenet")
+        assert recipe.backbone.width == (64 if not cpu else 16 if size <= 64 else 32)
+
+
+@pytest.mark.parametrize("count", [16, 60, 500, 10_000, 50_000, 1_000_000])
+def test_small_sets_get_more_epochs_and_smaller_batches_and_nobody_waits_for_ever(accelerator, count):
+    recipe = chosen(count, 375).recipe
+    steps = count // recipe.data.batch_size
+    assert steps >= min(count // 16, 4)
+    assert recipe.data.batch_size >= 16
+    seen = recipe.schedule.epochs * count
+    assert recipe.schedule.epochs >= 10
+    assert seen <= max(1.1 * (800_000 if accelerator == "cpu" else 20_000_000), 20 * count)
+    assert recipe.schedule.warmup_epochs < recipe.schedule.epochs
+
+
+def test_a_demo_of_the_same_images_is_shorter(accelerator):
+    count = 10_000 if accelerator == "cpu" else 100_000
+    long, short = (chosen(count, 96, demo=demo).recipe.schedule.epochs for demo in (False, True))
+    assert 6 < long / short < 9
+
+
+def test_what_was_given_is_kept_and_not_spoken_of(accelerator):
+    given = chosen(500, 375, epochs=7, batch_size=33, image_size=48, seed=5, settings=("backbone.width=12",))
+    recipe = given.recipe
+    assert (recipe.schedule.epochs, recipe.data.batch_size, recipe.augment.image_size, recipe.seed) == (7, 33, 48, 5)
+    assert recipe.backbone.width == 12
+    assert recipe.backbone.stem == "small"
+    assert given.notes == ()
+
+
+def test_every_choice_is_said(accelerator):
+    notes = " ".join(chosen(500, 375).notes)
+    assert "--epochs" in notes
+    assert "--image-size" in notes
+    assert ("backbone.width" in notes) == (accelerator == "cpu")
+
+
+def test_a_smoke_test_keeps_what_was_given():
+    recipe = chosen(500, 375, smoke=True, epochs=5, settings=("backbone.width=12",)).recipe
+    assert (recipe.schedule.epochs, recipe.backbone.width, recipe.augment.image_size) == (5, 12, 64)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_is_named_is_only_fitted_to_the_number_of_images(name):
+    wanted = RECIPES[name]()
+    recipe = chosen(2_000_000, 375, recipe=name).recipe
+    assert recipe == wanted
+    small = chosen(200, 375, recipe=name).recipe
+    assert small.data.batch_size <= 200
+    assert small.optim == wanted.optim
+
+
+def test_a_batch_is_shared_by_processes_micro_batches_and_groups(monkeypatch):
+    for name, value in (("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    recipe = chosen(500, 375, recipe="moco_cifar10", settings=("data.accumulate=3",)).recipe
+    assert recipe.data.batch_size == 500 // (4 * 3 * 8) * (4 * 3 * 8)
+    with pytest.raises(UserError, match="multiple of 96"):
+        chosen(500, 375, recipe="moco_cifar10", batch_size=100, settings=("data.accumulate=3",))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(40, "40 seconds"), (89, "89 seconds"), (90, "2 minutes"), (720, "12 minutes"), (12600, "3.5 hours"),
+     (72000, "20 hours"), (1036800, "12 days")],
+)  # fmt: skip
+def test_a_time_span_is_said_as_people_do(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,54 @@
+"""Claims about the first seconds: help, version, and what is not imported for them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from commandline import viewkin
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys\nfrom viewkin.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'torch', 'numpy', 'lightning', 'PIL', 'pyarrow'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: viewkin" in done.stdout
+
+
+def test_the_library_itself_imports_nothing_heavy():
+    code = "import sys, viewkin; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["train", "embed", "evaluate", "recipes", "demo"])
+def test_every_command_has_a_help_page(command):
+    ended = viewkin(command, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Usage: viewkin {command}" in ended.out
+    assert viewkin(command, "-h").out == ended.out
+
+
+def test_examples_keep_their_lines():
+    assert "  viewkin train photos/ --out runs/mine --resume\n" in viewkin("train", "--help").out
+
+
+def test_no_command_shows_the_help():
+    ended = viewkin()
+    assert (ended.code, ended.out) == (0, viewkin("--help").out)
+
+
+def test_the_version_is_the_package_s():
+    from viewkin import __version__
+
+    assert viewkin("--version").out == f"viewkin {__version__}\n"
+
+
+def test_the_module_and_the_script_are_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "viewkin", "trian"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: No such command 'trian'")
+    assert len(done.stderr.splitlines()) == 1
