@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from viewkin import distributed
-from viewkin.augment.policies import policy
 from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
 from viewkin.methods.base import Batch, Method, MethodConfig
@@ -211,7 +210,7 @@ def trainer_for(
     with mock.patch("viewkin.train.fabric.precision_of", return_value="64-true" if double else "32-true"):
         fabric = make_fabric(recipe.runtime, method)
     console = Console(file=io.StringIO())
-    return Trainer(recipe, source, method, policy(recipe.augment.policy), fabric, out, {}, console)
+    return Trainer(recipe, source, method, recipe.augment.chosen(), fabric, out, {}, console)
 
 
 def checkpoint_of(out: Path) -> dict[str, Tensor]:

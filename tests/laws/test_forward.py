@@ -1,40 +1,13 @@
 """Laws 1, 6 and 7: a forward pass changes nothing, state survives a round trip, scale means nothing."""
 
-import io
-
 import pytest
 import torch
-from torch import Tensor
 
-from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing, last_layers, memory_of
+from lawbook import BATCH, METHODS, batch_for, build, copied, differing, memory_of
+from lawcheck import AT, INDEX, loss_in_eval, pure_forward, saved_state_goes_on, scale_free, trained_a_little
 from viewkin.methods.base import Batch, Method, Step
-from viewkin.schedules import Progress
 
-INDEX = torch.tensor([5, 20, 11, 2, 10, 17, 23, 0])
-AT = Progress(step=1, steps=10)
 every_method = pytest.mark.parametrize("name", METHODS)
-
-
-def trained_a_little(name: str) -> Method:
-    """A method whose memory holds more than its random start."""
-    method = build(METHODS[name])
-    for step in range(2):
-        batch = batch_for(method, (INDEX + step) % COUNT, step=step)
-        method.update(method(batch, AT).record, AT)
-    return method
-
-
-def pure_forward(method: Method, batch: Batch) -> None:
-    """Law 1."""
-    random = torch.get_rng_state()
-    before = copied(method)
-    first = method(batch, AT)
-    first.loss.backward()
-    assert not differing(memory_of(before), memory_of(copied(method)))
-    second = method(batch, AT)
-    assert torch.equal(first.loss, second.loss)
-    assert torch.equal(random, torch.get_rng_state()), "the pass draws from the global generator"
-    assert {name for name in first.record if not torch.equal(first.record[name], second.record[name])} == set()
 
 
 @every_method
@@ -59,28 +32,16 @@ def test_embedding_and_helpers_change_nothing_either(name):
     assert not differing(memory_of(before), memory_of(copied(method)))
 
 
-def loss_in_eval(method: Method, batch: Batch) -> Tensor:
-    method.eval()
-    with torch.no_grad():
-        return method(batch, AT).loss
+@every_method
+def test_law_6_a_saved_state_goes_on_bit_for_bit(name):
+    saved_state_goes_on(name)
 
 
 @every_method
-def test_law_6_a_saved_state_goes_on_bit_for_bit(name):
-    method = trained_a_little(name)
-    file = io.BytesIO()
-    torch.save(method.state_dict(), file)
-    file.seek(0)
-    other = build(METHODS[name], seed=1)
+def test_another_seed_is_another_method(name):
+    method, other = trained_a_little(name), build(METHODS[name], seed=1)
     batch = batch_for(method, INDEX, step=9)
     assert not torch.equal(loss_in_eval(method, batch), loss_in_eval(other, batch))
-    other.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(loss_in_eval(method, batch), loss_in_eval(other, batch))
-    for either in (method, other):
-        either.train()
-        step = either(batch, AT)
-        either.update(step.record, AT)
-    assert not differing(copied(method), copied(other))
 
 
 @every_method
@@ -114,20 +75,6 @@ def test_law_6_state_moves_between_devices(name):
         either.train()
         either.update(either(its, AT).record, AT)
     assert not differing(copied(method), {k: v.cpu() for k, v in copied(there).items()}, 1e-9)
-
-
-def scale_free(method: Method, batch: Batch) -> None:
-    """Law 7."""
-    method.double()
-    batch.views = {name: view.double() for name, view in batch.views.items()}
-    expected = method(batch, AT)
-    with torch.no_grad():
-        for layer in last_layers(method):
-            layer.weight.mul_(3)
-            layer.bias.mul_(3)
-    found = method(batch, AT)
-    torch.testing.assert_close(found.loss, expected.loss, rtol=1e-9, atol=1e-9)
-    assert not differing(expected.record, found.record, 1e-9)
 
 
 @every_method
@@ -177,13 +124,6 @@ def test_gradients_reach_every_trainable_parameter_and_nothing_else(name):
         assert buffer.grad is None, key
     listed = [id(p) for group in method.param_groups() for _, p in group["named"]]
     assert sorted(listed) == sorted(id(p) for p in method.parameters() if p.requires_grad)
-
-
-@every_method
-def test_memory_is_in_the_state(name):
-    method = build(METHODS[name])
-    persistent = set(method.state_dict())
-    assert {key for key, _ in method.named_buffers()} <= persistent
 
 
 @every_method

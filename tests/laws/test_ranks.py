@@ -17,6 +17,7 @@ from lawbook import (
     train,
     trainer_for,
 )
+from lawcheck import ranks_agree, ranks_equal_one
 from pool import Pool
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -25,19 +26,6 @@ every_method = pytest.mark.parametrize("name", METHODS)
 def train_named(name: str, norm: str) -> dict[str, Tensor]:
     """What a worker runs: a method of the lawbook."""
     return train(METHODS[name], norm=norm)
-
-
-def ranks_agree(states: list[dict[str, Tensor]]) -> None:
-    """Law 3: networks, copies and memory are equal bit for bit."""
-    first, *others = states
-    for other in others:
-        assert not differing(first, other)
-
-
-def ranks_equal_one(states: list[dict[str, Tensor]], alone: dict[str, Tensor]) -> None:
-    """Law 4: in float64, to rounding."""
-    for state in states:
-        assert not differing(alone, state, 1e-9)
 
 
 @every_method

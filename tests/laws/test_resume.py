@@ -1,83 +1,16 @@
 """Law 2: stop anywhere, go on, and nothing tells the run from one that never stopped."""
 
-import signal
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lawbook import BATCH, METHODS, checkpoint_of, differing, metrics_of, noise_source, recipe_for, trainer_for
+from lawbook import METHODS, checkpoint_of, differing, metrics_of, noise_source, recipe_for, trainer_for
+from lawcheck import STEPS, a_trainer, killed, no_trace, stopped, unbroken
 from pool import Pool
-from viewkin.train.loop import Outcome, Trainer
+from viewkin.data.source import Source
 
-IMAGES, EPOCHS, ROUNDS = 35, 2, 2
-STEPS = IMAGES // BATCH * EPOCHS * ROUNDS
 every_method = pytest.mark.parametrize("name", METHODS)
-
-
-class KilledError(Exception):
-    """Stands for a process that dies between two lines."""
-
-
-def a_trainer(name: str, out: Path, accumulate: int = 1, seed: int = 0) -> Trainer:
-    recipe = recipe_for(METHODS[name], accumulate=accumulate, epochs=EPOCHS, rounds=ROUNDS)
-    return trainer_for(recipe, noise_source(IMAGES), out, seed=seed)
-
-
-def stop_in_forward(trainer: Trainer, call: int) -> None:
-    """Deliver a signal while forward pass number ``call`` runs, in the middle of an accumulation if there is one."""
-    calls = []
-
-    def hook(*_: Any) -> None:
-        calls.append(0)
-        if len(calls) == call:
-            trainer.interrupt.signal = signal.SIGTERM
-
-    trainer.method.register_forward_hook(hook)
-
-
-def kill_after_step(trainer: Trainer, step: int) -> None:
-    step_of = trainer.step
-
-    def step_or_die(micros: Any) -> Any:
-        if trainer.at.total_step == step:
-            raise KilledError
-        return step_of(micros)
-
-    trainer.step = step_or_die  # type: ignore[method-assign]
-
-
-def unbroken(name: str, out: Path, accumulate: int = 1) -> Outcome:
-    return a_trainer(name, out, accumulate).run()
-
-
-def stopped(name: str, out: Path, calls: int, accumulate: int = 1) -> Outcome:
-    """Stop by a signal, then go on in a new trainer that started from other random weights."""
-    trainer = a_trainer(name, out, accumulate)
-    stop_in_forward(trainer, calls)
-    outcome = trainer.run()
-    assert not outcome.finished
-    assert outcome.signal == signal.SIGTERM
-    assert outcome.steps == -(-calls // accumulate)
-    return a_trainer(name, out, accumulate, seed=7).run(resume=True)
-
-
-def killed(name: str, out: Path, step: int, accumulate: int = 1) -> Outcome:
-    """Die after ``step`` steps, past the last checkpoint, then go on."""
-    trainer = a_trainer(name, out, accumulate)
-    kill_after_step(trainer, step)
-    with pytest.raises(KilledError):
-        trainer.run()
-    return a_trainer(name, out, accumulate, seed=7).run(resume=True)
-
-
-def no_trace(first: Path, second: Path) -> None:
-    """Law 2: the same weights, optimiser, memory, monitor and log."""
-    one, other = checkpoint_of(first), checkpoint_of(second)
-    assert one[".progress.round"] == ROUNDS - 1
-    assert not differing(one, other)
-    assert [line["step"] for line in metrics_of(first)] == list(range(1, STEPS + 1))
-    assert metrics_of(first) == metrics_of(second)
 
 
 @every_method
@@ -122,3 +55,27 @@ def test_law_2_on_two_ranks(pool: Pool, name: str, tmp_path: Path):
     pool.run(unbroken, name, tmp_path / "a", 2)
     pool.run(killed, name, tmp_path / "b", 7, 2)
     no_trace(tmp_path / "a", tmp_path / "b")
+
+
+# ---------------------------------------------------------------- watching
+
+
+def watched(name: str, out: Path, source: Source, log_every: int) -> None:
+    recipe = recipe_for(METHODS[name], epochs=2)
+    recipe = replace(recipe, runtime=replace(recipe.runtime, log_every=log_every))
+    trainer_for(recipe, source, out).run()
+
+
+@pytest.mark.parametrize("name", ["npid", "moco"])
+def test_labels_and_log_reach_no_weight_and_no_memory(name, tmp_path):
+    labelled, bare = noise_source(), noise_source()
+    bare.facts = replace(bare.facts, labels=None, classes=())
+    watched(name, tmp_path / "a", labelled, log_every=1)
+    watched(name, tmp_path / "b", bare, log_every=5)
+    assert any("knn_monitor" in line for line in metrics_of(tmp_path / "a"))
+    assert not any("knn_monitor" in line for line in metrics_of(tmp_path / "b"))
+    one, other = (
+        {key: value for key, value in checkpoint_of(out).items() if key.startswith((".method", ".optimizer"))}
+        for out in (tmp_path / "a", tmp_path / "b")
+    )
+    assert not differing(one, other)
