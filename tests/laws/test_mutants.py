@@ -117,7 +117,14 @@ def own_rows_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def gather_without_gradient(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(distributed, "gather_with_grad", distributed.gather)
+    """Own rows keep their gradient; what other ranks' losses say of them is lost."""
+
+    def gather(x: Tensor) -> Tensor:
+        parts = list(distributed.gather(x).chunk(distributed.world()))
+        parts[distributed.rank()] = x
+        return torch.cat(parts)
+
+    patch.setattr(distributed, "gather_with_grad", gather)
 
 
 def draws_of_each_rank(patch: pytest.MonkeyPatch) -> None:
