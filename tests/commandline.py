@@ -132,9 +132,12 @@ class Server:
         """Start and wait."""
         return self.wait(self.start(*arguments, cwd=cwd, log=log))
 
-    def ranks(self, *arguments: object, cwd: Path, log: Path, port: int, world: int = 2) -> list[int]:
+    def ranks(
+        self, *arguments: object, cwd: Path, log: Path, port: int, world: int = 2, **environ: object
+    ) -> list[int]:
         """Start and wait for the processes that torchrun would start; their exit codes."""
-        shared = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        shared: dict[str, object] = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1"}
+        shared |= {"MASTER_PORT": port, **environ}
         children = [
             self.start(*arguments, cwd=cwd, log=log.with_suffix(f".{rank}"), RANK=rank, LOCAL_RANK=rank, **shared)
             for rank in range(world)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from commandline import Server, checkpoint_of, differing, metrics_of, wait_until
+from commandline import TINY, Server, checkpoint_of, differing, images_in, metrics_of, wait_until
+from viewkin.train import interrupt
 
 DATA = "generated:images=120,size=16"
 EPOCHS, PER_EPOCH = 4, 7
@@ -131,7 +132,9 @@ def test_a_torchrun_stopped_in_the_middle_resumes_to_the_same_bits(server, whole
     place = tmp_path
     assert server.ranks(*RUN, "--out", "a", cwd=place, log=place / "a.log", port=free_port()) == [0, 0]
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port())
-    command = [str(part) for part in (*torchrun, "-m", "viewkin", *RUN, "--out", "b")]
+    # Saved at every step, the other at every third: when a run is saved leaves no trace either.
+    often = ("--set", "runtime.checkpoint_steps=1")
+    command = [str(part) for part in (*torchrun, "-m", "viewkin", *RUN, *often, "--out", "b")]
     with (place / "b.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=place, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -148,6 +151,32 @@ def test_a_torchrun_stopped_in_the_middle_resumes_to_the_same_bits(server, whole
     assert files_of(place / "a") == files_of(whole)
     # Rank 0 alone speaks.
     assert (place / "a.1").read_text() == ""
+
+
+def test_two_processes_train_on_one_folder(server, tmp_path):
+    images_in(tmp_path / "photos", 40)
+    command = ("train", "photos", *TINY, "--out", "run")
+    codes = server.ranks(
+        *command, cwd=tmp_path, log=tmp_path / "log", port=free_port(), VIEWKIN_CACHE=tmp_path / "cache"
+    )
+    assert codes == [0, 0], (tmp_path / "log.0").read_text()
+    assert "2 processes" in (tmp_path / "log.0").read_text()
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_signals_in_quick_succession_are_one_request(monkeypatch):
+    # torchrun passes on the Ctrl-C that the terminal has sent to every process already.
+    now = [100.0]
+    monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
+    with interrupt.Interrupt() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        now[0] += 0.5
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked.signal == signal.SIGINT
+        now[0] += 1.0
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_process_says_bad_input_once_for_all(server, tmp_path):

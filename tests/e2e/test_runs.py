@@ -13,6 +13,7 @@ import torch
 import viewkin as library
 from commandline import TINY, checkpoint_of, differing, images_in, metrics_of, viewkin
 from viewkin.config import paths, read
+from viewkin.errors import UserError
 from viewkin.methods.simclr import SimCLR
 from viewkin.recipes.catalogue import RECIPES
 
@@ -246,6 +247,23 @@ def test_a_poisoned_step_keeps_the_checkpoint_before_it(workplace, monkeypatch):
         json.loads(line, parse_constant=pytest.fail) for line in Path("run/metrics.jsonl").read_text().splitlines()
     ]
     assert [line["step"] for line in lines] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("error", [UserError("It cannot start; do something else."), SystemExit(2)])
+def test_a_run_that_never_began_leaves_no_directory_and_touches_no_other_file(workplace, monkeypatch, error):
+    def start(self, encode, at):
+        raise error
+
+    monkeypatch.setattr(SimCLR, "start", start)
+    assert viewkin("train", DATA, *TINY, "--out", "run").code == 2
+    assert not (workplace / "run").exists()
+    (workplace / "mine").mkdir()
+    (workplace / "mine" / "notes.txt").touch()
+    assert viewkin("train", DATA, *TINY, "--out", "mine").code == 2
+    assert (workplace / "mine" / "notes.txt").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(workplace)
+    assert viewkin("train", DATA, *TINY, "--out", "mine").code == 0
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint(server, workplace):

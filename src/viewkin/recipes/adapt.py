@@ -16,7 +16,7 @@ from viewkin.train.fabric import accelerator_of
 SMOKE_IMAGES = 256
 """Images that a smoke test trains on."""
 SEEN_ON_CPU, SEEN_ON_GPU = 800_000, 20_000_000
-"""Images that a fitted run sees over all epochs: about 40 minutes on two cores, two hours on one large GPU."""
+"""Images that a fitted run sees over all epochs: 20 to 60 minutes on two cores, two hours on one large GPU."""
 DEMO_SHARE = 8
 """A demonstration sees this many times fewer."""
 
