@@ -119,6 +119,10 @@ def train(
             help="Name from 'viewkin recipes', or the recipe.json of a run; chosen for the images if left out.",
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Method in the recipe's place; wrappers around it: 'eir(interclr(byol))'."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory; runs/RECIPE-DATA if left out.")
     ] = None,
@@ -154,6 +158,7 @@ def train(
       viewkin train photos/ --epochs 50 --image-size 128 --out runs/mine
       viewkin train photos/ --out runs/mine --resume
       viewkin train data/ --recipe moco_cifar10 --set method.temperature=0.2
+      viewkin train photos/ --method 'interclr(moco)'
       viewkin train data/ --recipe runs/mine/recipe.json --seed 1
       torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
     """  # noqa: D301 (click reads \b as: keep the lines)
@@ -163,6 +168,7 @@ def train(
     request = TrainRequest(
         data=data,
         recipe=recipe,
+        method=method,
         out=out,
         resume=resume,
         smoke=smoke,

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from viewkin.draws import Draw
+from viewkin.errors import UserError
+from viewkin.memory.bank import FeatureBank
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.schedules import Progress
 
@@ -39,6 +41,9 @@ class Step:
     record: dict[str, Tensor] = field(default_factory=lambda: {})
     """Name to (B, ...) detached: all that ``update`` needs. ``index`` is always there, and so is ``embedding``, the
     unit vector that a memory keeps of each image."""
+    found: dict[str, Tensor] = field(default_factory=lambda: {})
+    """``term/what`` to (B, n) int64 images that a term took for kin of each anchor (``interclr/positives``,
+    ``invp/hop2``) or for strangers (``negatives``); -1 fills up. What monitors and figures look at, never a loss."""
 
     @property
     def loss(self) -> Tensor:
@@ -73,7 +78,10 @@ class MethodConfig(Protocol):
     """The method's name in recipes and on the command line."""
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Field to its limit for ``count`` images. Recipe defaults shrink to it; explicit values beyond are refused."""
+        """Field, or path from here, to its limit for ``count`` images.
+
+        Recipe defaults shrink to it; explicit values beyond are refused; None, "chosen at start", passes.
+        """
         ...
 
     def build(self, backbone: nn.Module, *, count: int) -> Method:
@@ -119,6 +127,15 @@ class Method(nn.Module):
         """Embed images as the loss sees them: (B, C, H, W) -> (B, D) unit norm."""
         raise NotImplementedError
 
+    def gauges(self) -> dict[str, float]:
+        """Read what a log should show of the state: cluster sizes, label churn. Default: nothing."""
+        return {}
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The last weight that every term's gradient passes through; each term's share is measured at it."""
+        return [p for p in self.encoder.parameters() if p.ndim > 1][-1]
+
     def param_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: dicts with ``named`` (list of (name, parameter)) and optional ``lr_scale``.
 
@@ -135,7 +152,7 @@ class ViewMethod(Method):
     contrastive: bool
     """Whether its loss has negatives."""
     bank: Any
-    """Its :class:`FeatureBank`, or None. A wrapper uses this one and never writes it twice."""
+    """Its :class:`FeatureBank`, a memory of all images, or None. A wrapper uses this one and never writes it twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,3 +181,105 @@ class ViewMethod(Method):
     def embed(self, x: Tensor) -> Tensor:
         """Embed by :meth:`query`."""
         return self.query(x)
+
+
+class Wrapper(ViewMethod):
+    """A term around a view method. It lends the method's parts on, so that wrappers wrap wrappers.
+
+    The base's memory is written first. A base with a bank shares it; any other gets one here, which is written with
+    what :meth:`ViewMethod.remember` says.
+    """
+
+    def __init__(self, base: ViewMethod, *, count: int, momentum: float) -> None:
+        """Wrap a base.
+
+        Args:
+            base: the method that the term is added to.
+            count: N, images.
+            momentum: weight of the old row of a bank made here.
+        """
+        nn.Module.__init__(self)  # not ViewMethod's: the bank may be the base's
+        self.base = base
+        self.own_bank = FeatureBank(count, base.dim, momentum=momentum) if base.bank is None else None
+        self.view_spec = dict(base.view_spec)
+        self.dim, self.temperature, self.contrastive = base.dim, base.temperature, base.contrastive
+
+    @property
+    def bank(self) -> FeatureBank:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The base's bank, or the wrapper's own."""
+        bank = self.base.bank if self.own_bank is None else self.own_bank
+        assert bank is not None
+        return bank
+
+    @property
+    def encoder(self) -> Encoder:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The base's online network."""
+        return self.base.encoder
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the base's memory, then the own bank."""
+        self.base.update(record, at)
+        if self.own_bank is not None:
+            self.own_bank.write_(record["index"], record["embedding"])
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Start the base."""
+        self.base.start(encode, at)
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Begin the base's epoch."""
+        return [f"base.{name}" for name in self.base.epoch(encode, at)]
+
+    def query(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.query(x)
+
+    def target(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.target(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The base's."""
+        return self.base.key(batch)
+
+    def remember(self, step: Step) -> Tensor:
+        """The base's."""
+        return self.base.remember(step)
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.pair_loss(q, k, index)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.embed(x)
+
+    def gauges(self) -> dict[str, float]:
+        """The base's."""
+        return self.base.gauges()
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The base's groups, and one of what the term itself trains."""
+        groups = [
+            {**group, "named": [(f"base.{name}", p) for name, p in group["named"]]}
+            for group in self.base.param_groups()
+        ]
+        own = [(n, p) for n, p in self.named_parameters() if p.requires_grad and not n.startswith("base.")]
+        return [*groups, {"named": own}] if own else groups
+
+
+def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: int) -> ViewMethod:
+    """Build what a wrapper wraps.
+
+    Raises:
+        UserError: it is no view method.
+    """
+    base = config.build(backbone, count=count)
+    if not isinstance(base, ViewMethod):
+        raise UserError(f"{wrapper} wraps methods that compare views by one vector each; {config.kind} is none.")
+    return base
+
+
+def base_limits(config: MethodConfig, count: int, batch_size: int) -> dict[str, Limit]:
+    """The limits of a wrapped method, by their paths from the wrapper's settings."""
+    return {f"base.{name}": limit for name, limit in config.limits(count, batch_size).items()}

@@ -14,6 +14,7 @@ from viewkin.errors import UserError
 from viewkin.methods.base import Limit
 from viewkin.recipes.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
 from viewkin.recipes.catalogue import RECIPES, recipe_named
+from viewkin.recipes.compose import with_method
 from viewkin.recipes.stored import stored_run
 from viewkin.train.config import Recipe
 from viewkin.train.fabric import processes
@@ -31,6 +32,8 @@ class TrainRequest:
     """Images: a folder, Parquet, an archive's folder, or ``generated``."""
     recipe: str | None = None
     """Name in the catalogue, a ``recipe.json``, or a run directory."""
+    method: str | None = None
+    """Method to put in the recipe's place: ``moco``, ``eir(interclr(byol))``."""
     out: Path | None = None
     """Run directory."""
     resume: bool = False
@@ -85,6 +88,8 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
         UserError: an unknown recipe or setting, or a value out of range.
     """
     recipe, smoke = started(request)
+    if request.method is not None:
+        recipe = with_method(recipe, request.method)
     given = request.flags
     for setting in request.settings:
         path, value = config.read(recipe, setting)
@@ -148,8 +153,8 @@ def _limited(
 ) -> tuple[Recipe, list[str]]:
     for name, limit in limits.items():
         path = f"{owner}.{name}"
-        value = getattr(getattr(recipe, owner), name)
-        if value <= limit.largest:
+        value = config.paths(recipe)[path]
+        if value is None or value <= limit.largest:
             continue
         if path in explicit:
             raise UserError(f"{path} is {value}, more than {limit.why} allow; use at most {limit.largest}.")

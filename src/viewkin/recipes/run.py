@@ -34,9 +34,6 @@ from viewkin.train.fabric import accelerator_of, make_fabric, precision_of
 from viewkin.train.loop import Trainer
 from viewkin.train.outcome import Outcome, RunStoppedError
 
-ENCODER = "encoder.backbone."
-"""Where a method's state holds the backbone."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -79,7 +76,7 @@ def train(request: TrainRequest, console: Console) -> Run:
     fabric = make_fabric(recipe.runtime, backbone)
     method = recipe.method.build(backbone, count=len(plan.source))
     views = recipe.augment.chosen()
-    trainer = Trainer(recipe, plan.source, method, views, fabric, out, backbone_facts(recipe, views), console)
+    trainer = Trainer(recipe, plan.source, method, views, fabric, out, backbone_facts(recipe, views, method), console)
     leads, fresh = fabric.global_rank == 0, False
     if leads:
         say(console, *plan.notes, device_note(recipe, backbone, fabric.device), f"Run directory: {out}")
@@ -146,7 +143,7 @@ def reopened(request: TrainRequest) -> Plan:
     if request.out is None:
         raise UserError("--resume needs --out DIR, the directory of the run to go on with.")
     stored = stored_run(request.out)
-    flags = ("recipe", "epochs", "batch_size", "backbone", "image_size", "seed")
+    flags = ("recipe", "method", "epochs", "batch_size", "backbone", "image_size", "seed")
     fixed = [f"--{name.replace('_', '-')}" for name in flags if getattr(request, name) is not None]
     fixed += ["--smoke"] * (request.smoke and not stored.smoke)
     fixed += [f"--set {setting}" for setting in request.settings if not setting.startswith("runtime.")]
@@ -235,7 +232,7 @@ def free_directory(data: str, recipe: Recipe) -> Path:
     return next(path for path in numbers if not path.exists())
 
 
-def backbone_facts(recipe: Recipe, views: Policy) -> dict[str, Any]:
+def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, Any]:
     """What ``load_backbone`` needs to know of a checkpoint."""
     text = describe_backbone(
         recipe.backbone,
@@ -243,7 +240,7 @@ def backbone_facts(recipe: Recipe, views: Policy) -> dict[str, Any]:
         std=views.std,
         size=recipe.augment.image_size,
         extra={"recipe": recipe.name, "policy": recipe.augment.policy},
-        prefix=ENCODER,
+        prefix=next(name for name, module in method.named_modules() if module is method.backbone) + ".",
     )
     return json.loads(text)
 

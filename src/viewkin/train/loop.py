@@ -31,7 +31,7 @@ from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
-from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor
+from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
 from viewkin.train.outcome import Outcome, RunStoppedError
 from viewkin.train.statistics import put_statistics_, statistics_of
 from viewkin.train.watch import Watch, gradient_norm, joined
@@ -97,6 +97,7 @@ class Trainer:
         self._saved_at, self._saved_step = time.monotonic(), 0
         self._stop = False
         self._bad = torch.zeros((), device=fabric.device)
+        self.term_norms: dict[str, Tensor] = {}
 
     def _wrap(self) -> Any:
         method: Any = torch.compile(self.method) if self.recipe.runtime.compile else self.method
@@ -162,7 +163,8 @@ class Trainer:
             watch.add(steps, norm, at)
             if at.total_step % self.recipe.runtime.log_every == 0 or ends:
                 self._check_finite()
-                watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends)
+                more = {**self.method.gauges(), **{name: float(norm) for name, norm in self.term_norms.items()}}
+                watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends, more)
             if ends:
                 if self.monitor:
                     self._keep_best(watch.knn)
@@ -190,6 +192,8 @@ class Trainer:
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
                 found: Step = self.forward(batch, at)
+                if last and self._reports_next:
+                    self.term_norms = term_gradients(found, self.method.last_weight)
                 self.fabric.backward(found.loss / accumulate)
             steps.append(found)
         norm = gradient_norm(self.method.parameters())
@@ -201,6 +205,12 @@ class Trainer:
         if self.monitor:
             self.monitor.write_(record)
         return steps, norm
+
+    @property
+    def _reports_next(self) -> bool:
+        """Whether the log gets a line after the step that is being done."""
+        next_step = self.at.step + 1
+        return (self.at.total_step + 1) % self.recipe.runtime.log_every == 0 or next_step % self.loader.steps == 0
 
     def encode(self, what: str = "embedding") -> Tensor:
         """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, in index order."""

@@ -11,7 +11,7 @@ from viewkin import metrics
 from viewkin.draws import generator_for
 from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Method, ViewMethod
+from viewkin.methods.base import Method, Step, ViewMethod
 
 LABELS_NEEDED = 20
 """Labelled images below which the kNN of a tenth of them would say nothing."""
@@ -49,6 +49,43 @@ def warning_of(values: Mapping[str, float], batch_size: int) -> str | None:
     if values.get("gradient_norm", 1.0) > 1e3:
         return f"The gradient is very large (norm {values['gradient_norm']:.0f}); lower optim.lr if the loss rises."
     return None
+
+
+def kinship(found: Mapping[str, Tensor], index: Tensor, labels: Tensor) -> dict[str, float]:
+    """Judge by labels what inter-image terms took for kin and strangers; the anchor itself does not count.
+
+    Args:
+        found: ``term/what`` to (B, n) int64 images, -1 for none.
+        index: (B,) int64 anchors.
+        labels: (N,) int64, below 0 where there is none.
+
+    Returns:
+        ``term/what_purity``, the share of an anchor's kin with its label, or, where ``what`` begins with ``negatives``,
+        ``term/what_false``: the share of its negatives that are no strangers at all.
+    """
+    report: dict[str, float] = {}
+    for name, images in found.items():
+        own = labels[index].unsqueeze(1)
+        theirs = labels[images.clamp(min=0)]
+        counts = (images >= 0) & (images != index.unsqueeze(1)) & (theirs >= 0) & (own >= 0)
+        if counts.any():
+            word = "false" if name.rpartition("/")[2].startswith("negatives") else "purity"
+            report[f"{name}_{word}"] = float((theirs == own)[counts].float().mean())
+    return report
+
+
+def term_gradients(step: Step, weight: Tensor) -> dict[str, Tensor]:
+    """Norm of each term's own gradient at a weight that all pass through; 0 means that a term teaches nothing.
+
+    Only where there are several terms: of a single one the gradient norm says it.
+    """
+    if len(step.terms) < 2:
+        return {}
+    found: dict[str, Tensor] = {}
+    for name, term in step.terms.items():
+        gradient = torch.autograd.grad(term, weight, retain_graph=True, materialize_grads=True)[0]
+        found[f"gradient/{name}"] = gradient.detach().norm()
+    return found
 
 
 class KnnMonitor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from viewkin import distributed
 from viewkin.methods.base import Step
 from viewkin.schedules import Progress
 from viewkin.train.logs import Display, MetricsLog
-from viewkin.train.monitors import KnnMonitor, health, warning_of
+from viewkin.train.monitors import KnnMonitor, health, kinship, warning_of
 
 
 class Watch:
@@ -51,13 +51,16 @@ class Watch:
         epoch = (at.total_step - 1) // self.steps_per_epoch + 1
         self.display.step(at.total_step, f"epoch {epoch}/{at.epochs * at.rounds}")
 
-    def report(self, last: Step, at: Progress, lr: float, ends: bool) -> None:
-        """Write one line of the log; at an epoch's end with kNN, and then start anew."""
+    def report(self, last: Step, at: Progress, lr: float, ends: bool, more: Mapping[str, float]) -> None:
+        """Write one line of the log with ``more`` in it; at an epoch's end with kNN, and then start anew."""
         total = distributed.mean(torch.stack(list(self.sums.values())))
         values = dict(zip(self.sums, (total / self.steps).tolist()))
         values["images_per_second"] = self.steps * self.batch_size / max(time.monotonic() - self.began, 1e-9)
         values |= health(*last.pairs[0])
-        values |= {"lr": lr, "epoch": at.total_step / self.steps_per_epoch}
+        values |= {"lr": lr, "epoch": at.total_step / self.steps_per_epoch, **more}
+        if self.monitor and last.found:
+            labels = self.monitor.labels.to(last.record["index"].device)
+            values |= kinship(last.found, last.record["index"], labels)
         if self.log:
             if ends and self.monitor:
                 values["knn_monitor"] = self.knn = self.monitor.accuracy()

@@ -1,0 +1,131 @@
+"""Train every method under one budget on CIFAR-10 and gather the table: results/methods/cifar10_cpu.csv.
+
+    python scripts/unpack_cifar.py data
+    python scripts/compare_methods.py [ROW ...] [--seeds 0 1] [--threads 2]
+
+Every row is ``viewkin train`` with the recipe ``cifar10_cpu`` at 12 epochs and the row's arguments below, then
+kNN (200) and a linear probe of the last epoch's backbone on test. What is done stays done: a run that was stopped goes
+on, one that ended is not repeated, and the table is written anew after every run. Widths, batch, views and optimiser
+are the same for all; every setting that differs is named here, and what it was chosen by is in docs/log.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from viewkin.recipes.stored import rebuilt, stored_run
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCHS = 12
+ROWS: dict[str, list[str]] = {
+    "npid": ["--method", "npid"],
+    "iraug": ["--method", "iraug"],
+    "simclr": [],
+    "moco": ["--method", "moco", "--set", "method.queue_size=4096", "--set", "method.momentum=0.99"],
+    "byol": ["--method", "byol", "--set", "method.hidden=512", "--set", "method.momentum=0.99"],
+}
+"""Row to its arguments."""
+FIELDS = ("row", "seed", "knn200", "linear", "views", "epochs", "seconds", "images_per_second", "threads", "commit")
+
+
+def trained(out: Path, data: str, arguments: list[str], seed: int, threads: int) -> None:
+    """Train one row, or go on with it; nothing if it has ended."""
+    command = [sys.executable, "-m", "viewkin", "train", data, "--out", str(out)]
+    if (out / "evaluation-knn.json").exists():
+        return
+    if (out / "last.ckpt").exists():
+        command += ["--resume"]
+    else:
+        command += ["--recipe", "cifar10_cpu", *arguments, "--epochs", str(EPOCHS), "--seed", str(seed)]
+    subprocess.run([*command, "--set", f"runtime.threads={threads}"], check=True, env=environment(threads))
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The environment of a run: its threads, and the package of this checkout."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT / "src")}
+
+
+def probed(out: Path, data: str, threads: int) -> None:
+    """Fit the linear probe, unless that is done."""
+    if not (out / "evaluation-linear.json").exists():
+        command = [sys.executable, "-m", "viewkin", "evaluate", "linear", str(out), data, "--no-baselines"]
+        command += ["--out", str(out / "evaluation-linear.json")]
+        subprocess.run(command, check=True, env=environment(threads))
+
+
+def row_of(name: str, seed: int, out: Path) -> dict[str, Any]:
+    """Read what a run and its evaluations say."""
+    logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    recipe = json.loads((out / "recipe.json").read_text())
+    versions = json.loads((out / "versions.json").read_text())
+    speeds = [line["images_per_second"] for line in logged]
+    speed = len(speeds) / sum(1 / s for s in speeds)
+    seen = recipe["recipe"]["schedule"]["epochs"] * recipe["images"]
+    return {
+        "row": name,
+        "seed": seed,
+        "knn200": accuracy(out / "evaluation-knn.json"),
+        "linear": accuracy(out / "evaluation-linear.json"),
+        "views": len(rebuilt(stored_run(out).recipe, recipe["images"]).view_spec),
+        "epochs": recipe["recipe"]["schedule"]["epochs"],
+        "seconds": round(seen / speed),
+        "images_per_second": round(speed),
+        "threads": recipe["recipe"]["runtime"]["threads"],
+        "commit": versions.get("commit"),
+    }
+
+
+def accuracy(file: Path) -> float:
+    """The trained backbone's accuracy, percent."""
+    found = [one for one in json.loads(file.read_text()) if one["model"].startswith("backbone")]
+    return round(float(next(iter(found[0]["values"].values()))), 2)
+
+
+def write(table: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the table."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """Train, evaluate, gather."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all if none is named")
+    parser.add_argument("--data", default="data/cifar-10-batches-py")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "methods")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    unknown = set(options.rows) - ROWS.keys()
+    if unknown:
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    for seed in options.seeds:
+        for name in options.rows or ROWS:
+            out = options.runs / f"{name}-s{seed}"
+            trained(out, options.data, ROWS[name], seed, options.threads)
+            probed(out, options.data, options.threads)
+            gather(options.runs)
+
+
+def gather(runs: Path) -> None:
+    """Write the table of all runs that have ended."""
+    done = sorted(runs.glob("*/evaluation-linear.json"))
+    names = [(file.parent.name.rpartition("-s"), file.parent) for file in done]
+    rows = [row_of(name, int(seed), out) for (name, _, seed), out in names]
+    rows.sort(key=lambda row: (list(ROWS).index(row["row"]) if row["row"] in ROWS else len(ROWS), row["seed"]))
+    write(ROOT / "results" / "methods" / "cifar10_cpu.csv", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Every loss as an equation: pure functions of tensors, without state or process group.
+
+Letters, fixed for the whole package: B batch, D embedding, N images, K negatives, M candidates, C clusters.
+
+============  ==============  =========================================================
+name          shape           meaning
+============  ==============  =========================================================
+``q``         (B, D)          query: unit embedding of a view, with gradient (the papers' v)
+``k``         (B, D)          key: the positive of each query, unit norm
+``bank``      (N, D)          memory of every image, constant (V)
+``index``     (B,) int64      each query's own row of the bank (i)
+``negatives`` (K, D)          shared by the batch, or (B, K, D)
+============  ==============  =========================================================
+
+A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax arithmetic is float32 or wider whatever the
+network runs in. Losses come per row, (B,), unless stated; the caller averages.
+"""
+
+from viewkin.losses.contrast import info_nce, info_nce_of, nt_xent, regression
+from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
+from viewkin.losses.precision import BLOCK, product_type, unit, wide
+
+__all__ = [
+    "BLOCK",
+    "binary_nce",
+    "info_nce",
+    "info_nce_of",
+    "instance_log_probability",
+    "nt_xent",
+    "partition_estimate",
+    "product_type",
+    "regression",
+    "two_view_instance_loss",
+    "unit",
+    "wide",
+]

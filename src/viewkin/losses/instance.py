@@ -1,0 +1,122 @@
+"""Instance recognition: every image among all images of a bank, whole or sampled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from viewkin.losses.precision import BLOCK, product_type, wide
+
+
+class _LogProbability(torch.autograd.Function):
+    """log softmax over the bank at the own row, one online pass that also yields the analytic gradient.
+
+    With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = ((1 - P(i)) V_i - sum_{j != i} P(j) V_j) / tau.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int) -> Tensor:
+        # The own row stays out of the pass, in full precision: as P(i) nears 1, all that is left of the gradient is
+        # what the own row's share lacks, and rounding would drown it.
+        kind, own = product_type(bank), bank[index].to(q.dtype)
+        own_logit = (q * own).sum(1, keepdim=True) / temperature
+        with torch.autocast(q.device.type, enabled=False):
+            scaled = (q / temperature).to(kind)
+            # A running maximum: `others` and `mean` are rescaled whenever it rises.
+            peak, others, mean = own_logit, torch.zeros_like(own_logit), torch.zeros_like(q)
+            for start, rows in zip(range(0, len(bank), block), bank.split(block)):
+                rows = rows.to(kind)
+                logits = _without((scaled @ rows.T).to(q.dtype), index - start)
+                higher = torch.maximum(peak, logits.amax(1, keepdim=True))
+                rescale = (peak - higher).exp()
+                weights = (logits - higher).exp_()
+                others = others * rescale + weights.sum(1, keepdim=True)
+                mean = mean * rescale + (weights.to(kind) @ rows).to(q.dtype)
+                peak = higher
+            total = others + (own_logit - peak).exp()
+            ctx.save_for_backward((own * (others / total) - mean / total) / temperature)
+            return (own_logit - peak - total.log()).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *upstream: Any
+    ) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return upstream[0].unsqueeze(1) * gradient, None, None, None, None
+
+
+def _without(logits: Tensor, column: Tensor) -> Tensor:
+    """Set one column a row to -inf in place, where it is one of (B, n); no wait for a GPU."""
+    place = column.clamp(0, logits.shape[1] - 1).unsqueeze(1)
+    inside = (place.squeeze(1) == column).unsqueeze(1)
+    return logits.scatter_(1, place, logits.gather(1, place).masked_fill(inside, -math.inf))
+
+
+def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK) -> Tensor:
+    """Log-probability that a query belongs to its own image: log P(i), P(j) = softmax_j(q.V_j / tau).
+
+    Blockwise over the bank with the analytic gradient: memory is B x block, not B x N. The bank is constant. Matrix
+    products run in the bank's precision, or bfloat16 under its autocast; sums in float32 or wider.
+
+    Args:
+        q: (B, D) unit norm, with gradient.
+        bank: (N, D) constant.
+        index: (B,) int64, own rows.
+        temperature: tau, dimensionless.
+        block: bank rows handled at once.
+
+    Returns:
+        (B,) log-probabilities, at most 0.
+
+    References:
+        Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equation 2.
+    """
+    return _LogProbability.apply(wide(q), bank, index, temperature, block)  # type: ignore[no-any-return]
+
+
+def two_view_instance_loss(log_p: Tensor, log_p_hat: Tensor, reading: str) -> Tensor:
+    """IRaug: instance recognition of two views from their log-probabilities (B,) of the own image.
+
+    ``sumce``: ``-log P(i) - log P^(i)`` (the usual reading); ``mean``: half of it; ``logsum``: ``-log(P(i) + P^(i))``
+    (the equation as printed; may be negative, never below -ln 2).
+
+    References:
+        Exploring Instance Relations, 2021, equations 2-3; METHODS 5.1 on the readings.
+    """
+    if reading == "logsum":
+        return -torch.logaddexp(log_p, log_p_hat)
+    return -(log_p + log_p_hat) * (0.5 if reading == "mean" else 1.0)
+
+
+def binary_nce(positive: Tensor, negative: Tensor, temperature: float, count: int, partition: Tensor | float) -> Tensor:
+    """Noise-contrastive estimation with K uniform noise samples (the loss of NPID's ImageNet release).
+
+    ``p = e^(s/tau) / Z``, ``P_n = 1/N``; per row ``-log p_i/(p_i + K P_n) - sum_k log K P_n/(p_k + K P_n)``.
+
+    Args:
+        positive: (B,) similarity to the own bank row.
+        negative: (B, K) similarities to the noise rows.
+        temperature: tau, dimensionless.
+        count: N, images.
+        partition: Z, constant (fixed at the first batch by :func:`partition_estimate`).
+
+    References:
+        Wu et al., 2018, equations 4-8 and the released code (1e-7 in the denominators).
+    """
+    noise = negative.shape[1] / count
+    p_positive = (wide(positive) / temperature).exp() / partition
+    p_negative = (wide(negative) / temperature).exp() / partition
+    of_positive = (p_positive / (p_positive + noise + 1e-7)).log()
+    of_negative = (noise / (p_negative + noise + 1e-7)).log().sum(1)
+    return -(of_positive + of_negative)
+
+
+def partition_estimate(positive: Tensor, negative: Tensor, temperature: float, count: int) -> Tensor:
+    """Monte-Carlo estimate of NCE's constant: ``Z = N * mean(e^(s/tau))`` over positives and noise; scalar."""
+    similarity = wide(torch.cat([positive.unsqueeze(1), negative], 1))
+    return (similarity / temperature).exp().mean() * count

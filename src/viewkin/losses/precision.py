@@ -1,0 +1,30 @@
+"""Unit vectors, and in which type the arithmetic runs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BLOCK = 8192
+"""Bank rows a blockwise pass handles at once: B x 8192 logits stay in cache, never B x N."""
+
+
+def wide(x: Tensor) -> Tensor:
+    """Lift half precision to float32; leave float32 and float64 alone."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def unit(x: Tensor) -> Tensor:
+    """L2-normalise the rows of (B, D) in float32 or wider."""
+    return functional.normalize(wide(x), dim=-1)
+
+
+def product_type(bank: Tensor) -> torch.dtype:
+    """Type of the matrix products with a bank: bfloat16 under its autocast, else the bank's own.
+
+    Not float16 under its autocast: the many small weights of a softmax over a million rows vanish there.
+    """
+    device = bank.device.type
+    cast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return torch.bfloat16 if cast and bank.dtype == torch.float32 else bank.dtype

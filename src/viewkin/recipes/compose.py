@@ -1,0 +1,66 @@
+"""Methods written as people say them: ``eir(interclr(byol))``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from viewkin.errors import UserError
+from viewkin.methods.base import MethodConfig
+from viewkin.recipes.catalogue import KINDS
+from viewkin.train.config import Recipe
+
+
+def with_method(recipe: Recipe, expression: str) -> Recipe:
+    """Replace a recipe's method by one written as ``name`` or ``wrapper(method)``.
+
+    Methods that the recipe already has keep their settings; others take their defaults.
+
+    Raises:
+        UserError: an unknown name, brackets that do not match, a wrapper around nothing or something around a method
+            that wraps nothing.
+    """
+    names = parsed(expression)
+    known = settings_within(recipe.method)
+    method: MethodConfig | None = None
+    for name in reversed(names):
+        method = _around(name, method, known.get(name))
+    assert method is not None
+    return dataclasses.replace(recipe, name=f"{recipe.name}-{'-'.join(names)}", method=method)
+
+
+def parsed(expression: str) -> list[str]:
+    """Read ``a(b(c))`` as [a, b, c]."""
+    text = "".join(expression.split())
+    inner = text.rstrip(")")
+    names = inner.split("(")
+    if not all(names) or len(text) - len(inner) != len(names) - 1 or ")" in inner:
+        raise UserError(f"--method {expression!r} does not read; write a name, or wrappers around it: eir(moco).")
+    for name in names:
+        if name not in KINDS:
+            near = difflib.get_close_matches(name, KINDS, n=3, cutoff=0.4) or sorted(KINDS)
+            raise UserError(f"There is no method {name!r}; did you mean {', '.join(near)}?")
+    return names
+
+
+def settings_within(method: Any) -> dict[str, Any]:
+    """Name to settings of a method and all that it wraps."""
+    found: dict[str, Any] = {}
+    while method is not None:
+        found[method.kind] = method
+        method = getattr(method, "base", None)
+    return found
+
+
+def _around(name: str, inner: MethodConfig | None, settings: Any) -> Any:
+    """Make the settings of one method, around another or around nothing."""
+    config = KINDS[name]
+    wraps = any(field.name == "base" for field in dataclasses.fields(config))  # type: ignore[arg-type]
+    if wraps and inner is None:
+        raise UserError(f"{name} is a term around another method; write which, such as {name}(moco).")
+    if not wraps and inner is not None:
+        raise UserError(f"{name} wraps no other method; write {name} alone, or put it inside.")
+    if not wraps:
+        return settings if settings is not None else config()
+    return config(base=inner) if settings is None else dataclasses.replace(settings, base=inner)

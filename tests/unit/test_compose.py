@@ -1,0 +1,155 @@
+"""Methods written as an expression, wrappers' parts, and what monitors make of the kin that terms find."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from lawbook import BATCH, COUNT, METHODS, batch_for, build
+from viewkin.errors import UserError
+from viewkin.methods.base import MethodConfig, Step, ViewMethod, Wrapper, base_limits, build_base
+from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.npid import NPIDConfig
+from viewkin.recipes import catalogue
+from viewkin.recipes.compose import parsed, settings_within, with_method
+from viewkin.schedules import Progress
+from viewkin.train.monitors import kinship, term_gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareConfig:
+    """A wrapper that adds no term."""
+
+    kind: ClassVar[str] = "bare"
+    base: MethodConfig = field(default_factory=MoCoConfig)
+
+    def limits(self, count: int, batch_size: int) -> Any:
+        return base_limits(self.base, count, batch_size)
+
+    def build(self, backbone: nn.Module, *, count: int) -> Bare:
+        return Bare(build_base(self.base, self.kind, backbone, count), count=count, momentum=0.0)
+
+
+class Bare(Wrapper):
+    """Nothing but the base."""
+
+    def forward(self, batch: Any, at: Progress) -> Step:
+        return self.base(batch, at)
+
+
+@pytest.fixture
+def _bare_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.KINDS, "bare", BareConfig)  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("_bare_is_known")
+def test_expression_nests_and_keeps_the_settings_of_the_recipe() -> None:
+    recipe = with_method(catalogue.moco_cifar10(), "bare( bare(moco))")
+    assert recipe.name == "moco_cifar10-bare-bare-moco"
+    inner: Any = recipe.method
+    assert inner.base.base == catalogue.moco_cifar10().method
+    assert with_method(recipe, "byol").method == BYOLConfig()
+    assert list(settings_within(recipe.method)) == ["bare", "moco"]
+
+
+@pytest.mark.usefixtures("_bare_is_known")
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("moko", "no method 'moko'; did you mean moco"),
+        ("bare", "write which, such as bare"),
+        ("moco(byol)", "wraps no other method"),
+        ("bare(moco", "does not read"),
+        ("bare(moco))", "does not read"),
+        ("", "does not read"),
+    ],
+)
+def test_wrong_expression_is_one_sentence(expression: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
+        with_method(catalogue.moco_cifar10(), expression)
+
+
+@pytest.mark.usefixtures("_bare_is_known")
+def test_names_are_read_from_outside_in() -> None:
+    assert parsed("bare(bare(byol))") == ["bare", "bare", "byol"]
+
+
+def test_limits_of_a_wrapped_method_have_its_path() -> None:
+    config = BareConfig(base=BareConfig(base=MoCoConfig()))
+    assert list(config.limits(100, 10)) == ["base.base.queue_size"]
+
+
+def test_wrapper_shares_the_bank_of_its_base_and_writes_it_once() -> None:
+    method = build(BareConfig(base=METHODS["npid"]))
+    assert isinstance(method, Wrapper)
+    assert method.bank is method.base.bank
+    assert sum(name.endswith("bank.features") for name in method.state_dict()) == 1
+    alone = build(METHODS["npid"])
+    batch = batch_for(alone, torch.arange(BATCH))
+    for either in (method, alone):
+        either.update(either(batch, Progress()).record, Progress())
+    assert isinstance(alone, ViewMethod)
+    assert torch.equal(method.bank.features, alone.bank.features)
+
+
+def test_wrapper_brings_a_bank_where_the_base_has_none_and_nested_wrappers_share_it() -> None:
+    method = build(BareConfig(base=BareConfig(base=METHODS["byol"])))
+    assert isinstance(method, Wrapper)
+    assert isinstance(method.base, Wrapper)
+    assert method.own_bank is None
+    assert method.bank is method.base.own_bank
+    step = method(batch_for(method, torch.arange(BATCH)), Progress())
+    method.update(step.record, Progress())
+    assert torch.allclose(method.bank.read(torch.arange(BATCH)), step.record["embedding"], atol=1e-6)
+    assert len(method.bank) == COUNT
+
+
+def test_parameters_of_wrapped_methods_are_trained_once_under_their_full_names() -> None:
+    method = build(BareConfig(base=METHODS["byol"]))
+    named = [pair for group in method.param_groups() for pair in group["named"]]
+    assert dict(named) == {name: p for name, p in method.named_parameters() if p.requires_grad}
+    assert len(named) == len(dict(named))
+
+
+def test_only_view_methods_can_be_wrapped() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class OtherConfig(NPIDConfig):
+        kind: ClassVar[str] = "other"
+
+        def build(self, backbone: nn.Module, *, count: int) -> Any:
+            return nn.Identity()
+
+    with pytest.raises(UserError, match="bare wraps methods that compare views by one vector each; other is none"):
+        build(dataclasses.replace(BareConfig(), base=OtherConfig()))
+
+
+def test_kinship_counts_others_with_a_label_only() -> None:
+    labels = torch.tensor([0, 0, 1, 1, -1])
+    found = {"a/positives": torch.tensor([[0, 1, 2, 4, -1], [2, 3, 0, 0, 0]]), "a/negatives": torch.tensor([[1], [0]])}
+    report = kinship(found, torch.tensor([0, 2]), labels)
+    # anchor 0: 1 right, 2 wrong (0 is itself, 4 has no label); anchor 2: 3 right, 0 wrong three times
+    assert report["a/positives_purity"] == pytest.approx(2 / 6)
+    assert report["a/negatives_false"] == pytest.approx(1 / 2)
+    assert kinship({"a/positives": torch.tensor([[0], [2]])}, torch.tensor([0, 2]), labels) == {}
+
+
+def test_norm_of_each_terms_gradient_leaves_the_graph_whole() -> None:
+    weight = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    terms = {"one": weight.sum(), "two": 2 * weight.sum(), "none": torch.ones((), requires_grad=True) * 1.0}
+    step = Step(terms=terms, pairs=())
+    norms = term_gradients(step, weight)
+    assert {name: round(float(norm), 5) for name, norm in norms.items()} == {
+        "gradient/one": 1.41421,
+        "gradient/two": 2.82843,
+        "gradient/none": 0.0,
+    }
+    step.loss.backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[3.0, 3.0]]
+    assert term_gradients(Step(terms={"one": weight.sum()}, pairs=()), weight) == {}
