@@ -13,7 +13,7 @@ from torch import Tensor
 from viewkin import losses
 from viewkin.memory.bank import FeatureBank
 from viewkin.optim import ScheduleConfig
-from viewkin.recipes.catalogue import npid_cifar10
+from viewkin.recipes.baselines import npid_cifar10
 from viewkin.schedules import Progress, momentum_cosine
 
 TAU = 0.5

@@ -17,6 +17,7 @@ from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.recipes import catalogue
+from viewkin.recipes.baselines import moco_cifar10
 from viewkin.recipes.compose import parsed, settings_within, with_method
 from viewkin.schedules import Progress
 from viewkin.train.monitors import kinship, term_gradients
@@ -50,10 +51,10 @@ def _bare_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_bare_is_known")
 def test_expression_nests_and_keeps_the_settings_of_the_recipe() -> None:
-    recipe = with_method(catalogue.moco_cifar10(), "bare( bare(moco))")
+    recipe = with_method(moco_cifar10(), "bare( bare(moco))")
     assert recipe.name == "moco_cifar10-bare-bare-moco"
     inner: Any = recipe.method
-    assert inner.base.base == catalogue.moco_cifar10().method
+    assert inner.base.base == moco_cifar10().method
     assert with_method(recipe, "byol").method == BYOLConfig()
     assert list(settings_within(recipe.method)) == ["bare", "moco"]
 
@@ -72,7 +73,7 @@ def test_expression_nests_and_keeps_the_settings_of_the_recipe() -> None:
 )
 def test_wrong_expression_is_one_sentence(expression: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
-        with_method(catalogue.moco_cifar10(), expression)
+        with_method(moco_cifar10(), expression)
 
 
 @pytest.mark.usefixtures("_bare_is_known")

@@ -190,26 +190,26 @@ class Wrapper(ViewMethod):
     what :meth:`ViewMethod.remember` says.
     """
 
-    def __init__(self, base: ViewMethod, *, count: int, momentum: float) -> None:
+    def __init__(self, base: ViewMethod, *, count: int, momentum: float | None) -> None:
         """Wrap a base.
 
         Args:
             base: the method that the term is added to.
             count: N, images.
-            momentum: weight of the old row of a bank made here.
+            momentum: weight of the old row of a bank made here; None: the term needs no bank, make none.
         """
         nn.Module.__init__(self)  # not ViewMethod's: the bank may be the base's
         self.base = base
-        self.own_bank = FeatureBank(count, base.dim, momentum=momentum) if base.bank is None else None
+        self.own_bank = None
+        if base.bank is None and momentum is not None:
+            self.own_bank = FeatureBank(count, base.dim, momentum=momentum)
         self.view_spec = dict(base.view_spec)
         self.dim, self.temperature, self.contrastive = base.dim, base.temperature, base.contrastive
 
     @property
-    def bank(self) -> FeatureBank:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The base's bank, or the wrapper's own."""
-        bank = self.base.bank if self.own_bank is None else self.own_bank
-        assert bank is not None
-        return bank
+    def bank(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The base's :class:`FeatureBank`, the wrapper's own, or None."""
+        return self.base.bank if self.own_bank is None else self.own_bank
 
     @property
     def encoder(self) -> Encoder:  # pyright: ignore[reportIncompatibleVariableOverride]

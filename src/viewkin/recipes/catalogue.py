@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
 
 from viewkin.config import Kinds
 from viewkin.errors import UserError
@@ -16,219 +15,28 @@ from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.nets.backbone import BackboneConfig
-from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes import baselines, own
+from viewkin.train.config import Recipe
 
-KINDS: Kinds = {config.kind: config for config in (NPIDConfig, IRAugConfig, SimCLRConfig, MoCoConfig, BYOLConfig)}
+KINDS: Kinds = {
+    config.kind: config
+    for config in (
+        NPIDConfig,
+        IRAugConfig,
+        SimCLRConfig,
+        MoCoConfig,
+        BYOLConfig,
+    )
+}
 """Method settings by their ``kind``, to read a stored recipe."""
-
-SMALL = BackboneConfig(name="resnet18", stem="small")
-LARGE = BackboneConfig(name="resnet50", stem="imagenet")
-FAST = OptimConfig(name="adamw", lr=0.002, scale_lr=True, weight_decay=0.05, exclude_norm_and_bias=True)
-"""For short runs: learns in fewer epochs than SGD does (``docs/log.md``)."""
-CIFAR_STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(120, 160), factor=0.1)
-CIFAR_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=5e-4)
-IMAGENET_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=1e-4)
-
-
-def npid_cifar10() -> Recipe:
-    """NPID / IR, full softmax (Wu et al., 2018; METHODS 7.1): kNN(200) 80.8."""
-    return Recipe(
-        name="npid_cifar10",
-        about="NPID / IR with the full softmax, ResNet-18, 200 epochs (Wu et al. 2018)",
-        method=NPIDConfig(loss="softmax", temperature=0.1, bank_init="uniform"),
-        backbone=SMALL,
-        augment=AugmentConfig(policy="npid-cifar", image_size=32),
-        optim=CIFAR_SGD,
-        schedule=CIFAR_STEPS,
-        data=DataConfig(batch_size=128),
-    )
-
-
-def iraug_cifar10() -> Recipe:
-    """IRaug, the baseline of EIR (2021, table 1): kNN(200) 83.4. Augmentation unstated; isif is our reading."""
-    return replace(
-        npid_cifar10(),
-        name="iraug_cifar10",
-        about="IRaug: NPID on two views, EIR's baseline, ResNet-18, 200 epochs (2021)",
-        method=IRAugConfig(temperature=0.1),
-        augment=AugmentConfig(policy="isif", image_size=32),
-    )
-
-
-def simclr_cifar10() -> Recipe:
-    """SimCLR on CIFAR-10 (Chen et al., 2020, appendix B.9; METHODS 7.10): linear about 91."""
-    return Recipe(
-        name="simclr_cifar10",
-        about="SimCLR, ResNet-18, LARS, 1000 epochs (Chen et al. 2020)",
-        method=SimCLRConfig(temperature=0.5),
-        backbone=SMALL,
-        augment=AugmentConfig(policy="simclr-cifar", image_size=32),
-        optim=OptimConfig(name="lars", lr=1.0, momentum=0.9, weight_decay=1e-4, exclude_norm_and_bias=True),
-        schedule=ScheduleConfig(epochs=1000, kind="cosine", warmup_epochs=10),
-        data=DataConfig(batch_size=512),
-    )
-
-
-def moco_cifar10() -> Recipe:
-    """MoCo's CIFAR-10 demo (METHODS 7.9): kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs."""
-    return Recipe(
-        name="moco_cifar10",
-        about="MoCo, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)",
-        method=MoCoConfig(head="linear", queue_size=4096, momentum=0.99, temperature=0.1, norm="split:8"),
-        backbone=SMALL,
-        augment=AugmentConfig(policy="moco-cifar", image_size=32),
-        optim=OptimConfig(name="sgd", lr=0.06, momentum=0.9, weight_decay=5e-4),
-        schedule=ScheduleConfig(epochs=200, kind="cosine"),
-        data=DataConfig(batch_size=512),
-    )
-
-
-def byol_cifar10() -> Recipe:
-    """BYOL on CIFAR-10 as solo-learn runs it (METHODS 7.15): online linear 92.6."""
-    return Recipe(
-        name="byol_cifar10",
-        about="BYOL, ResNet-18, LARS, 1000 epochs (solo-learn's settings)",
-        method=BYOLConfig(dim=256, hidden=4096, momentum=0.99),
-        backbone=SMALL,
-        augment=AugmentConfig(policy="byol-cifar", image_size=32),
-        optim=OptimConfig(
-            name="lars",
-            lr=1.0,
-            scale_lr=True,
-            weight_decay=1e-5,
-            exclude_norm_and_bias=True,
-            lars_eta=0.02,
-            lars_clip=True,
-        ),
-        schedule=ScheduleConfig(epochs=1000, kind="cosine", warmup_epochs=10),
-        data=DataConfig(batch_size=256),
-    )
-
-
-def cifar10_cpu() -> Recipe:
-    """A narrow ResNet-18 on CIFAR-10 within 30 minutes on two cores; ``docs/log.md`` has how it was chosen."""
-    return Recipe(
-        name="cifar10_cpu",
-        about="CIFAR-10 on two CPU cores in 30 minutes: SimCLR, ResNet-18 of width 16",
-        method=SimCLRConfig(temperature=0.2, hidden=512),
-        backbone=replace(SMALL, width=16),
-        augment=AugmentConfig(policy="simclr-cifar", image_size=32, view_size=24, least_area=0.2),
-        optim=FAST,
-        schedule=ScheduleConfig(epochs=24, kind="cosine", warmup_epochs=1),
-        data=DataConfig(batch_size=256),
-    )
-
-
-def photos() -> Recipe:
-    """The default for a folder of one's own; image size, epochs and width are fitted to it."""
-    return Recipe(
-        name="photos",
-        about="a folder of one's own images: SimCLR, ResNet-18, fitted to images and machine",
-        method=SimCLRConfig(temperature=0.2, hidden=512),
-        backbone=SMALL,
-        augment=AugmentConfig(policy="moco-v2", image_size=96),
-        optim=FAST,
-        schedule=ScheduleConfig(epochs=100, kind="cosine", warmup_epochs=5),
-        data=DataConfig(batch_size=256),
-    )
-
-
-def demo() -> Recipe:
-    """The demonstration on the generated set: a few minutes on two cores."""
-    return replace(
-        cifar10_cpu(),
-        name="demo",
-        about="the demonstration: rendered shapes, a few minutes on two CPU cores",
-        schedule=ScheduleConfig(epochs=40, kind="cosine", warmup_epochs=2),
-    )
-
-
-def npid_imagenet() -> Recipe:
-    """NPID with the original NCE (Wu et al., 2018): linear top-1 54.0 with ResNet-50."""
-    return Recipe(
-        name="npid_imagenet",
-        about="NPID with noise-contrastive estimation, ResNet-50, 200 epochs (Wu et al. 2018)",
-        method=NPIDConfig(loss="nce", temperature=0.07, negatives=4096, shared_negatives=False, bank_init="uniform"),
-        backbone=LARGE,
-        augment=AugmentConfig(policy="npid-in"),
-        optim=IMAGENET_SGD,
-        schedule=CIFAR_STEPS,
-    )
-
-
-def npidv2_imagenet() -> Recipe:
-    """NPIDv2, the first base of InterCLR (2022, table 1): linear top-1 64.6 with ResNet-50, 200 epochs."""
-    return Recipe(
-        name="npidv2_imagenet",
-        about="NPIDv2: MLP head, 16,384 sampled negatives, ResNet-50, 200 epochs (InterCLR 2022)",
-        method=NPIDConfig(loss="infonce", head="mlp", temperature=0.1, negatives=16384),
-        backbone=LARGE,
-        augment=AugmentConfig(policy="npidv2"),
-        optim=IMAGENET_SGD,
-        schedule=ScheduleConfig(epochs=200, kind="cosine"),
-    )
-
-
-def moco_v2_imagenet() -> Recipe:
-    """MoCo v2 (Chen et al., 2020; METHODS 7.9): linear top-1 67.5 with ResNet-50, 200 epochs."""
-    return Recipe(
-        name="moco_v2_imagenet",
-        about="MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)",
-        method=MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2),
-        backbone=LARGE,
-        augment=AugmentConfig(policy="moco-v2"),
-        optim=IMAGENET_SGD,
-        schedule=ScheduleConfig(epochs=200, kind="cosine"),
-    )
-
-
-def simclr_imagenet() -> Recipe:
-    """SimCLR (Chen et al., 2020): linear top-1 61.9 at batch 256, 69.3 at 4096 and 1000 epochs."""
-    return Recipe(
-        name="simclr_imagenet",
-        about="SimCLR, ResNet-50, LARS, batch 4096, 100 epochs (Chen et al. 2020)",
-        method=SimCLRConfig(temperature=0.1),
-        backbone=LARGE,
-        augment=AugmentConfig(policy="simclr"),
-        optim=OptimConfig(name="lars", lr=0.3, scale_lr=True, weight_decay=1e-6, exclude_norm_and_bias=True),
-        schedule=ScheduleConfig(epochs=100, kind="cosine", warmup_epochs=10),
-        data=DataConfig(batch_size=4096),
-    )
-
-
-def byol_imagenet() -> Recipe:
-    """BYOL (Grill et al., 2020) at InterCLR's 200 epochs (METHODS 6.5): linear top-1 70.6."""
-    return Recipe(
-        name="byol_imagenet",
-        about="BYOL, ResNet-50, LARS, batch 4096 in 16 parts, 200 epochs (InterCLR's settings)",
-        method=BYOLConfig(dim=256, hidden=4096, momentum=0.99, norm="gathered"),
-        backbone=LARGE,
-        augment=AugmentConfig(policy="byol"),
-        optim=OptimConfig(name="lars", lr=0.3, scale_lr=True, weight_decay=1e-6, exclude_norm_and_bias=True),
-        schedule=ScheduleConfig(epochs=200, kind="cosine", warmup_epochs=10),
-        data=DataConfig(batch_size=4096, accumulate=16),
-    )
-
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe
-    for recipe in (
-        photos,
-        demo,
-        cifar10_cpu,
-        npid_cifar10,
-        iraug_cifar10,
-        simclr_cifar10,
-        moco_cifar10,
-        byol_cifar10,
-        npid_imagenet,
-        npidv2_imagenet,
-        moco_v2_imagenet,
-        simclr_imagenet,
-        byol_imagenet,
+    for family in (
+        own.RECIPES,
+        baselines.RECIPES,
     )
+    for recipe in family
 }
 """Name to recipe."""
 
