@@ -91,7 +91,7 @@ def encode_of(method: Method, dtype: torch.dtype) -> Callable[[str], Tensor]:
         modes = {module: module.training for module in method.modules()}
         method.eval()
         images = torch.randn(COUNT, 3, SIDE, SIDE, generator=generator_for("images")).to(dtype)
-        found = method.embed(images) if what == "embedding" else method.backbone(images)
+        found = getattr(method, {"embedding": "embed", "target": "target", "features": "backbone"}[what])(images)
         for module, mode in modes.items():
             module.training = mode
         return found

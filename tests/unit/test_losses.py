@@ -109,6 +109,17 @@ def test_nt_xent_is_its_formula():
     same(losses.nt_xent(first, second, TAU), loop_nt_xent(first, second, TAU))
 
 
+def test_a_margin_of_nt_xent_is_taken_off_the_partner_alone():
+    first, second = rows(B), rows(B, seed=1)
+    everything, expected = torch.cat([first, second]), []
+    for a in range(2 * B):
+        partner = (a + B) % (2 * B)
+        own = math.exp((dot(everything[a], everything[partner]) - 0.3) / TAU)
+        others = sum(math.exp(dot(everything[a], everything[c]) / TAU) for c in range(2 * B) if c not in (a, partner))
+        expected.append(-math.log(own / (own + others)))
+    same(losses.nt_xent(first, second, TAU, margin=0.3), expected)
+
+
 def test_nt_xent_of_some_rows_is_those_rows_of_the_whole():
     first, second = rows(6), rows(6, seed=1)
     whole = losses.nt_xent(first, second, TAU)

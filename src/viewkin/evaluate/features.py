@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin.errors import UserError
-from viewkin.evaluate.progress import LateBar
+from viewkin.progress import LateBar
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Precision as Lightning Fabric spells it, to the type that matrix products are done in."""

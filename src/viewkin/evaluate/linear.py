@@ -13,7 +13,7 @@ from viewkin import metrics
 from viewkin.draws import generator_for
 from viewkin.errors import UserError
 from viewkin.evaluate.labels import checked_pair, to_positions
-from viewkin.evaluate.progress import LateBar
+from viewkin.progress import LateBar
 from viewkin.schedules import cosine, step_decay
 
 CHUNK = 8192

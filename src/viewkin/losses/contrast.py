@@ -34,7 +34,9 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor, temperature: float, margin
     return info_nce_of(positive, negative, temperature, margin)
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float, rows: slice = slice(None)) -> Tensor:
+def nt_xent(
+    first: Tensor, second: Tensor, temperature: float, rows: slice = slice(None), *, margin: float = 0.0
+) -> Tensor:
     """Normalised temperature cross-entropy over two views of the global batch; self excluded, the partner positive.
 
     The mean over both directions of the given rows; SimCLR's code reports twice this value.
@@ -44,6 +46,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, rows: slice = sli
         second: (B, D) of view 2, same order.
         temperature: tau, dimensionless.
         rows: the anchors to average over (this rank's rows); the others are candidates only.
+        margin: cosine margin m taken off the partner's similarity.
 
     Returns:
         (2b,) losses: the rows' first views, then their second views.
@@ -56,6 +59,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, rows: slice = sli
     place = torch.arange(len(first), device=first.device)[rows]
     own, partner = torch.cat([place, place + len(first)]), torch.cat([place + len(first), place])
     logits = wide(anchors @ everything.T) / temperature  # the product is half precision under autocast
+    if margin:
+        logits = logits.scatter_add(1, partner.unsqueeze(1), logits.new_full((len(own), 1), -margin / temperature))
     logits = logits.scatter(1, own.unsqueeze(1), -math.inf)
     return logits.logsumexp(1) - logits.gather(1, partner.unsqueeze(1)).squeeze(1)
 

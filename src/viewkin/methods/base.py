@@ -15,7 +15,10 @@ from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.schedules import Progress
 
 Encode = Callable[[str], Tensor]
-"""``encode("embedding" | "features") -> (N, D)``: eval mode, test view, every image once, rows in index order."""
+"""``encode("embedding" | "target" | "features") -> (N, D)``: eval mode, test view, every image once, in index order.
+
+``target`` is a view method's key side: of BYOL the slow network's projection, where the embedding is a prediction.
+"""
 
 
 @dataclass

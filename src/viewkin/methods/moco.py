@@ -34,6 +34,8 @@ class MoCoConfig:
     """m, weight of the old key encoder."""
     temperature: float = 0.2
     """tau, dimensionless."""
+    margin: float = 0.0
+    """m, cosine margin of the key: above 0 stricter, below 0 looser (InterCLR's study)."""
     symmetric: bool = False
     """Use both views as queries (the loss is the mean of both directions)."""
     norm: str = "batch"
@@ -46,6 +48,7 @@ class MoCoConfig:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
         check_norm(self.norm)
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(self.queue_size >= 1, "method.queue_size", self.queue_size, "at least 1")
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
@@ -126,4 +129,4 @@ class MoCo(ViewMethod):
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
         """InfoNCE per row against the queue."""
-        return losses.info_nce(q, k, self.queue.read(), self.temperature)
+        return losses.info_nce(q, k, self.queue.read(), self.temperature, self.config.margin)

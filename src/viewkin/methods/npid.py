@@ -30,6 +30,8 @@ class NPIDConfig:
     """``mlp`` is F -> F -> ReLU -> D (NPIDv2)."""
     temperature: float = 0.1
     """tau, dimensionless."""
+    margin: float = 0.0
+    """m, cosine margin of the own row (``infonce``): above 0 stricter, below 0 looser (InterCLR's study)."""
     negatives: int = 4096
     """K, bank rows drawn uniformly with replacement (``infonce``, ``nce``)."""
     shared_negatives: bool = True
@@ -44,6 +46,9 @@ class NPIDConfig:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
         require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
+        only = self.margin == 0 or self.loss == "infonce"
+        require(only, "method.margin", self.margin, "0 unless method.loss is infonce")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(self.negatives >= 1, "method.negatives", self.negatives, "at least 1")
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
@@ -99,7 +104,7 @@ class NPID(ViewMethod):
         if self.config.loss == "infonce":
             # A row drawn by chance that is the query's own is no negative (NCE's derivation, below, keeps it).
             negative = negative.masked_fill(drawn == batch.index.unsqueeze(1), -torch.inf)
-            return losses.info_nce_of(positive, negative, self.temperature)
+            return losses.info_nce_of(positive, negative, self.temperature, self.config.margin)
         estimate = losses.partition_estimate(positive, negative, self.temperature, len(self.bank)).detach()
         record["partition"] = estimate.expand(len(q)).clone()
         estimate = distributed.mean(estimate)  # all ranks fix the same constant

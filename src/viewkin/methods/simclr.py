@@ -30,9 +30,12 @@ class SimCLRConfig:
     """BatchNorm in the head's hidden layer (the official code; equation 1 does not ask for it)."""
     temperature: float = 0.5
     """tau, dimensionless: 0.1 on ImageNet, 0.5 on CIFAR-10."""
+    margin: float = 0.0
+    """m, cosine margin of the partner: above 0 stricter, below 0 looser (InterCLR's study)."""
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(self.hidden is None or self.hidden >= 1, "method.hidden", self.hidden, "at least 1, or none")
 
@@ -56,7 +59,7 @@ class SimCLR(ViewMethod):
 
     def __init__(self, config: SimCLRConfig, backbone: nn.Module) -> None:
         super().__init__()
-        self.dim = config.dim
+        self.dim, self.margin = config.dim, config.margin
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
         width = feature_dim(backbone)
@@ -72,6 +75,7 @@ class SimCLR(ViewMethod):
             distributed.gather_with_grad(second),
             self.temperature,
             slice(start, start + len(first)),
+            margin=self.margin,
         )
         return Step(
             terms={"nt_xent": loss.mean()},
@@ -96,4 +100,6 @@ class SimCLR(ViewMethod):
         """Cross-entropy of each query over the batch's keys, its own the positive."""
         keys = distributed.gather(k.detach())
         own = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
-        return nn.functional.cross_entropy(losses.wide(q @ keys.T) / self.temperature, own, reduction="none")
+        similarity = losses.wide(q @ keys.T)
+        similarity = similarity - self.margin * nn.functional.one_hot(own, len(keys))
+        return nn.functional.cross_entropy(similarity / self.temperature, own, reduction="none")

@@ -213,8 +213,8 @@ class Trainer:
         return (self.at.total_step + 1) % self.recipe.runtime.log_every == 0 or next_step % self.loader.steps == 0
 
     def encode(self, what: str = "embedding") -> Tensor:
-        """Encode every image once by the test view: (N, D) ``embedding`` or (N, F) ``features``, in index order."""
-        network = self.method.embed if what == "embedding" else self.method.backbone
+        """Encode every image once by the test view: (N, D) ``embedding`` or ``target``, or (N, F) ``features``."""
+        network = getattr(self.method, {"embedding": "embed", "target": "target", "features": "backbone"}[what])
         view = partial(test_view, size=self.recipe.augment.image_size, policy=self.policy)
         return encode_all(self.method, network, self.source, view, self.fabric)
 
