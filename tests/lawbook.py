@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -22,8 +23,9 @@ from torch.nn.parallel import DistributedDataParallel
 from viewkin import distributed
 from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
-from viewkin.methods.base import Batch, Method, MethodConfig
+from viewkin.methods.base import Batch, Method, MethodConfig, Wrapper
 from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
@@ -46,8 +48,27 @@ METHODS: dict[str, MethodConfig] = {
     "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
     "moco-symmetric": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2, symmetric=True),
     "byol": BYOLConfig(dim=32, hidden=64, momentum=0.9),
+    "eir": EIRConfig(base=IRAugConfig(dim=32, temperature=0.2)),
+    "eir-teacher": EIRConfig(
+        base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
+        relation="teacher",
+        queue_size=20,
+        negatives="base",
+        mix="mixup",
+    ),
 }
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
+
+GRID: dict[str, MethodConfig] = {
+    "eir(npid)": EIRConfig(base=METHODS["npid"], relation="symmetric"),
+    "eir(simclr)": EIRConfig(base=METHODS["simclr"]),
+    "eir(moco)": EIRConfig(base=METHODS["moco"]),
+    "eir(byol)": EIRConfig(base=METHODS["byol"], detach_target=True),
+}
+"""Wrappers around the other bases, for ``make test-all``."""
+METHODS |= GRID
+NAMES = [pytest.param(name, marks=pytest.mark.grid) if name in GRID else name for name in METHODS]
+"""What a law is tried on; most of the grid only where the whole of it is asked for."""
 
 COUNT, SIDE, BATCH = 24, 16, 8
 """Images, their side in pixels, and images of one optimiser step."""
@@ -163,6 +184,8 @@ def differing(first: dict[str, Tensor], second: dict[str, Tensor], tolerance: fl
 
 def last_layers(method: Method) -> list[nn.Linear]:
     """The linear layers whose outputs the loss normalises: the end of every branch."""
+    while isinstance(method, Wrapper):
+        method = method.base
     ends = [
         getattr(method, "predictor", method.encoder.head),
         *(getattr(method, name).head for name in ("key_encoder", "target_encoder") if hasattr(method, name)),

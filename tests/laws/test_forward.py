@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from lawbook import BATCH, METHODS, batch_for, build, copied, differing, memory_of
+from lawbook import BATCH, METHODS, NAMES, batch_for, build, copied, differing, memory_of
 from lawcheck import AT, INDEX, loss_in_eval, pure_forward, saved_state_goes_on, scale_free, trained_a_little
 from viewkin.methods.base import Batch, Method, Step
 
-every_method = pytest.mark.parametrize("name", METHODS)
+every_method = pytest.mark.parametrize("name", NAMES)
 
 
 @every_method

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from lawcheck import (
 )
 from pool import Pool
 from viewkin import distributed, losses
+from viewkin.losses import interpolation
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Method, Step
 from viewkin.nets.ema import ema_update_
@@ -241,3 +243,26 @@ def test_the_laws_hold_where_nothing_is_broken(tmp_path: Path):
     unbroken("npid", tmp_path / "a")
     killed("npid", tmp_path / "b", step=7)
     no_trace(tmp_path / "a", tmp_path / "b")
+
+
+# ---------------------------------------------------------------- EIR
+
+
+def test_law_4_finds_mixtures_that_stay_on_their_rank(pool: Pool):
+    ranks_equal_one(pool.run(train_named_whole, "eir"), train(METHODS["eir"], norm="none"))
+    with breaks:
+        ranks_equal_one(pool.run(train_with_partners_of_the_own_rank, "eir"), train(METHODS["eir"], norm="none"))
+
+
+def train_named_whole(name: str) -> dict[str, Tensor]:
+    return train(METHODS[name], norm="none")
+
+
+def train_with_partners_of_the_own_rank(name: str) -> dict[str, Tensor]:
+    """A worker whose mixtures pair its own images only."""
+
+    def alone(mixed: Tensor, target: Tensor, temperature: float, rows: slice) -> Tensor:
+        return interpolation(mixed[rows], target[rows], temperature)
+
+    with mock.patch.object(losses, "interpolation", alone):
+        return train(METHODS[name], norm="none")

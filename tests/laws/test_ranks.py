@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lawbook import (
     METHODS,
+    NAMES,
     build,
     checkpoint_of,
     differing,
@@ -20,7 +21,7 @@ from lawbook import (
 from lawcheck import ranks_agree, ranks_equal_one
 from pool import Pool
 
-every_method = pytest.mark.parametrize("name", METHODS)
+every_method = pytest.mark.parametrize("name", NAMES)
 
 
 def train_named(name: str, norm: str) -> dict[str, Tensor]:

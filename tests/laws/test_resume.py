@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lawbook import METHODS, checkpoint_of, differing, metrics_of, noise_source, recipe_for, trainer_for
+from lawbook import METHODS, NAMES, checkpoint_of, differing, metrics_of, noise_source, recipe_for, trainer_for
 from lawcheck import STEPS, a_trainer, killed, no_trace, stopped, unbroken
 from pool import Pool
 from viewkin.data.source import Source
 
-every_method = pytest.mark.parametrize("name", METHODS)
+every_method = pytest.mark.parametrize("name", NAMES)
 
 
 @every_method

@@ -19,6 +19,7 @@ network runs in. Losses come per row, (B,), unless stated; the caller averages.
 from viewkin.losses.contrast import info_nce, info_nce_of, nt_xent, regression
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
+from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
 
 __all__ = [
     "BLOCK",
@@ -26,10 +27,14 @@ __all__ = [
     "info_nce",
     "info_nce_of",
     "instance_log_probability",
+    "interpolation",
+    "mixed_target",
     "nt_xent",
     "partition_estimate",
     "product_type",
     "regression",
+    "relation_cross_entropy",
+    "relation_divergence",
     "two_view_instance_loss",
     "unit",
     "wide",

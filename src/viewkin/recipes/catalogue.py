@@ -11,11 +11,12 @@ from collections.abc import Callable
 from viewkin.config import Kinds
 from viewkin.errors import UserError
 from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.recipes import baselines, own
+from viewkin.recipes import baselines, eir, own
 from viewkin.train.config import Recipe
 
 KINDS: Kinds = {
@@ -26,6 +27,7 @@ KINDS: Kinds = {
         SimCLRConfig,
         MoCoConfig,
         BYOLConfig,
+        EIRConfig,
     )
 }
 """Method settings by their ``kind``, to read a stored recipe."""
@@ -35,6 +37,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     for family in (
         own.RECIPES,
         baselines.RECIPES,
+        eir.RECIPES,
     )
     for recipe in family
 }

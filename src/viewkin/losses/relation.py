@@ -1,0 +1,150 @@
+"""Relations: two views against a bank, and mixtures of images against mixtures of embeddings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from viewkin.losses.precision import BLOCK, product_type, unit, wide
+
+
+class _Divergence(torch.autograd.Function):
+    """KL(P || P^) or the cross-entropy H(P, P^) of two softmaxes over a bank, one online pass with its gradient.
+
+    With logits s_j = t.V_j / tau and s^_j = u.V_j / tau^, their partition sums Z and Z^, m = E_P[V], m^ = E_P^[V]:
+
+        H(P, P^)       = log Z^ - E_P[s^]           d/du = (m^ - m) / tau^
+        KL(P || P^)    = E_P[s - s^] - log Z + log Z^
+        d KL / dt      = (E_P[V (s - s^)] - m E_P[s - s^]) / tau
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        teacher: Tensor,
+        student: Tensor,
+        bank: Tensor,
+        temperatures: tuple[float, float],
+        entropy: bool,
+        block: int,
+    ) -> Tensor:
+        kind = product_type(bank)
+        tau, tau_hat = temperatures
+        t, u = _Sums(teacher), _Sums(student)
+        difference = teacher.new_zeros(len(teacher), 1)  # sum of e^s (s - s^), or of e^s s^ for the cross-entropy
+        moment = torch.zeros_like(teacher)  # sum of e^s (s - s^) V
+        with torch.autocast(teacher.device.type, enabled=False):
+            for rows in bank.split(block):
+                rows = rows.to(kind)
+                s = ((teacher / tau).to(kind) @ rows.T).to(teacher.dtype)
+                s_hat = ((student / tau_hat).to(kind) @ rows.T).to(student.dtype)
+                weights, rescale = t.add(s, rows)
+                u.add(s_hat, rows)
+                weighted = weights * (s_hat if entropy else s - s_hat)
+                difference = difference * rescale + weighted.sum(1, keepdim=True)
+                if ctx.needs_input_grad[0]:
+                    moment = moment * rescale + (weighted.to(kind) @ rows).to(teacher.dtype)
+            mean, mean_hat, difference = t.rows / t.total, u.rows / u.total, difference / t.total
+            to_teacher = (moment / t.total - mean * difference) / tau
+            ctx.save_for_backward(to_teacher, (mean_hat - mean) / tau_hat)
+            log_z, log_z_hat = t.peak + t.total.log(), u.peak + u.total.log()
+            result = log_z_hat - difference if entropy else difference - log_z + log_z_hat
+            return result.squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *upstream: Any
+    ) -> tuple[Tensor | None, Tensor, None, None, None, None]:
+        to_teacher, to_student = ctx.saved_tensors
+        scale = upstream[0].unsqueeze(1)
+        return scale * to_teacher if ctx.needs_input_grad[0] else None, scale * to_student, None, None, None, None
+
+
+class _Sums:
+    """Running sums of a softmax over blocks: rescaled whenever the maximum rises."""
+
+    def __init__(self, query: Tensor) -> None:
+        self.peak = query.new_full((len(query), 1), -math.inf)
+        self.total = query.new_zeros(len(query), 1)
+        self.rows = torch.zeros_like(query)
+
+    def add(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a block (B, n) of logits over its rows (n, D); return e^(s - peak) and what older sums shrink by."""
+        higher = torch.maximum(self.peak, logits.amax(1, keepdim=True))
+        rescale, weights = (self.peak - higher).exp(), (logits - higher).exp()
+        self.total = self.total * rescale + weights.sum(1, keepdim=True)
+        self.rows = self.rows * rescale + (weights.to(rows.dtype) @ rows).to(self.rows.dtype)
+        self.peak = higher
+        return weights, rescale
+
+
+def relation_divergence(first: Tensor, second: Tensor, bank: Tensor, temperature: float, block: int = BLOCK) -> Tensor:
+    """Multi-view relation: ``KL(P || P^) = sum_j P(j) (log P(j) - log P^(j))`` of two views over a bank.
+
+    Blockwise with the analytic gradient to both sides; detach one to hold it fixed. The bank is constant.
+
+    Args:
+        first: (B, D) unit norm, v, whose P(j) = softmax_j(v.V_j / tau).
+        second: (B, D) unit norm, the other view v^.
+        bank: (N, D) constant.
+        temperature: tau, dimensionless.
+        block: bank rows handled at once.
+
+    Returns:
+        (B,) divergences, at least 0.
+
+    References:
+        Exploring Instance Relations, 2021, equations 4-6.
+    """
+    temperatures = (temperature, temperature)
+    return _Divergence.apply(wide(first), wide(second), bank, temperatures, False, block)  # type: ignore[no-any-return]
+
+
+def relation_cross_entropy(
+    teacher: Tensor, student: Tensor, bank: Tensor, temperatures: tuple[float, float], block: int = BLOCK
+) -> Tensor:
+    """Relation as the released code has it: ``-sum_j P(j) log P^(j)``, the teacher's P constant and sharper.
+
+    Args:
+        teacher: (B, D) unit norm, taken as constant.
+        student: (B, D) unit norm, with gradient.
+        bank: (N, D) constant.
+        temperatures: of teacher and student.
+        block: bank rows handled at once.
+
+    Returns:
+        (B,) cross-entropies, at least the teacher's entropy.
+    """
+    return _Divergence.apply(wide(teacher.detach()), wide(student), bank, temperatures, True, block)  # type: ignore[no-any-return]
+
+
+def mixed_target(own: Tensor, other: Tensor, share: float) -> Tensor:
+    """Mix embeddings as the images were mixed: ``l2(r v + (1 - r) v')`` of two (B, D)."""
+    return unit(share * wide(own) + (1 - share) * wide(other))
+
+
+def interpolation(mixed: Tensor, target: Tensor, temperature: float, rows: slice = slice(None)) -> Tensor:
+    """Interpolation relation: ``-log e^(v^k.v~^k/tau) / sum_j e^(v^j.v~^k/tau)``, j over the mixtures of the batch.
+
+    Equation 9 prints the sum over k inside the logarithm, taken for a misprint (METHODS 5.1).
+
+    Args:
+        mixed: (B, D) unit embeddings of the mixtures of the whole global batch, v^k.
+        target: (B, D) unit mixtures of embeddings, v~^k, same order, constant.
+        temperature: tau, dimensionless.
+        rows: the targets to return losses of (this rank's).
+
+    Returns:
+        (b,) losses.
+
+    References:
+        Exploring Instance Relations, 2021, equations 7-9.
+    """
+    logits = wide(target[rows] @ mixed.T) / temperature
+    place = torch.arange(len(mixed), device=mixed.device)[rows]
+    return logits.logsumexp(1) - logits.gather(1, place.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,151 @@
+"""EIR: what it adds to its base, to the letter of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing
+from viewkin import losses
+from viewkin.augment.mix import beta, cutmix
+from viewkin.errors import UserError
+from viewkin.methods.eir import EIR, EIRConfig
+from viewkin.schedules import Progress
+
+AT, INDEX = Progress(steps=10), torch.arange(BATCH)
+
+
+def stepped(config: EIRConfig, norm: str = "batch") -> tuple[Any, Any, Any]:
+    """A method, a batch and its step in eval mode, so that passes do not move each other's statistics."""
+    method = build(config, norm=norm).eval()
+    batch = batch_for(method, INDEX)
+    return method, batch, method(batch, AT)
+
+
+@pytest.mark.parametrize("base", ["iraug", "moco", "simclr", "byol"])
+def test_without_its_terms_it_is_its_base_bit_for_bit(base):
+    alone = build(METHODS[base])
+    method = build(EIRConfig(base=METHODS[base], relation_weight=0, mixture_weight=0))
+    assert set(copied(method)) == {f"base.{name}" for name in copied(alone)}
+    for step in range(2):
+        batch = batch_for(alone, (INDEX + step) % COUNT, step=step)
+        first, second = alone(batch, AT), method(batch_for(method, (INDEX + step) % COUNT, step=step), AT)
+        assert torch.equal(first.loss, second.loss)
+        for one, found in ((alone, first), (method, second)):
+            one.update(found.record, AT)
+    assert not differing({f"base.{name}": value for name, value in copied(alone).items()}, copied(method))
+
+
+def test_terms_are_the_papers_on_iraug():
+    config = EIRConfig(base=METHODS["iraug"])
+    method, batch, step = stepped(config)
+    first, second = method.query(batch.views["first"]), method.query(batch.views["second"])
+    bank = method.bank.everything()
+    relation = 15 * losses.relation_divergence(first, second, bank, 0.1).mean()
+    torch.testing.assert_close(step.terms["eir/relation"], relation)
+    generator = batch.draw.generator("eir/mix")
+    partner = torch.randperm(BATCH, generator=generator)
+    ratio = float(beta(1.0, 1, generator))
+    mixed, share = cutmix(batch.views["first"], batch.views["second"][partner], ratio, generator)
+    target = losses.unit(share * first + (1 - share) * second[partner]).detach()
+    mixture = 2 * losses.interpolation(method.query(mixed), target, 0.1).mean()
+    torch.testing.assert_close(step.terms["eir/mixture"], mixture)
+    assert list(step.terms) == ["iraug", "eir/relation", "eir/mixture"]
+
+
+@pytest.mark.parametrize("base", ["iraug", "npid", "simclr", "moco", "byol"])
+@pytest.mark.parametrize("relation", ["views", "symmetric", "teacher"])
+def test_every_term_teaches_the_network_on_every_base(base, relation):
+    method = build(EIRConfig(base=METHODS[base], relation=relation, temperature=0.5, teacher_temperature=0.3))
+    step = method(batch_for(method, INDEX), AT)
+    for name, term in step.terms.items():
+        gradient = torch.autograd.grad(term, method.last_weight, retain_graph=True)[0]
+        assert float(gradient.norm()) > 1e-6, name
+    assert ("eir_second" in method.view_spec) == (base == "npid")
+    assert ("eir_weak" in method.view_spec) == (relation == "teacher")
+
+
+@pytest.mark.parametrize("base", ["iraug", "npid", "simclr", "moco"])
+def test_target_of_a_mixture_is_constant(base, monkeypatch):
+    seen: list[Tensor] = []
+
+    def spy(mixed: Tensor, target: Tensor, temperature: float, rows: slice) -> Tensor:
+        seen.extend((mixed, target))
+        return interpolation(mixed, target, temperature, rows)
+
+    interpolation = losses.interpolation
+    monkeypatch.setattr(losses, "interpolation", spy)
+    stepped(EIRConfig(base=METHODS[base], relation_weight=0))
+    assert [tensor.requires_grad for tensor in seen] == [True, False]
+
+
+def test_mixing_one_whole_image_recognises_it_in_the_batch():
+    method, batch, step = stepped(EIRConfig(base=METHODS["iraug"], relation_weight=0, mix="mixup", mix_ratio=1.0))
+    v = method.query(batch.views["first"])
+    torch.testing.assert_close(step.terms["eir/mixture"], 2 * losses.interpolation(v, v.detach(), 0.1).mean())
+
+
+def test_a_base_with_a_bank_shares_it_and_others_get_one_of_its_momentum():
+    shared, own = build(METHODS["eir"]), build(EIRConfig(base=METHODS["simclr"], bank_momentum=0.25))
+    assert isinstance(shared, EIR)
+    assert isinstance(own, EIR)
+    assert shared.bank is shared.base.bank
+    old = own.bank.read(INDEX)
+    step = own(batch_for(own, INDEX), AT)
+    own.update(step.record, AT)
+    torch.testing.assert_close(own.bank.read(INDEX), losses.unit(0.25 * old + 0.75 * step.record["embedding"]))
+
+
+def test_teacher_fills_its_queue_with_weak_keys_after_the_step():
+    method = build(METHODS["eir-teacher"])
+    assert isinstance(method, EIR)
+    assert method.queue is not None
+    assert method.bank is None
+    step = method(batch_for(method, INDEX), AT)
+    assert not step.record["eir/weak"].requires_grad
+    method.update(step.record, AT)
+    assert torch.equal(method.queue.read()[:BATCH], step.record["eir/weak"])
+
+
+def test_without_a_relation_there_is_no_memory():
+    method = build(EIRConfig(base=METHODS["simclr"], relation_weight=0, relation="teacher", queue_size=16))
+    assert isinstance(method, EIR)
+    assert method.bank is None
+    assert method.queue is None
+    assert "eir_weak" not in method.view_spec
+
+
+def test_relation_over_the_bank_makes_no_matrix_of_all_images():
+    bank, v = losses.unit(torch.randn(40_000, 16)), losses.unit(torch.randn(8, 16)).requires_grad_()
+    sizes: list[int] = []
+
+    def hook(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(hook, lambda tensor: tensor):
+        losses.relation_divergence(v, v.detach().roll(1, 0), bank, 0.1).sum().backward()
+    assert max(sizes) <= bank.numel() // 16
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"relation": "both"}, "method.relation is 'both'; it must be views, symmetric or teacher"),
+        ({"mix": "blend"}, "method.mix is 'blend'; it must be cutmix or mixup"),
+        ({"negatives": "queue"}, "method.negatives is 'queue'; it must be batch or base"),
+        ({"relation_weight": -1.0}, "method.relation_weight is -1.0; it must be at least 0"),
+        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0"),
+        ({"mix_alpha": 0.0}, "method.mix_alpha is 0.0; it must be above 0"),
+        ({"mix_ratio": 1.5}, "method.mix_ratio is 1.5; it must be 0 to 1"),
+        ({"queue_size": 0}, "method.queue_size is 0; it must be at least 1"),
+        ({"bank_momentum": 1.0}, "method.bank_momentum is 1.0; it must be at least 0 and below 1"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(change, sentence):
+    with pytest.raises(UserError, match=sentence.replace(".", r"\.")):
+        replace(EIRConfig(base=METHODS["iraug"]), **change)
