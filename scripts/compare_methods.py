@@ -30,6 +30,10 @@ ROWS: dict[str, list[str]] = {
     "iraug": ["--method", "iraug"],
     "simclr": [],
     "moco": ["--method", "moco", "--set", "method.queue_size=4096", "--set", "method.momentum=0.99"],
+    "eir": ["--method", "eir(iraug)"],
+    "eir-relation": ["--method", "eir(iraug)", "--set", "method.mixture_weight=0"],
+    "eir-mixture": ["--method", "eir(iraug)", "--set", "method.relation_weight=0"],
+    "eir-simclr": ["--method", "eir(simclr)"],
     "byol": ["--method", "byol", "--set", "method.hidden=512", "--set", "method.momentum=0.99"],
 }
 """Row to its arguments."""
