@@ -14,6 +14,12 @@ from torch import Tensor
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """Columns of a jitter's factors, and the entries of its order: torchvision's numbering."""
 
+LIGHTING = (
+    (0.2175, 0.0188, 0.0045),
+    ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203)),
+)
+"""Eigenvalues of ImageNet's colours, for values in 0 to 1, and their eigenvectors as columns of red, green and blue."""
+
 
 def luma(images: Tensor) -> Tensor:
     """Grey level 0.299 R + 0.587 G + 0.114 B, (B, 1, H, W).
@@ -137,6 +143,22 @@ def _rotate_hue_(images: Tensor, shift: Tensor) -> Tensor:
     torch.add(centre, difference, out=green)
     torch.sub(centre, difference, out=blue)
     return images
+
+
+def lighting(images: Tensor, strengths: Tensor) -> Tensor:
+    """Shift the colours along the principal components of ImageNet's: ``x + sum_c alpha_c lambda_c p_c``, not clamped.
+
+    Args:
+        images: (B, 3, H, W).
+        strengths: (B, 3) alpha, one a component.
+
+    References:
+        Krizhevsky, Sutskever and Hinton, ImageNet classification, 2012, section 4.1; the components as published with
+        fb.resnet.torch.
+    """
+    values, vectors = (torch.tensor(table, device=images.device, dtype=torch.float32) for table in LIGHTING)
+    shift = (strengths.to(images.device) * values) @ vectors.T
+    return images + shift[:, :, None, None].to(images.dtype)
 
 
 def solarize(images: Tensor, threshold: float = 128 / 255) -> Tensor:

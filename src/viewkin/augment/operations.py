@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from viewkin.augment.blur import gaussian_blur
-from viewkin.augment.colour import colour_jitter, colour_jitter_, grayscale, solarize
+from viewkin.augment.colour import colour_jitter, colour_jitter_, grayscale, lighting, solarize
 from viewkin.augment.geometry import Mode, crop_resize, resized_crop_boxes, to_unit, translate_reflect
 from viewkin.errors import UserError
 
@@ -223,6 +223,26 @@ class Grayscale(Sometimes):
     def change(self, images: Tensor, _strengths: Draws, _size: int, /) -> Tensor:
         """Turn grey."""
         return grayscale(images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lighting(Sometimes):
+    """Shift of all colours along the principal components of ImageNet's (AlexNet's), not clamped."""
+
+    std: float = 0.1
+    """Standard deviation of the strength along each component, dimensionless."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.std >= 0, f"std must not be negative, and {self.std} is.")
+
+    def strengths(self, count: int, generator: torch.Generator, _size: int, /) -> Draws:
+        """Draw alpha (count, 3)."""
+        return {"alpha": self.std * torch.randn(count, 3, generator=generator)}
+
+    def change(self, images: Tensor, strengths: Draws, _size: int, /) -> Tensor:
+        """Shift."""
+        return lighting(images, strengths["alpha"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from viewkin.augment.operations import (
     Crop,
     Flip,
     Grayscale,
+    Lighting,
     Operation,
     RandomCrop,
     ResizedCrop,
@@ -189,7 +190,14 @@ def _amdim_stl() -> Policy:
 
 def _amdim_imagenet() -> Policy:
     crop = ResizedCrop(scale=(0.3, 1.0), ratio=(0.7, 1.4), mode="bicubic")
-    return _amdim("amdim-imagenet", crop, 0.1, 128, IMAGENET_MEAN, IMAGENET_STD, 128 / 146)
+    return _amdim("amdim-in", crop, 0.1, 128, IMAGENET_MEAN, IMAGENET_STD, 128 / 146)
+
+
+def _amdim_imagenet_strong() -> Policy:
+    """The authors' best model, but for its Fast-AutoAugment policy: that was learnt with labels."""
+    crop = ResizedCrop(scale=(0.2, 0.9), ratio=(0.7, 1.4), mode="bicubic")
+    pipeline: Pipeline = (crop, ColourJitter(hue=0.1), Grayscale(probability=0.25), Lighting())
+    return replace(_amdim_imagenet(), name="amdim-in-strong", first=pipeline, second=pipeline, weak=(crop,))
 
 
 _CATALOGUE: dict[str, Callable[[], Policy]] = {
@@ -207,7 +215,8 @@ _CATALOGUE: dict[str, Callable[[], Policy]] = {
     "npidv2": _npidv2,
     "amdim-cifar": _amdim_cifar,
     "amdim-stl": _amdim_stl,
-    "amdim-imagenet": _amdim_imagenet,
+    "amdim-in": _amdim_imagenet,
+    "amdim-in-strong": _amdim_imagenet_strong,
 }
 
 

@@ -157,6 +157,17 @@ def test_normalize_is_torchvisions_in_channels_last(images):
     assert torch.equal(images, before)
 
 
+def test_lighting_shifts_along_unlike_directions_and_not_at_all_at_strength_zero(images):
+    vectors = torch.tensor(colour.LIGHTING[1])
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(3), atol=2e-3, rtol=0)
+    assert torch.equal(colour.lighting(images, torch.zeros(24, 3)), images)
+    shift = colour.lighting(images, torch.tensor([2.0, 0.0, 0.0]).expand(24, 3)) - images
+    expected = (2 * 0.2175 * vectors[:, 0])[None, :, None, None].expand_as(images)
+    torch.testing.assert_close(shift, expected, atol=1e-6, rtol=0)
+    # The first component is brightness: all channels move together.
+    assert (shift < 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_colour_stays_finite_and_close_in_half_precision(dtype, images):
     orders = torch.tensor(list(itertools.permutations(range(4))))

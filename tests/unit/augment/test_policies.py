@@ -26,7 +26,8 @@ ORDERS = {
     "npidv2": "ResizedCrop Grayscale ColourJitter Blur Flip",
     "amdim-cifar": "Translate ColourJitter Grayscale",
     "amdim-stl": "ResizedCrop ColourJitter Grayscale",
-    "amdim-imagenet": "ResizedCrop ColourJitter Grayscale",
+    "amdim-in": "ResizedCrop ColourJitter Grayscale",
+    "amdim-in-strong": "ResizedCrop ColourJitter Grayscale Lighting",
 }
 # Jitter strengths, its probability, grey's probability, least area.
 STRENGTHS = {
@@ -42,7 +43,7 @@ STRENGTHS = {
     "npidv2": ((0.4, 0.4, 1.0, 0.5), 1.0, 0.2, 0.2),
     "amdim-cifar": ((0.4, 0.4, 0.4, 0.2), 0.8, 0.25, None),
     "amdim-stl": ((0.4, 0.4, 0.4, 0.2), 0.8, 0.25, 0.3),
-    "amdim-imagenet": ((0.4, 0.4, 0.4, 0.1), 0.8, 0.25, 0.3),
+    "amdim-in": ((0.4, 0.4, 0.4, 0.1), 0.8, 0.25, 0.3),
 }
 
 
@@ -89,13 +90,25 @@ def test_blurs_are_the_papers():
 
 
 def test_amdim_flips_once_before_the_split():
-    for name in ("amdim-cifar", "amdim-stl", "amdim-imagenet"):
+    for name in ("amdim-cifar", "amdim-stl", "amdim-in"):
         found = policy(name)
         assert found.shared == (op.Flip(probability=0.5),)
         assert found.first == found.second
     assert only(policy("amdim-cifar").first, op.Translate) == op.Translate(pixels=4, probability=0.8)
     crop = op.ResizedCrop(scale=(0.3, 1.0), ratio=(0.7, 1.4), mode="bicubic")
-    assert policy("amdim-stl").first[0] == policy("amdim-imagenet").first[0] == crop
+    assert policy("amdim-stl").first[0] == policy("amdim-in").first[0] == crop
+
+
+def test_amdims_best_policy_jitters_always_cuts_less_and_changes_the_light():
+    found = policy("amdim-in-strong")
+    assert found.first == found.second
+    assert found.first == (
+        op.ResizedCrop(scale=(0.2, 0.9), ratio=(0.7, 1.4), mode="bicubic"),
+        op.ColourJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, probability=1.0),
+        op.Grayscale(probability=0.25),
+        op.Lighting(std=0.1),
+    )
+    assert (found.shared, found.size) == (policy("amdim-in").shared, 128)
 
 
 def test_weak_views_are_the_policys_crop_and_a_flip():
@@ -111,7 +124,8 @@ def test_weak_views_are_the_policys_crop_and_a_flip():
         *((name, 32, CIFAR) for name in ("npid-cifar", "isif", "moco-cifar", "simclr-cifar", "byol-cifar")),
         *((name, 224, IMAGENET) for name in ("isif-unseen", "npid-in", "moco-v2", "simclr", "byol", "npidv2")),
         ("amdim-stl", 64, ((0.43, 0.42, 0.39), (0.27, 0.26, 0.27))),
-        ("amdim-imagenet", 128, IMAGENET),
+        ("amdim-in", 128, IMAGENET),
+        ("amdim-in-strong", 128, IMAGENET),
     ],
 )
 def test_sizes_and_statistics_are_the_papers(name, size, statistics):
@@ -161,6 +175,7 @@ def test_policy_must_start_with_its_crop():
         lambda: op.Blur(kernel=1.5),
         lambda: op.Solarise(threshold=300),
         lambda: op.Translate(pixels=-1),
+        lambda: op.Lighting(std=-0.1),
         lambda: op.Translate(pixels=4).draw(2, torch.Generator(), 4, 4),
     ],
 )
