@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from viewkin import distributed
 from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
+from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.base import Batch, Method, MethodConfig, Wrapper
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
@@ -56,6 +57,8 @@ METHODS: dict[str, MethodConfig] = {
         negatives="base",
         mix="mixup",
     ),
+    "amdim": AMDIMConfig(dim=32),
+    "amdim-mixture": AMDIMConfig(dim=32, mixtures=3, sharpness=2.0),
 }
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +29,7 @@ from pool import Pool
 from viewkin import distributed, losses
 from viewkin.losses import interpolation
 from viewkin.memory.queue import KeyQueue
+from viewkin.methods.amdim import AMDIM
 from viewkin.methods.base import Batch, Method, Step
 from viewkin.nets.ema import ema_update_
 from viewkin.schedules import Progress
@@ -137,6 +139,15 @@ def draws_of_each_rank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("viewkin.methods.npid.NPID._draw", draw)
 
 
+def positions_of_each_rank(patch: pytest.MonkeyPatch) -> None:
+    part = AMDIM._part
+
+    def other(self: AMDIM, batch: Batch, name: str, view: Any) -> Tensor:
+        return part(self, replace(batch, draw=replace(batch.draw, seed=distributed.rank())), name, view)
+
+    patch.setattr(AMDIM, "_part", other)
+
+
 def constant_of_each_rank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(distributed, "mean", lambda x: x.detach())
 
@@ -147,7 +158,14 @@ def summed_loss(patch: pytest.MonkeyPatch) -> None:
 
 MUTATIONS = {
     f.__name__: f
-    for f in (own_rows_only, gather_without_gradient, draws_of_each_rank, constant_of_each_rank, summed_loss)
+    for f in (
+        own_rows_only,
+        gather_without_gradient,
+        draws_of_each_rank,
+        positions_of_each_rank,
+        constant_of_each_rank,
+        summed_loss,
+    )
 }
 
 
@@ -169,6 +187,8 @@ def test_law_3_finds_a_memory_of_each_ranks_own(pool: Pool, name: str):
     [
         ("npid", "own_rows_only"),
         ("simclr", "gather_without_gradient"),
+        ("amdim", "gather_without_gradient"),
+        ("amdim", "positions_of_each_rank"),
         ("npid-infonce-each", "draws_of_each_rank"),
         ("npid-nce", "constant_of_each_rank"),
         ("byol", "summed_loss"),

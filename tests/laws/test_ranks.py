@@ -50,7 +50,7 @@ def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
     trainer_for(recipe_for(METHODS[name], accumulate=accumulate), noise_source(), out, norm=norm, double=True).run()
 
 
-@pytest.mark.parametrize("name", ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol"])
+@pytest.mark.parametrize("name", ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "amdim-mixture"])
 def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
     pool.run(one_epoch, name, tmp_path / "two", "gathered")
     one_epoch(name, tmp_path / "one", "gathered")

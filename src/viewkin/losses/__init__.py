@@ -17,6 +17,13 @@ network runs in. Losses come per row, (B,), unless stated; the caller averages.
 """
 
 from viewkin.losses.contrast import info_nce, info_nce_of, nt_xent, regression
+from viewkin.losses.infomax import (
+    clipped_cross_entropy,
+    infomax_match,
+    infomax_scores,
+    mixture_objective,
+    responsibilities,
+)
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
@@ -24,17 +31,22 @@ from viewkin.losses.relation import interpolation, mixed_target, relation_cross_
 __all__ = [
     "BLOCK",
     "binary_nce",
+    "clipped_cross_entropy",
     "info_nce",
     "info_nce_of",
+    "infomax_match",
+    "infomax_scores",
     "instance_log_probability",
     "interpolation",
     "mixed_target",
+    "mixture_objective",
     "nt_xent",
     "partition_estimate",
     "product_type",
     "regression",
     "relation_cross_entropy",
     "relation_divergence",
+    "responsibilities",
     "two_view_instance_loss",
     "unit",
     "wide",

@@ -106,6 +106,8 @@ class Method(nn.Module):
     """The online network: backbone, then head."""
     dim: int
     """D, size of :meth:`embed`'s and the record's embeddings."""
+    scale_free: ClassVar[bool] = True
+    """Whether the loss compares unit vectors, so that the length of an embedding means nothing to it."""
 
     @property
     def backbone(self) -> nn.Module:

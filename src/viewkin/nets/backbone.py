@@ -1,4 +1,4 @@
-"""Backbones by name: this library's ResNets, and any model of timm."""
+"""Backbones by name: this library's ResNets and AMDIM encoders, and any model of timm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from torch import nn
 
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
+from viewkin.nets.amdim import AMDIM_SIDES, AMDIMNet, least_rkhs
 from viewkin.nets.init import Init
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
@@ -20,16 +21,23 @@ TIMM = "timm/"
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """Which network turns an image into features; all but ``name``, ``norm`` and ``pretrained`` is for ResNets."""
+    """Which network turns an image into features; what else a field is for than ResNets, it says."""
 
     name: str = "resnet18"
-    """``resnet18``, ``resnet34``, ``resnet50``, or ``timm/<model>`` with the timm extra installed."""
+    """``resnet18``, ``resnet34``, ``resnet50``; ``amdim32``, ``amdim64``, ``amdim128`` (views of that many pixels);
+    or ``timm/<model>`` with the timm extra installed."""
     stem: Stem = "small"
     """``small`` (3x3 stride 1, no max-pool; for 32 to 96 pixels) or ``imagenet`` (7x7 stride 2, max-pool)."""
     width: int = 64
-    """Channels of the first stage."""
+    """Channels of the first stage; n (``ndf``) of AMDIM's encoders."""
+    rkhs: int = 1024
+    """r (``n_rkhs``), size of the features of AMDIM's encoders; at least 4n with ``amdim32``, 8n with the others."""
+    depth: int = 3
+    """Convolution blocks at each size of map (``n_depth``); AMDIM's encoders."""
+    trunk_norm: bool = False
+    """BatchNorm throughout the trunk instead of at its end only (``use_bn``); AMDIM's encoders."""
     channels: int = 3
-    """Channels of the image; ResNets and timm."""
+    """Channels of the image; any network."""
     pool: Pool = "global"
     """``global`` average, or ``window7``: only the last map's top-left 7x7 positions (ISIF on STL-10)."""
     init: Init = "default"
@@ -37,7 +45,7 @@ class BackboneConfig:
     zero_init_residual: bool = False
     """Whether the last norm of every block starts at 0 (SimSiam, Barlow Twins)."""
     norm: str = "batch"
-    """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``."""
+    """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; any network."""
     pretrained: bool = False
     """Whether timm downloads its weights."""
 
@@ -49,9 +57,14 @@ class BackboneConfig:
         if self.width < 1 or self.channels < 1:
             raise UserError(f"backbone.width and channels must be at least 1, not {self.width} and {self.channels}.")
         check_norm(self.norm)
-        timm = self.name.startswith(TIMM)
-        if not timm and self.name not in RESNETS:
-            raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, list(RESNETS))}.")
+        timm, own = self.name.startswith(TIMM), [*RESNETS, *AMDIM_SIDES]
+        if not timm and self.name not in own:
+            raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, own)}.")
+        if self.name in AMDIM_SIDES:
+            least = least_rkhs(self.name, self.width)
+            require(self.depth >= 1, "backbone.depth", self.depth, "at least 1")
+            should = f"at least {least}, {least // self.width} times backbone.width"
+            require(self.rkhs >= least, "backbone.rkhs", self.rkhs, should)
         if self.pretrained and not timm:
             raise UserError(f"backbone.pretrained is for timm models, not for {self.name}: try timm/{self.name}.")
 
@@ -66,6 +79,8 @@ def build_backbone(config: BackboneConfig) -> nn.Module:
     """
     if config.name.startswith(TIMM):
         return convert_norm(_from_timm(config), config.norm)
+    if config.name in AMDIM_SIDES:
+        return convert_norm(_amdim(config), config.norm)
     backbone = ResNet(
         config.name,
         stem=config.stem,
@@ -76,6 +91,17 @@ def build_backbone(config: BackboneConfig) -> nn.Module:
         zero_init_residual=config.zero_init_residual,
     )
     return convert_norm(backbone, config.norm)
+
+
+def _amdim(config: BackboneConfig) -> AMDIMNet:
+    return AMDIMNet(
+        config.name,
+        width=config.width,
+        rkhs=config.rkhs,
+        depth=config.depth,
+        channels=config.channels,
+        norm=config.trunk_norm,
+    )
 
 
 def _from_timm(config: BackboneConfig) -> nn.Module:
@@ -99,4 +125,4 @@ def _from_timm(config: BackboneConfig) -> nn.Module:
 
 def _nearest(name: str, names: Sequence[str], prefix: str = "") -> str:
     near = [prefix + match for match in difflib.get_close_matches(name, names, n=3, cutoff=0.4)]
-    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names[:5])} and timm/<model>"
+    return f"; the nearest are {', '.join(near)}" if near else f"; there are {', '.join(names[:6])} and timm/<model>"

@@ -118,6 +118,7 @@ class ResNet(nn.Module):
         self.layer3 = _stage(block, 2 * width * block.expansion, 4 * width, blocks[2], 2)
         self.layer4 = _stage(block, 4 * width * block.expansion, 8 * width, blocks[3], 2)
         self.feature_dim = 8 * width * block.expansion
+        self.stage_widths = {"conv1": width, **{f"conv{n + 2}": width * block.expansion * 2**n for n in range(4)}}
         initialise_(self, init)
         if zero_init_residual:
             self._zero_residuals_()
@@ -130,14 +131,23 @@ class ResNet(nn.Module):
     def stages(self, x: Tensor) -> dict[str, Tensor]:
         """Return the maps of all stages: ``conv1`` (the stem's, before max-pool) to ``conv5`` (the last).
 
-        Widths are width and then width * expansion * (1, 2, 4, 8); sides H * (1, 1, 1/2, 1/4, 1/8) with the small
-        stem and H * (1/2, 1/4, 1/8, 1/16, 1/32) with ImageNet's.
+        ``stage_widths`` has their channels: width and then width * expansion * (1, 2, 4, 8). Their sides are
+        H * (1, 1, 1/2, 1/4, 1/8) with the small stem and H * (1/2, 1/4, 1/8, 1/16, 1/32) with ImageNet's.
         """
         maps = {"conv1": self.relu(self.bn1(self.conv1(x)))}
         x = self.maxpool(maps["conv1"])
         for number, layer in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), start=2):
             x = maps[f"conv{number}"] = layer(x)
         return maps
+
+    def pooled(self, maps: dict[str, Tensor]) -> Tensor:
+        """Turn the maps of :meth:`stages` into the feature vector: (B, feature_dim)."""
+        return self._pooled(maps["conv5"])
+
+    def last_weight(self, stage: str) -> Tensor:
+        """Give the last weight before a map of :meth:`stages`."""
+        module = self.conv1 if stage == "conv1" else getattr(self, f"layer{int(stage.removeprefix('conv')) - 1}")
+        return [p for p in module.parameters() if p.ndim > 1][-1]
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.pool == "global":

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from viewkin.config import Kinds
 from viewkin.errors import UserError
+from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
 from viewkin.methods.iraug import IRAugConfig
@@ -28,6 +29,7 @@ KINDS: Kinds = {
         MoCoConfig,
         BYOLConfig,
         EIRConfig,
+        AMDIMConfig,
     )
 }
 """Method settings by their ``kind``, to read a stored recipe."""
