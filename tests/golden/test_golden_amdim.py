@@ -2,19 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
 
+from planar import PRECISIONS, near
 from viewkin import losses
-
-PRECISIONS = pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-5)], ids=["float64", "float32"]
-)
-
-
-def near(value: Tensor, expected: object, tolerance: float) -> None:
-    torch.testing.assert_close(
-        value.detach().double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=tolerance
-    )
 
 
 @PRECISIONS
@@ -44,7 +34,7 @@ def test_raw_scores_come_out_of_a_wide_clip(dtype, tolerance):
 def test_clip_at_twenty(dtype, tolerance, raw, expected):
     vector = torch.tensor([[raw]], dtype=dtype)
     found = losses.infomax_match(vector, torch.ones(1, 1, 1, dtype=dtype), torch.arange(1))
-    near(found.positive, [[expected]], 10 * tolerance)
+    near(found.positive, expected, 10 * tolerance)
     near(found.square, raw**2, 1e-9)  # the penalty is of the score before the clip
 
 
@@ -59,8 +49,8 @@ def test_loss_of_a_classifiers_logits(dtype, tolerance):
 )
 def test_mixture_of_two_components(sharpness, q, objective):
     scores = torch.tensor([[[-1.0], [-2.0]]], dtype=torch.float64)
-    near(losses.responsibilities(scores, sharpness)[0, :, 0], q, 1e-6)
-    near(losses.mixture_objective(scores, sharpness), [[objective]], 1e-6)
+    near(losses.responsibilities(scores, sharpness)[0, :, 0], list(q), 1e-6)
+    near(losses.mixture_objective(scores, sharpness), objective, 1e-6)
 
 
 def test_without_features_two_images_of_25_positions():
