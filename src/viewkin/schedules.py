@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from viewkin.errors import require
 
 
 @dataclass
@@ -79,3 +82,37 @@ def momentum_cosine(base: float, fraction: float) -> float:
         Grill et al., BYOL, 2020, section 3.2.
     """
     return 1 - (1 - base) * cosine(fraction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RampConfig:
+    """When a term that needs a trained memory comes in: its weight w as a function of progress, 0 to 1."""
+
+    shape: Literal["binary", "gaussian"] = "binary"
+    """``binary``: 0, then 1 from the end of the ramp on; ``gaussian``: ``exp(-5 (1 - t/T)^2)`` up to there."""
+    share: float = 0.15
+    """T as a share of the round's epochs; at least one epoch, so that all images were seen, unless it is 0."""
+    epochs: float | None = None
+    """T in epochs; it takes the place of ``share``."""
+
+    def __post_init__(self) -> None:
+        require(self.shape in ("binary", "gaussian"), "ramp.shape", self.shape, "binary or gaussian")
+        require(0 <= self.share <= 1, "ramp.share", self.share, "0 to 1")
+        require(self.epochs is None or self.epochs >= 0, "ramp.epochs", self.epochs, "at least 0, or none")
+
+    def weight_at(self, at: Progress) -> float:
+        """w for step ``at.step``."""
+        if self.epochs is not None:
+            length = self.epochs
+        else:
+            length = max(self.share * at.epochs, 1.0) if self.share else 0.0
+        return gaussian_ramp(at.epochs_done, length) if self.shape == "gaussian" else float(at.epochs_done >= length)
+
+
+def gaussian_ramp(done: float, length: float) -> float:
+    """``exp(-5 (1 - t/T)^2)``: rises from 0.0067 to 1 while ``done`` goes from 0 to ``length``, then stays 1.
+
+    References:
+        Laine and Aila, Temporal Ensembling, 2017, section 3; InvP's released code.
+    """
+    return 1.0 if length <= 0 or done >= length else math.exp(-5 * (1 - done / length) ** 2)

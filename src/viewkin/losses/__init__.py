@@ -25,13 +25,30 @@ from viewkin.losses.infomax import (
     responsibilities,
 )
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
+from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
+from viewkin.losses.propagation import (
+    Denominator,
+    Kin,
+    Nearest,
+    bank_similarity,
+    chosen_kin,
+    mixed_instance_loss,
+    nearest_instance_loss,
+    propagation_loss,
+)
 
 __all__ = [
     "BLOCK",
+    "Denominator",
+    "Kin",
+    "Nearest",
+    "bank_similarity",
     "binary_nce",
     "clipped_cross_entropy",
+    "blended",
+    "chosen_kin",
     "info_nce",
     "info_nce_of",
     "infomax_match",
@@ -40,9 +57,13 @@ __all__ = [
     "interpolation",
     "mixed_target",
     "mixture_objective",
+    "invariant_spread",
+    "mixed_instance_loss",
+    "nearest_instance_loss",
     "nt_xent",
     "partition_estimate",
     "product_type",
+    "propagation_loss",
     "regression",
     "relation_cross_entropy",
     "relation_divergence",

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.neighbours import top_k
 
 
 class FeatureBank(nn.Module):
     """Memory of N unit embeddings, one a row, in data-set order.
 
     Reads have no side effect; :meth:`write_` takes the joined batch of all ranks, so every rank holds the same bank.
-    This is the replicated storage; methods go through :meth:`read`, :meth:`log_probability` and :meth:`everything`, so
-    that a sharded one can take its place.
+    This is the replicated storage; methods go through :meth:`read`, :meth:`nearest`, :meth:`log_probability` and
+    :meth:`everything`, so that a sharded one can take its place.
 
     References:
         Wu et al., NPID, 2018, section 3.1; the momentum is the weight of the **old** value.
@@ -54,6 +55,10 @@ class FeatureBank(nn.Module):
     def everything(self) -> Tensor:
         """All rows (N, D), not a copy: read only."""
         return self.features
+
+    def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64."""
+        return top_k(q.detach(), self.features, k)
 
     def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
         """Log-probability of the own row, (B,): :func:`viewkin.losses.instance_log_probability`."""

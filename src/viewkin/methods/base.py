@@ -12,6 +12,7 @@ from viewkin.draws import Draw
 from viewkin.errors import UserError
 from viewkin.memory.bank import FeatureBank
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
+from viewkin.nets.init import Init
 from viewkin.schedules import Progress
 
 Encode = Callable[[str], Tensor]
@@ -59,11 +60,11 @@ def feature_dim(backbone: nn.Module) -> int:
     return int(backbone.feature_dim)  # type: ignore[arg-type]
 
 
-def projected(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int) -> Encoder:
+def projected(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int, init: Init = "default") -> Encoder:
     """Put a head on a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (NPID, MoCo; METHODS 2.2)."""
     width = feature_dim(backbone)
     layers = (width, dim) if head == "mlp" else (dim,)
-    return Encoder(backbone, build_head(HeadConfig(layers=layers), width))
+    return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))
 
 
 class Limit(NamedTuple):

@@ -1,0 +1,184 @@
+"""InvP: recognise an image, and pull it to the images that a few hops in a neighbour graph lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import distributed, losses
+from viewkin.draws import beta
+from viewkin.errors import require
+from viewkin.memory.bank import FeatureBank
+from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.nets.init import Init
+from viewkin.schedules import Progress, RampConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvPConfig:
+    """Settings of InvP; with ``weight=0`` its instance discrimination alone."""
+
+    kind: ClassVar[str] = "invp"
+
+    dim: int = 128
+    """D, size of the embedding."""
+    head: Literal["linear", "mlp"] = "mlp"
+    """``mlp`` is F -> F -> ReLU -> D."""
+    head_init: Init = "kaiming"
+    """The head's start: ``kaiming`` (Xavier uniform, as released) or PyTorch's ``default``."""
+    temperature: float = 0.2
+    """tau, dimensionless: 0.2 with an MLP head, 0.07 (ImageNet) or 0.1 (CIFAR) with a linear one."""
+    candidates: int = 4096
+    """M, nearest bank rows in the denominators."""
+    weight: float = 0.6
+    """lambda_inv, weight of the propagation term."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """k, l, P and how kin are found."""
+    ramp: RampConfig = field(default_factory=RampConfig)
+    """w(t), when the propagation term comes in: T is 30 epochs of 200 or 800 in the paper."""
+    denominator: Literal["code", "paper"] = "code"
+    """``code`` as released; ``paper`` leaves all kin but the hard ones out of the denominator (METHODS 3.2)."""
+    exclusive: bool = True
+    """Leave the own bank row out of the propagation term's denominator (``code``; the paper's never has it)."""
+    mix_weight: float = 0.0
+    """Weight of MixContrast, an extra pass over mixed images: 1 in the older release on CIFAR, 0 switches it off."""
+    mix_alpha: float = 0.75
+    """Both parameters of the Beta distribution of MixContrast's shares."""
+    bank_momentum: float = 0.5
+    """m, weight of the old bank row."""
+    bank_init: Literal["normal", "uniform"] = "normal"
+    """Random unit rows, or the uniform entries of the NPID release."""
+
+    def __post_init__(self) -> None:
+        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+        require(self.head_init in ("default", "kaiming"), "method.head_init", self.head_init, "default or kaiming")
+        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
+        require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.weight >= 0, "method.weight", self.weight, "at least 0")
+        require(self.mix_weight >= 0, "method.mix_weight", self.mix_weight, "at least 0")
+        require(self.mix_alpha > 0, "method.mix_alpha", self.mix_alpha, "above 0")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+        least = self.graph.neighbours + (self.denominator == "code")
+        require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
+        inside = self.exclusive or self.denominator == "code"
+        require(inside, "method.exclusive", self.exclusive, "true with denominator=paper")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """No more neighbours and candidates than there are images."""
+        others = Limit(count - 1, "the other images of the set")
+        every = Limit(count, "the images of the set")
+        return {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
+
+    def build(self, backbone: nn.Module, *, count: int) -> InvP:
+        """Make the method for ``count`` images."""
+        return InvP(self, backbone, count)
+
+
+class InvP(ViewMethod):
+    """``L = L_ins + lambda w(t) L_inv``: one view against a bank of all images, and against kin found in their graph.
+
+    The graph row of an image is rewritten with each of its views, from the search that the loss needs anyway.
+
+    References:
+        Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, sections 3.1-3.3; the
+        released code where it differs (METHODS 3.2-3.7).
+    """
+
+    bank: FeatureBank
+    contrastive = True
+
+    def __init__(self, config: InvPConfig, backbone: nn.Module, count: int) -> None:
+        super().__init__()
+        self.dim = config.dim
+        self.config = config
+        self.view_spec = {"view": "first"}
+        self.temperature = config.temperature
+        self.encoder = projected(backbone, config.head, config.dim, config.head_init)
+        self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
+        self.graph = NeighbourGraph(count, config.graph.neighbours)
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare one view with its nearest in the bank, and with its kin."""
+        q = self.query(batch.views["view"])
+        own = self.bank.read(batch.index)
+        nearest = self._nearest(q, own, batch.index)
+        loss = losses.nearest_instance_loss(nearest, self.temperature, self.config.denominator)
+        terms = {"invp/instance": loss.mean()}
+        hops = self.graph.reached(batch.index, self.config.graph)
+        found = found_by_hop("invp", hops)
+        weight = self.config.weight * self.config.ramp.weight_at(at)
+        if weight > 0:
+            pull, found["invp/positives"] = self._pull(q, nearest, torch.cat(hops, 1))
+            terms["invp/propagation"] = weight * pull.mean()
+        elif self.config.weight > 0:
+            terms["invp/propagation"] = 0.0 * loss.mean()  # a log's line averages steps of either kind
+        if self.config.mix_weight > 0:
+            terms["invp/mix"] = self.config.mix_weight * self._mixed(batch).mean()
+        record = {"index": batch.index, "embedding": q.detach()}
+        record["nearest"] = nearest.image[:, : self.config.graph.neighbours + 1]
+        return Step(terms=terms, pairs=((q, own),), record=record, found=found)
+
+    def _nearest(self, q: Tensor, own: Tensor, index: Tensor) -> losses.Nearest:
+        others = self.config.denominator == "paper"  # M others: one more, for the own row may be among them
+        known, image = self.bank.nearest(q, self.config.candidates + others)
+        similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
+        return losses.Nearest(index, (q * own).sum(1), image, similarity)
+
+    def _pull(self, q: Tensor, nearest: losses.Nearest, image: Tensor) -> tuple[Tensor, Tensor]:
+        """L_inv, (B,), and the positives chosen, (B, P)."""
+        config = self.config
+        if config.denominator == "paper":  # the anchor is no kin of itself
+            image = image.masked_fill(image == nearest.index.unsqueeze(1), -1)
+        kin = losses.Kin(image, losses.bank_similarity(q, self.bank.everything(), image))
+        chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy)
+        return losses.propagation_loss(
+            nearest, kin, chosen, self.temperature, config.denominator, exclusive=config.exclusive
+        ), chosen.image
+
+    def _mixed(self, batch: Batch) -> Tensor:
+        """MixContrast: each image mixed with another of the batch, recognised as both."""
+        x, b = batch.views["view"], len(batch.index)
+        everyone, images = distributed.gather(x), distributed.gather(batch.index)
+        order = torch.randperm(len(everyone), generator=batch.draw.generator("mix partner")).to(x.device)
+        start = distributed.rank() * b
+        partner = order[start : start + b]
+        alpha = self.config.mix_alpha
+        share = batch.draw.rows("mix share", lambda total, g: beta(total, alpha, alpha, g)).to(x.device, x.dtype)
+        weight = share.view(-1, 1, 1, 1)
+        mixed = self.query(weight * x + (1 - weight) * everyone[partner])
+        both = torch.cat([batch.index, images[partner]])
+        log_p, log_p_partner = self.bank.log_probability(mixed.repeat(2, 1), both, self.temperature).chunk(2)
+        return losses.mixed_instance_loss(log_p, log_p_partner, share)
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the bank, and rewrite the graph's rows from the search of this step."""
+        self.bank.write_(record["index"], record["embedding"])
+        self.graph.update_(record["index"], record["nearest"])
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The same network without gradient."""
+        return self.query(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The bank's memory of each image."""
+        return self.bank.read(batch.index)
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
+        return self.bank.pair_loss(q, k, index, self.temperature)
+
+    def gauges(self) -> dict[str, float]:
+        """Share of the graph's edges last written that are new."""
+        return {"invp/churn": float(self.graph.churn)}

@@ -1,0 +1,123 @@
+"""ISIF, also called InvaSpread: each view finds its partner in the batch and is told from every other view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import distributed, losses
+from viewkin.errors import require
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.schedules import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class ISIFConfig:
+    """Settings of ISIF and, experimental, of its augmented form aISIF."""
+
+    kind: ClassVar[str] = "isif"
+
+    dim: int = 128
+    """D, size of the embedding."""
+    head: Literal["linear", "mlp"] = "linear"
+    """Projection head."""
+    temperature: float = 0.1
+    """tau, dimensionless."""
+    negatives: float = 1.0
+    """``negM`` of the release: weight of the negatives in the denominator and in the spreading sum."""
+    detach_columns: bool = True
+    """Whether a view gets gradient as an anchor only, as in the release, and not as another's partner or negative."""
+    synthetic: float = 0.0
+    """aISIF, experimental: alpha, the anchor's share in synthetic negatives ``l2(a v_i + (1-a) v_k)``; 0: none."""
+    extrapolate: float = 0.0
+    """aISIF, experimental: b, how far positives ``l2((1+b) v^_i - b v_i)`` lie beyond the partner; 0: the partner."""
+
+    def __post_init__(self) -> None:
+        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
+        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+        require(self.negatives > 0, "method.negatives", self.negatives, "above 0")
+        require(0 <= self.synthetic < 1, "method.synthetic", self.synthetic, "at least 0 and below 1")
+        require(self.extrapolate >= 0, "method.extrapolate", self.extrapolate, "at least 0")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Nothing depends on the data."""
+        return {}
+
+    def build(self, backbone: nn.Module, *, count: int) -> ISIF:
+        """Make the method; it keeps no memory of the images."""
+        return ISIF(self, backbone)
+
+
+class ISIF(ViewMethod):
+    """Partner found, all others told apart, over both views of the global batch.
+
+    References:
+        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7;
+        METHODS 7.2 on what the release does and on aISIF.
+    """
+
+    contrastive = True
+
+    def __init__(self, config: ISIFConfig, backbone: nn.Module) -> None:
+        super().__init__()
+        self.dim = config.dim
+        self.config = config
+        self.view_spec = {"first": "first", "second": "second"}
+        self.temperature = config.temperature
+        self.encoder = projected(backbone, config.head, config.dim)
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Compare every view with all views of the global batch."""
+        first, second = self.query(torch.cat([batch.views["first"], batch.views["second"]])).chunk(2)
+        # With constant columns the own rows hold all the gradient there is, and none has to travel.
+        gather = distributed.gather if self.config.detach_columns else distributed.gather_with_grad
+        everyone = torch.cat([gather(first), gather(second)])
+        half, start = len(everyone) // 2, distributed.rank() * len(first)
+        place = start + torch.arange(len(first), device=first.device)
+        own, partner = torch.cat([place, place + half]), torch.cat([place + half, place])
+        loss = self._loss(torch.cat([first, second]), everyone, own, partner)
+        return Step(
+            terms={"isif": loss.mean()},
+            pairs=((first, second.detach()), (second, first.detach())),
+            record={"index": batch.index, "embedding": first.detach()},
+        )
+
+    def _loss(self, anchors: Tensor, everyone: Tensor, own: Tensor, partner: Tensor) -> Tensor:
+        config = self.config
+        similarity = losses.wide(anchors @ everyone.T)
+        columns = [similarity]
+        if config.extrapolate:
+            positive = similarity.gather(1, partner.unsqueeze(1))
+            positive = losses.blended(positive, -config.extrapolate, constant=config.detach_columns)
+            columns = [similarity.scatter(1, partner.unsqueeze(1), positive)]
+        if config.synthetic:
+            blends = losses.blended(similarity, config.synthetic, constant=config.detach_columns)
+            itself = torch.stack([own, partner], 1)
+            columns.append(blends.scatter(1, itself, -torch.inf))
+        return losses.invariant_spread(torch.cat(columns, 1), own, partner, self.temperature, config.negatives)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Unit embedding with gradient."""
+        return losses.unit(self.encoder(x))
+
+    @torch.no_grad()
+    def target(self, x: Tensor) -> Tensor:
+        """The same network without gradient."""
+        return self.query(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The second view, without gradient."""
+        return self.target(batch.views["second"])
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """ISIF's loss of each query among the batch's keys, which are no anchors: per row."""
+        keys = distributed.gather(k.detach())
+        positive = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
+        nobody = torch.full_like(positive, len(keys))  # the column of the anchor itself, which is not among the keys
+        similarity = nn.functional.pad(losses.wide(q @ keys.T), (0, 1))
+        return losses.invariant_spread(similarity, nobody, positive, self.temperature, self.config.negatives)
