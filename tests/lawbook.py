@@ -23,21 +23,32 @@ from torch.nn.parallel import DistributedDataParallel
 from viewkin import distributed
 from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
+from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.base import Batch, Method, MethodConfig, Wrapper
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
+from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
+from viewkin.methods.isif import ISIFConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import average_statistics_, convert_norm
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.schedules import Progress
+from viewkin.schedules import Progress, RampConfig
 from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
 from viewkin.train.fabric import make_fabric
 from viewkin.train.loop import Trainer
+
+KIN: dict[str, Any] = {
+    "graph": GraphConfig(neighbours=2, hops=2, positives=3),
+    "ramp": RampConfig(share=0.0),
+    "candidates": 12,
+}
+"""Of 24 images; kin are pulled from the first step on."""
 
 METHODS: dict[str, MethodConfig] = {
     "npid": NPIDConfig(dim=32, temperature=0.2),
@@ -59,6 +70,9 @@ METHODS: dict[str, MethodConfig] = {
     ),
     "amdim": AMDIMConfig(dim=32),
     "amdim-mixture": AMDIMConfig(dim=32, mixtures=3, sharpness=2.0),
+    "invp": InvPConfig(dim=32, temperature=0.2, mix_weight=1.0, **KIN),
+    "propagation": PropagationConfig(base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **KIN),
+    "isif": ISIFConfig(dim=32, temperature=0.2),
 }
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 
@@ -67,6 +81,19 @@ GRID: dict[str, MethodConfig] = {
     "eir(simclr)": EIRConfig(base=METHODS["simclr"]),
     "eir(moco)": EIRConfig(base=METHODS["moco"]),
     "eir(byol)": EIRConfig(base=METHODS["byol"], detach_target=True),
+    "invp-paper": InvPConfig(
+        dim=32,
+        head="linear",
+        denominator="paper",
+        candidates=12,
+        graph=GraphConfig(neighbours=2, hops=3, positives=3, search="bfs"),
+        ramp=RampConfig(shape="gaussian"),
+    ),
+    "propagation(npid)": PropagationConfig(base=METHODS["npid"], **KIN),
+    "propagation(simclr)": PropagationConfig(base=METHODS["simclr"], denominator="paper", **KIN),
+    "propagation(byol)": PropagationConfig(base=METHODS["byol"], **KIN),
+    "propagation(eir)": PropagationConfig(base=METHODS["eir"], **KIN),
+    "isif-augmented": ISIFConfig(dim=32, temperature=0.2, detach_columns=False, synthetic=0.4, extrapolate=0.2),
 }
 """Wrappers around the other bases, for ``make test-all``."""
 METHODS |= GRID

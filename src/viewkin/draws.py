@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +24,6 @@ def seed_for(*parts: int | str) -> int:
 def generator_for(*parts: int | str) -> torch.Generator:
     """Make a CPU generator seeded by :func:`seed_for` of the parts."""
     return torch.Generator().manual_seed(seed_for(*parts))
-
-
-def beta(count: int, a: float, b: float, generator: torch.Generator) -> Tensor:
-    """Draw (count,) float64 from Beta(a, b); torch's own takes no generator, so that this one seeds numpy's."""
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    return torch.from_numpy(np.random.default_rng(seed).beta(a, b, count))
 
 
 @dataclass

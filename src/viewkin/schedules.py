@@ -101,7 +101,7 @@ class RampConfig:
         require(self.epochs is None or self.epochs >= 0, "ramp.epochs", self.epochs, "at least 0, or none")
 
     def weight_at(self, at: Progress) -> float:
-        """w for step ``at.step``."""
+        """Give w for step ``at.step``."""
         if self.epochs is not None:
             length = self.epochs
         else:

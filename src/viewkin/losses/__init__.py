@@ -27,7 +27,6 @@ from viewkin.losses.infomax import (
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
-from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
 from viewkin.losses.propagation import (
     Denominator,
     Kin,
@@ -38,6 +37,7 @@ from viewkin.losses.propagation import (
     nearest_instance_loss,
     propagation_loss,
 )
+from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
 
 __all__ = [
     "BLOCK",
@@ -46,19 +46,19 @@ __all__ = [
     "Nearest",
     "bank_similarity",
     "binary_nce",
-    "clipped_cross_entropy",
     "blended",
     "chosen_kin",
+    "clipped_cross_entropy",
     "info_nce",
     "info_nce_of",
     "infomax_match",
     "infomax_scores",
     "instance_log_probability",
     "interpolation",
-    "mixed_target",
-    "mixture_objective",
     "invariant_spread",
     "mixed_instance_loss",
+    "mixed_target",
+    "mixture_objective",
     "nearest_instance_loss",
     "nt_xent",
     "partition_estimate",

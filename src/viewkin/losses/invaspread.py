@@ -44,8 +44,8 @@ def invariant_spread(
 def blended(similarity: Tensor, share: float, *, constant: bool = True) -> Tensor:
     """Similarity of an anchor v to a blend ``l2(a v + (1 - a) w)`` of itself with w, from ``s = v.w`` alone.
 
-    ``(a + (1 - a) s) / |a v + (1 - a) w|``, and the square of that length is ``a^2 + (1 - a)^2 + 2 a (1 - a) s``. With a
-    above 0 the blend lies between them (aISIF's synthetic negatives), below 0 beyond w: ``a = -b`` gives
+    ``(a + (1 - a) s) / |a v + (1 - a) w|``, and the square of that length is ``a^2 + (1 - a)^2 + 2 a (1 - a) s``.
+    With a above 0 the blend lies between them (aISIF's synthetic negatives), below 0 beyond w: ``a = -b`` gives
     ``l2((1 + b) w - b v)`` (its extrapolated positives, as read here).
 
     Args:

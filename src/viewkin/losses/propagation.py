@@ -27,7 +27,7 @@ GATHERED = 2**24
 class Nearest(NamedTuple):
     """What lies around each query in the bank."""
 
-    index: Tensor
+    anchor: Tensor
     """(B,) int64 own images, i."""
     own: Tensor
     """(B,) similarity to the own bank row."""
@@ -135,8 +135,9 @@ def propagation_loss(
     """Pull an image to kin: they share one logarithm, in which the most similar of them weighs most.
 
     ``paper``: ``L_inv = -log( sum_{p in N^h} e_p / sum_{n in B} e_n )``, ``B = (N_M minus N) united with N^h``: the
-    nearest other images that are no kin, and the chosen kin. ``code``: ``-log( sum_{p in N^h} e_p / (S - e_i) + 1e-7 )``,
-    below 0 where kin lie outside the M nearest; S alone if not ``exclusive``.
+    nearest other images that are no kin, and the chosen kin.
+    ``code``: ``-log( sum_{p in N^h} e_p / (S - e_i) + 1e-7 )``, S alone if not ``exclusive``; below 0 where kin lie
+    outside the M nearest.
 
     Args:
         nearest: as in :func:`nearest_instance_loss`.
@@ -161,7 +162,9 @@ def propagation_loss(
         total = (wide(torch.cat([pulled, strangers], 1)) / temperature).logsumexp(1)
         loss = _minus_log_share(share, total, 0.0)
     else:
-        total = _without_own(nearest, temperature) if exclusive else (wide(nearest.similarity) / temperature).logsumexp(1)
+        total = (
+            _without_own(nearest, temperature) if exclusive else (wide(nearest.similarity) / temperature).logsumexp(1)
+        )
         loss = _minus_log_share(share, total, FLOOR)
     return loss.masked_fill(none, 0.0)
 
@@ -184,7 +187,7 @@ def mixed_instance_loss(log_p: Tensor, log_p_partner: Tensor, share: Tensor) -> 
 
 def _others(nearest: Nearest) -> Tensor:
     """Similarities (B, M) of the M nearest but the own, of a list of M + 1: the own at -inf, else the last."""
-    own = nearest.image == nearest.index.unsqueeze(1)
+    own = nearest.image == nearest.anchor.unsqueeze(1)
     left_out = own.clone()
     left_out[:, -1] |= ~own.any(1)
     return nearest.similarity.masked_fill(left_out, -math.inf)
@@ -192,7 +195,7 @@ def _others(nearest: Nearest) -> Tensor:
 
 def _without_own(nearest: Nearest, temperature: float) -> Tensor:
     """log(S - e_i), (B,). The code subtracts e_i also where i is not among the M nearest; S is larger then."""
-    own = nearest.image == nearest.index.unsqueeze(1)
+    own = nearest.image == nearest.anchor.unsqueeze(1)
     rest = (wide(nearest.similarity.masked_fill(own, -math.inf)) / temperature).logsumexp(1)
     outside = (wide(nearest.own) / temperature).masked_fill(own.any(1), -math.inf)
     return rest + torch.log1p(-(outside - rest).exp())

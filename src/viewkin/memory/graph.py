@@ -97,7 +97,7 @@ class NeighbourGraph(nn.Module):
         """
         walked = self.walk(index, hops)
         nodes = torch.cat([index.unsqueeze(1), *walked], 1)
-        rising, order = nodes.sort(1, stable=True)  # stable: of equal images the one reached first stays first
+        rising, order = nodes.sort(dim=1, stable=True)  # stable: of equal images the one reached first stays first
         again = torch.zeros_like(rising, dtype=torch.bool)
         again[:, 1:] = rising[:, 1:] == rising[:, :-1]
         repeats = torch.empty_like(again).scatter_(1, order, again)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import distributed, losses
-from viewkin.draws import beta
+from viewkin.augment.mix import beta
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
@@ -135,7 +135,7 @@ class InvP(ViewMethod):
         """L_inv, (B,), and the positives chosen, (B, P)."""
         config = self.config
         if config.denominator == "paper":  # the anchor is no kin of itself
-            image = image.masked_fill(image == nearest.index.unsqueeze(1), -1)
+            image = image.masked_fill(image == nearest.anchor.unsqueeze(1), -1)
         kin = losses.Kin(image, losses.bank_similarity(q, self.bank.everything(), image))
         chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy)
         return losses.propagation_loss(
@@ -150,7 +150,7 @@ class InvP(ViewMethod):
         start = distributed.rank() * b
         partner = order[start : start + b]
         alpha = self.config.mix_alpha
-        share = batch.draw.rows("mix share", lambda total, g: beta(total, alpha, alpha, g)).to(x.device, x.dtype)
+        share = batch.draw.rows("mix share", lambda total, g: beta(alpha, total, g)).to(x.device, x.dtype)
         weight = share.view(-1, 1, 1, 1)
         mixed = self.query(weight * x + (1 - weight) * everyone[partner])
         both = torch.cat([batch.index, images[partner]])

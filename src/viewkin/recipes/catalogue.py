@@ -13,11 +13,14 @@ from viewkin.errors import UserError
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
+from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
+from viewkin.methods.isif import ISIFConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.recipes import baselines, eir, own
+from viewkin.recipes import baselines, eir, invp, isif, own
 from viewkin.train.config import Recipe
 
 KINDS: Kinds = {
@@ -30,6 +33,9 @@ KINDS: Kinds = {
         BYOLConfig,
         EIRConfig,
         AMDIMConfig,
+        InvPConfig,
+        PropagationConfig,
+        ISIFConfig,
     )
 }
 """Method settings by their ``kind``, to read a stored recipe."""
@@ -40,6 +46,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         own.RECIPES,
         baselines.RECIPES,
         eir.RECIPES,
+        invp.RECIPES,
+        isif.RECIPES,
     )
     for recipe in family
 }

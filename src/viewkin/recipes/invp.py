@@ -1,0 +1,83 @@
+"""Recipes of InvP (METHODS 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from viewkin.memory.graph import GraphConfig
+from viewkin.methods.invp import InvPConfig
+from viewkin.optim import ScheduleConfig
+from viewkin.recipes.settings import CIFAR_SGD, IMAGENET_SGD, LARGE, SMALL
+from viewkin.schedules import RampConfig
+from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+
+COSINE = ScheduleConfig(epochs=800, kind="cosine")
+STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(160, 190), factor=0.1)
+LONG, SHORT = RampConfig(share=30 / 800), RampConfig(share=30 / 200)
+"""The paper's T of 30 epochs, as a share, so that it keeps its place in a shorter run."""
+CIFAR = InvPConfig(temperature=0.2, graph=GraphConfig(positives=20), ramp=LONG, bank_init="uniform")
+IMAGENET = InvPConfig(temperature=0.2, graph=GraphConfig(positives=50), ramp=LONG, bank_init="uniform")
+
+
+def invp_cifar10() -> Recipe:
+    """InvP on CIFAR-10 as the current release runs it (its training loop does 799 epochs); no number is published."""
+    return Recipe(
+        name="invp_cifar10",
+        about="InvP, MLP head, ResNet-18, 800 epochs (the current release)",
+        method=CIFAR,
+        backbone=replace(SMALL, init="kaiming"),
+        augment=AugmentConfig(policy="npid-cifar", image_size=32),
+        optim=CIFAR_SGD,
+        schedule=COSINE,
+        data=DataConfig(batch_size=128),
+    )
+
+
+def invp_cifar10_linear() -> Recipe:
+    """InvP on CIFAR-10 as the older release runs it: linear head, tau 0.1, MixContrast."""
+    return replace(
+        invp_cifar10(),
+        name="invp_cifar10_linear",
+        about="InvP with MixContrast, linear head, ResNet-18, 200 epochs (the older release)",
+        method=replace(CIFAR, head="linear", temperature=0.1, mix_weight=1.0, ramp=SHORT),
+        schedule=STEPS,
+    )
+
+
+def invp_cifar100() -> Recipe:
+    """InvP on CIFAR-100: 4 hops, which a remark in the code calls best, where its README's command leaves 3."""
+    return replace(
+        invp_cifar10(),
+        name="invp_cifar100",
+        about="InvP with 4 hops, MLP head, ResNet-18, 800 epochs (the current release)",
+        method=replace(CIFAR, graph=GraphConfig(positives=20, hops=4)),
+    )
+
+
+def invp_imagenet() -> Recipe:
+    """InvP with an MLP head (Wang et al., 2020): linear top-1 71.3, of this recipe by inference from the README."""
+    return Recipe(
+        name="invp_imagenet",
+        about="InvP, MLP head, ResNet-50, 800 epochs (Wang et al. 2020)",
+        method=IMAGENET,
+        backbone=replace(LARGE, init="kaiming"),
+        augment=AugmentConfig(policy="moco-v2"),
+        optim=IMAGENET_SGD,
+        schedule=COSINE,
+        data=DataConfig(batch_size=128),
+    )
+
+
+def invp_imagenet_linear() -> Recipe:
+    """InvP with a linear head, tau 0.07; the schedule is the older release's default."""
+    return replace(
+        invp_imagenet(),
+        name="invp_imagenet_linear",
+        about="InvP, linear head, ResNet-50, 200 epochs (Wang et al. 2020)",
+        method=replace(IMAGENET, head="linear", temperature=0.07, ramp=SHORT),
+        augment=AugmentConfig(policy="npid-in"),
+        schedule=STEPS,
+    )
+
+
+RECIPES = (invp_cifar10, invp_cifar10_linear, invp_cifar100, invp_imagenet, invp_imagenet_linear)

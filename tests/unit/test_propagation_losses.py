@@ -1,0 +1,245 @@
+"""Claims about the losses of InvP: against plain loops over sets, finite differences and their limits."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from viewkin import losses
+from viewkin.losses import Kin, Nearest, propagation
+from viewkin.neighbours import top_k
+
+B, D, N, TAU = 3, 4, 11, 0.3
+INDEX = torch.tensor([10, 0, 4])
+KIN = torch.tensor([[1, 2, 2, 7, 10, 3], [3, 5, -1, 8, 9, -1], [0, 0, 1, 2, 6, 5]])
+"""Columns as a walk finds them (repeats, and the anchor 10 itself) and as a search does (-1)."""
+
+
+def rows(count: int, dim: int = D, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(count, dim, generator=generator, dtype=torch.float64))
+
+
+BANK = rows(N, seed=1)
+
+
+def around(q: Tensor, m: int, bank: Tensor = BANK, index: Tensor = INDEX) -> Nearest:
+    known, image = top_k(q.detach(), bank, m)
+    return Nearest(index, (q * bank[index]).sum(1), image, losses.bank_similarity(q, bank, image, known))
+
+
+def kin_of(q: Tensor, image: Tensor = KIN, bank: Tensor = BANK) -> Kin:
+    return Kin(image, losses.bank_similarity(q, bank, image))
+
+
+def pull(q: Tensor, m: int, p: int, form: str, image: Tensor = KIN, *, easy: bool = False, **how: bool) -> Tensor:
+    if form == "paper":
+        image = image.masked_fill(image == INDEX.unsqueeze(1), -1)
+    kin = kin_of(q, image)
+    nearest = around(q, m + (form == "paper"))
+    return losses.propagation_loss(nearest, kin, losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)  # type: ignore[arg-type]
+
+
+def same(value: Tensor, expected: list[float]) -> None:
+    torch.testing.assert_close(value.detach(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
+
+
+# ---------------------------------------------------------------- the formulas as loops
+
+
+def exps(v: Tensor) -> list[float]:
+    return [math.exp(sum(float(x) * float(y) for x, y in zip(v, row)) / TAU) for row in BANK]
+
+
+def loop_code(v: Tensor, i: int, kin: list[int], m: int, p: int, easy: bool, exclusive: bool) -> tuple[float, float]:
+    e = exps(v)
+    total = sum(sorted(e, reverse=True)[:m])
+    found = sorted((e[j] for j in kin if j >= 0), reverse=easy)[:p]
+    ratio = sum(found) / (total - e[i] if exclusive else total)
+    return -math.log(e[i] / total + 1e-7), -math.log(ratio + 1e-7)
+
+
+def loop_paper(v: Tensor, i: int, kin: list[int], m: int, p: int) -> tuple[float, float]:
+    e = exps(v)
+    nearest = sorted((j for j in range(N) if j != i), key=lambda j: -e[j])[:m]
+    found = sorted(j for j in set(kin) if j not in (i, -1))
+    hard = sorted(found, key=lambda j: e[j])[:p]
+    part = sum(e[j] for j in hard)
+    instance = -math.log(e[i] / (e[i] + sum(e[j] for j in nearest)))
+    return instance, -math.log(part / (part + sum(e[j] for j in nearest if j not in found)))
+
+
+@pytest.mark.parametrize("m", [3, 6, 11])
+@pytest.mark.parametrize("p", [1, 3, 50])
+@pytest.mark.parametrize(("easy", "exclusive"), [(False, True), (True, True), (False, False)])
+def test_code_form_is_its_formula(m, p, easy, exclusive):
+    q = rows(B)
+    expected = [
+        loop_code(v, i, k, m, p, easy, exclusive) for v, i, k in zip(q, INDEX.tolist(), KIN.tolist(), strict=True)
+    ]
+    same(losses.nearest_instance_loss(around(q, m), TAU, "code"), [ins for ins, _ in expected])
+    same(pull(q, m, p, "code", easy=easy, exclusive=exclusive), [inv for _, inv in expected])
+
+
+@pytest.mark.parametrize("m", [2, 6, 10])
+@pytest.mark.parametrize("p", [1, 3, 50])
+def test_paper_form_is_its_formula_over_sets(m, p):
+    q = rows(B)
+    once = torch.tensor([[1, 2, 7, 10, 3, -1], [3, 5, -1, 8, 9, -1], [0, 1, 2, 6, 5, -1]])
+    expected = [loop_paper(v, i, k, m, p) for v, i, k in zip(q, INDEX.tolist(), once.tolist(), strict=True)]
+    same(losses.nearest_instance_loss(around(q, m + 1), TAU, "paper"), [ins for ins, _ in expected])
+    same(pull(q, m, p, "paper", once), [inv for _, inv in expected])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_mixed_loss_is_its_formula(share):
+    p, r = torch.tensor([0.2, 1e-9], dtype=torch.float64), torch.tensor([0.5, 1e-12], dtype=torch.float64)
+    a = torch.full((2,), share, dtype=torch.float64)
+    log_p, log_r = p.log().requires_grad_(), r.log().requires_grad_()
+    found = losses.mixed_instance_loss(log_p, log_r, a)
+    same(found, [-math.log(share * float(x) + (1 - share) * float(y) + 1e-7) for x, y in zip(p, r)])
+    found.sum().backward()
+    assert log_p.grad is not None
+    assert log_p.grad.isfinite().all()
+
+
+def test_similarity_to_rows_of_its_own_is_a_gather_in_blocks_of_any_size(monkeypatch):
+    q, columns = rows(B).requires_grad_(), KIN.clamp(min=0)
+    dense = torch.einsum("bd,bcd->bc", q, BANK[columns])
+    weight = rows(B, 6, seed=3)
+    (expected,) = torch.autograd.grad((dense * weight).sum(), q)
+    for gathered in (1, 50, 2**24):
+        monkeypatch.setattr(propagation, "GATHERED", gathered)
+        found = losses.bank_similarity(q, BANK, KIN)
+        torch.testing.assert_close(found, dense)
+        torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), q)[0], expected)
+    known = losses.bank_similarity(q, BANK, KIN, dense.detach())
+    assert torch.equal(known, dense.detach())
+    torch.testing.assert_close(torch.autograd.grad((known * weight).sum(), q)[0], expected)
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def test_gradients_agree_with_finite_differences():
+    q = rows(B).requires_grad_()
+    _, image = top_k(q.detach(), BANK, 7)  # a search jumps, so the rows found are held
+
+    def nearest(q: Tensor) -> Nearest:
+        return Nearest(INDEX, (q * BANK[INDEX]).sum(1), image, losses.bank_similarity(q, BANK, image))
+
+    for form in ("code", "paper"):
+        assert gradcheck(lambda q, f=form: losses.nearest_instance_loss(nearest(q), TAU, f), (q,))
+        for exclusive in (True, False):
+
+            def inv(q: Tensor, form: str = form, exclusive: bool = exclusive) -> Tensor:
+                kin = kin_of(q)
+                chosen = losses.chosen_kin(kin, 3)
+                return losses.propagation_loss(nearest(q), kin, chosen, TAU, form, exclusive=exclusive)  # type: ignore[arg-type]
+
+            assert gradcheck(inv, (q,))
+    share, log_p, log_r = torch.full((B,), 0.3).double(), -rows(1, B)[0].abs(), -rows(1, B, seed=1)[0].abs()
+    mixed = (log_p.requires_grad_(), log_r.requires_grad_())
+    assert gradcheck(lambda a, b: losses.mixed_instance_loss(a, b, share), mixed)
+
+
+def test_bank_gets_no_gradient():
+    q, bank = rows(B).requires_grad_(), BANK.clone().requires_grad_()
+    losses.bank_similarity(q, bank, KIN).sum().backward()
+    assert q.grad is not None
+    assert q.grad.abs().sum() > 0
+    assert bank.grad is None
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_hard_and_easy_are_one_where_all_are_chosen(form):
+    q = rows(B)
+    torch.testing.assert_close(pull(q, 5, 6, form), pull(q, 5, 6, form, easy=True))
+    assert not torch.allclose(pull(q, 5, 2, form), pull(q, 5, 2, form, easy=True))
+
+
+@pytest.mark.parametrize("m", [3, 10])
+def test_kin_of_all_other_images_leave_nothing_to_tell_from(m):
+    q = rows(B)
+    everyone = torch.stack([torch.tensor([j for j in range(N) if j != i]) for i in INDEX.tolist()])
+    same(pull(q, m, N, "paper", everyone), [0.0] * B)
+
+
+def test_all_candidates_are_the_full_softmax():
+    q = rows(B)
+    full = -losses.instance_log_probability(q, BANK, INDEX, TAU)
+    torch.testing.assert_close(losses.nearest_instance_loss(around(q, N), TAU, "paper"), full)
+    floored = -(torch.exp(-full) + 1e-7).log()
+    torch.testing.assert_close(losses.nearest_instance_loss(around(q, N), TAU, "code"), floored, rtol=1e-12, atol=0)
+
+
+def test_one_logarithm_lets_the_most_similar_of_the_hard_ones_weigh_most():
+    q = rows(B).requires_grad_()
+    kin = Kin(torch.tensor([[1, 2]] * B), torch.tensor([[0.1, 0.6]] * B, dtype=torch.float64).requires_grad_())
+    chosen = losses.chosen_kin(kin, 2)
+    losses.propagation_loss(around(q, 6), kin, chosen, 0.1, "code").sum().backward()
+    assert kin.similarity.grad is not None
+    weak, strong = kin.similarity.grad.abs()[0].tolist()
+    assert strong / weak == pytest.approx(math.exp(5))
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_an_anchor_without_kin_costs_nothing_and_its_gradient_is_zero(form):
+    q = rows(B).requires_grad_()
+    image = KIN.clone()
+    image[1] = -1
+    loss = pull(q, 5, 3, form, image)
+    assert loss[1] == 0
+    loss.sum().backward()
+    assert q.grad is not None
+    assert q.grad.isfinite().all()
+    assert not q.grad[1].any()
+    assert q.grad[0].any()
+
+
+def test_kin_far_from_the_nearest_may_cost_less_than_nothing():
+    q = rows(B)
+    assert (pull(q, 2, 50, "code", torch.arange(N).expand(B, N)) < 0).all()
+
+
+def test_code_subtracts_an_own_row_that_is_not_among_the_nearest():
+    q = -BANK[INDEX]  # the own row is the last of all
+    e = torch.exp(q @ BANK.T / TAU)
+    top = e.topk(4).values.sum(1)
+    assert (around(q, 4).image != INDEX[:, None]).all()
+    expected = -torch.log(e.gather(1, KIN.clamp(min=0)).masked_fill(KIN < 0, 0).sum(1) / (top - e[range(B), INDEX]))
+    torch.testing.assert_close(pull(q, 4, 50, "code"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_own_row_that_takes_nearly_all_leaves_finite_losses():
+    bank = rows(50, 16, seed=2).float()
+    q, index = (bank[:B] * 1.0).requires_grad_(), torch.arange(B)
+    nearest = around(q, 10, bank, index)
+    kin = kin_of(q, torch.tensor([[7, 8]] * B), bank)
+    for form in ("code", "paper"):
+        loss = losses.propagation_loss(nearest, kin, losses.chosen_kin(kin, 2), 0.01, form)  # type: ignore[arg-type]
+        loss = loss + losses.nearest_instance_loss(nearest, 0.01, form)  # type: ignore[arg-type]
+        (gradient,) = torch.autograd.grad(loss.sum(), q, retain_graph=True)
+        assert loss.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+def test_losses_under_autocast_stay_near_and_wide():
+    bank, index = rows(200, 32, seed=2).float(), torch.arange(8)
+    q = losses.unit(bank[:8] + 0.3 * rows(8, 32, seed=3).float()).requires_grad_()
+    image = torch.randint(200, (8, 20), generator=torch.Generator().manual_seed(0))
+
+    def loss() -> Tensor:
+        kin = kin_of(q, image, bank)
+        return losses.propagation_loss(around(q, 50, bank, index), kin, losses.chosen_kin(kin, 5), 0.1)
+
+    plain = loss()
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = loss()
+    assert cast.dtype == torch.float32
+    torch.testing.assert_close(cast, plain, rtol=0, atol=0.05)
