@@ -264,7 +264,7 @@ def test_base_without_negatives_is_drawn_to_its_hard_positives_by_its_own_loss()
     bank, total = method.bank.everything(), 0.0
     for q, _ in step.pairs:
         for row, i in enumerate(INDEX.tolist()):
-            similarity = sorted(float(q[row] @ bank[j]) for j in walked(method, i) if j != i)
+            similarity = sorted(float(q[row].detach() @ bank[j]) for j in walked(method, i) if j != i)
             hard = similarity[:3]
             total += sum(2 - 2 * s for s in hard) / len(hard) / 8
     assert step.terms["propagation"].item() == pytest.approx(0.6 * total, rel=1e-9)
