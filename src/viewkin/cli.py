@@ -133,7 +133,8 @@ def train(
         int | None, typer.Option(metavar="N", help="Images of one optimiser step, over all processes.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="resnet18, resnet34, resnet50 or timm/MODEL.")
+        str | None,
+        typer.Option(metavar="NAME", help="resnet18, resnet34, resnet50, amdim32, amdim64, amdim128 or timm/MODEL."),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images that the backbone sees.")

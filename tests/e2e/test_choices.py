@@ -17,7 +17,7 @@ def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def chosen(count: int, side: int, **request):
-    found = Survey(count, side, False, False, ("train",))
+    found = Survey(count, side, False, False, ("train", "train+unlabeled"))
     return fit_to_data(resolve(TrainRequest(data="photos", **request), found), count)
 
 
@@ -63,6 +63,31 @@ def test_every_choice_is_said(accelerator):
     assert "--epochs" in notes
     assert "--image-size" in notes
     assert ("backbone.width" in notes) == (accelerator == "cpu")
+
+
+@pytest.mark.parametrize(("name", "side"), [("amdim32", 32), ("amdim64", 64), ("amdim128", 128)])
+def test_amdims_encoders_get_the_size_they_take(accelerator, name, side):
+    cpu = accelerator == "cpu"
+    for smoke in (False, True):
+        augment = chosen(10_000, 375, backbone=name, smoke=smoke).recipe.augment
+        assert (augment.image_size, augment.view_size) == (side, None)
+    found = chosen(10_000, 375, backbone=name)
+    assert f"Images of {side} px, the only ones that {name} takes." in found.notes
+    assert (found.recipe.backbone.width, found.recipe.backbone.depth) == ((16, 1) if cpu else (64, 3))
+    wide = chosen(500, 375, backbone=name, smoke=True, settings=("backbone.width=40",)).recipe.backbone
+    assert (wide.width, wide.rkhs) == (40, 160 if name == "amdim32" else 320)
+
+
+def test_a_recipe_of_a_split_that_is_not_there_says_so_and_takes_train():
+    stl = Survey(105_000, 96, True, True, ("train", "unlabeled", "train+unlabeled", "test"))
+    folder = Survey(500, 96, True, True, ("train",))
+    request = TrainRequest(data="photos", recipe="amdim_stl10")
+    assert resolve(request, stl).recipe.data.split == "train+unlabeled"
+    found = resolve(request, folder)
+    assert found.recipe.data.split == "train"
+    assert found.notes == ("The train split is used, as there is no split train+unlabeled.",)
+    asked = TrainRequest(data="photos", recipe="amdim_stl10", settings=("data.split=unlabeled",))
+    assert resolve(asked, folder).recipe.data.split == "unlabeled"  # refused when the images are opened
 
 
 def test_a_smoke_test_keeps_what_was_given():

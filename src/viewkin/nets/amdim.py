@@ -109,9 +109,11 @@ class AMDIMNet(nn.Module):
             UserError: images of another size than the network's.
         """
         if tuple(x.shape[2:]) != (self.side, self.side):
-            known = ", ".join(f"{name} for {side}" for name, side in AMDIM_SIDES.items())
             size = "x".join(str(side) for side in x.shape[2:])
-            raise UserError(f"{self.name} takes views of {self.side} px only, not {size}; there are {known} px.")
+            raise UserError(
+                f"{self.name} takes views of {self.side} px only, not {size}; set --image-size, or view_size, or take "
+                f"another of {', '.join(AMDIM_SIDES)}."
+            )
         f7 = self.to7(x)
         f5 = self.to5(f7)
         return {"f7": f7, "f5": f5, "f1": self.norm1(self.to1(f5))}

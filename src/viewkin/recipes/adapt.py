@@ -9,6 +9,7 @@ from typing import Any
 from viewkin import config
 from viewkin.data.opening import Survey
 from viewkin.errors import UserError
+from viewkin.nets.amdim import AMDIM_SIDES, least_rkhs
 from viewkin.nets.backbone import TIMM
 from viewkin.train.config import Recipe
 from viewkin.train.fabric import accelerator_of
@@ -53,6 +54,8 @@ def _network(recipe: Recipe, side: int, cpu: bool, given: Set[str]) -> tuple[dic
     """Choose image size, stem and width: path to value, and sentences."""
     chosen: dict[str, Any] = {}
     notes: list[str] = []
+    if recipe.backbone.name in AMDIM_SIDES:
+        return _amdim_network(recipe, cpu, given)
     size, slow = recipe.augment.image_size, " and there is no GPU" if cpu else ""
     ours = not recipe.backbone.name.startswith(TIMM)
     if "augment.image_size" not in given:
@@ -75,6 +78,22 @@ def _network(recipe: Recipe, side: int, cpu: bool, given: Set[str]) -> tuple[dic
     return chosen, notes
 
 
+def _amdim_network(recipe: Recipe, cpu: bool, given: Set[str]) -> tuple[dict[str, Any], list[str]]:
+    """The same for one of AMDIM's encoders, each of which takes one size."""
+    chosen: dict[str, Any] = {}
+    notes: list[str] = []
+    name = recipe.backbone.name
+    if "augment.image_size" not in given:
+        chosen["augment.image_size"] = AMDIM_SIDES[name]
+        notes.append(f"Images of {AMDIM_SIDES[name]} px, the only ones that {name} takes.")
+    narrow = {"backbone.width": 16, "backbone.rkhs": 256, "backbone.depth": 1}
+    if cpu and not given & narrow.keys():
+        chosen |= narrow
+        full = f"--set backbone.width={recipe.backbone.width} for the full one, with backbone.rkhs and backbone.depth"
+        notes.append(f"A narrow network of width 16, as there is no GPU ({full}).")
+    return chosen, notes
+
+
 def _rounded(count: int) -> str:
     return f"{round(count, 1 - len(str(count))):,}"
 
@@ -84,8 +103,12 @@ def smoked(recipe: Recipe, given: Set[str]) -> Recipe:
     augment, values = recipe.augment, dict[str, Any]()
     if not recipe.backbone.name.startswith(TIMM):
         values["backbone.width"] = 8
-        values["augment.image_size"] = min(augment.image_size, 64)
-        values["augment.view_size"] = None if augment.view_size is None else min(augment.view_size, 64)
+        if recipe.backbone.name in AMDIM_SIDES:
+            width = recipe.backbone.width if "backbone.width" in given else values["backbone.width"]
+            values |= {"backbone.rkhs": least_rkhs(recipe.backbone.name, width), "backbone.depth": 1}
+        else:
+            values["augment.image_size"] = min(augment.image_size, 64)
+            values["augment.view_size"] = None if augment.view_size is None else min(augment.view_size, 64)
     values["data.batch_size"] = min(recipe.data.batch_size, 32)
     values["data.accumulate"] = min(recipe.data.accumulate, 2)
     values["schedule.rounds"] = 1

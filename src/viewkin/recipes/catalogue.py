@@ -20,7 +20,7 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.recipes import baselines, eir, invp, isif, own
+from viewkin.recipes import amdim, baselines, eir, invp, isif, own
 from viewkin.train.config import Recipe
 
 KINDS: Kinds = {
@@ -48,6 +48,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         eir.RECIPES,
         invp.RECIPES,
         isif.RECIPES,
+        amdim.RECIPES,
     )
     for recipe in family
 }

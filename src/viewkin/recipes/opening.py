@@ -23,7 +23,7 @@ def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
     """Open the images to train on; of several processes one at a time, so that the others find its cache."""
     size = recipe.data.stored_size or stored_size(found, recipe.augment.image_size)
     with in_turn(processes(recipe.runtime)[0]):
-        source = open_source(data, size=size, workers=recipe.runtime.workers)
+        source = open_source(data, split=recipe.data.split, size=size, workers=recipe.runtime.workers)
     return few(source, SMOKE_IMAGES) if smoke else source
 
 

@@ -103,6 +103,10 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     if smoke:
         recipe = smoked(recipe, given.keys())
         notes = [f"A smoke test: every size shrunk, {SMOKE_IMAGES} images at most."]
+    split = recipe.data.split
+    if split not in survey.splits and "data.split" not in given:
+        recipe = config.with_value(recipe, "data.split", "train")
+        notes.append(f"The train split is used, as there is no split {split}.")
     return Resolved(recipe, frozenset(given), tuple(notes), smoke)
 
 

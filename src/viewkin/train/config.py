@@ -56,6 +56,9 @@ class DataConfig:
     """Images of one optimiser step, over all processes and micro-batches."""
     accumulate: int = 1
     """Micro-batches of one optimiser step."""
+    split: str = "train"
+    """Split of the images; STL-10 also has ``unlabeled`` and ``train+unlabeled``. Where a recipe's is not there, it is
+    ``train``."""
     stored_size: int | None = None
     """Side at which photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
 
