@@ -28,6 +28,7 @@ from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.base import Batch, Method, MethodConfig, Wrapper
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
+from viewkin.methods.interclr import InterCLRConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.isif import ISIFConfig
@@ -49,6 +50,8 @@ KIN: dict[str, Any] = {
     "candidates": 12,
 }
 """Of 24 images; kin are pulled from the first step on."""
+CLUSTERED: dict[str, Any] = {"clusters": 3, "min_size": 4, "pool": 0.5, "negatives": 8}
+"""InterCLR's settings for 24 images."""
 
 METHODS: dict[str, MethodConfig] = {
     "npid": NPIDConfig(dim=32, temperature=0.2),
@@ -60,6 +63,7 @@ METHODS: dict[str, MethodConfig] = {
     "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
     "moco-symmetric": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2, symmetric=True),
     "byol": BYOLConfig(dim=32, hidden=64, momentum=0.9),
+    "interclr": InterCLRConfig(base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **CLUSTERED),
     "eir": EIRConfig(base=IRAugConfig(dim=32, temperature=0.2)),
     "eir-teacher": EIRConfig(
         base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
@@ -94,6 +98,12 @@ GRID: dict[str, MethodConfig] = {
     "propagation(byol)": PropagationConfig(base=METHODS["byol"], **KIN),
     "propagation(eir)": PropagationConfig(base=METHODS["eir"], **KIN),
     "isif-augmented": ISIFConfig(dim=32, temperature=0.2, detach_columns=False, synthetic=0.4, extrapolate=0.2),
+    "interclr(npid-infonce)": InterCLRConfig(base=METHODS["npid-infonce"], label_rule="euclidean", **CLUSTERED),
+    "interclr(simclr)": InterCLRConfig(base=METHODS["simclr"], pool_form="candidates", labels="offline", **CLUSTERED),
+    "interclr(byol)": InterCLRConfig(base=METHODS["byol"], positive_self=False, **CLUSTERED),
+    "interclr(moco-symmetric)": InterCLRConfig(base=METHODS["moco-symmetric"], head="separate", **CLUSTERED),
+    "eir(interclr)": EIRConfig(base=METHODS["interclr"]),
+    "interclr(eir)": InterCLRConfig(base=METHODS["eir"], sampler="hard", **CLUSTERED),
 }
 """Wrappers around the other bases, for ``make test-all``."""
 METHODS |= GRID

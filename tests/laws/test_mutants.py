@@ -28,6 +28,8 @@ from lawcheck import (
 from pool import Pool
 from viewkin import distributed, losses
 from viewkin.losses import interpolation
+from viewkin.memory.clusters import Clusters
+from viewkin.memory.members import Members
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.amdim import AMDIM
 from viewkin.methods.base import Batch, Method, Step
@@ -58,6 +60,10 @@ def fix_the_constant_at_once(method: Any, batch: Batch) -> None:
     method.partition.add_(1)
 
 
+def relabel_before_the_loss(method: Any, batch: Batch) -> None:
+    method.clusters.assign_(batch.index, (method.clusters.labels[batch.index] + 1) % len(method.clusters))
+
+
 def draw_from_the_global_stream(method: Any, batch: Batch) -> None:
     batch.index.copy_(batch.index[torch.randperm(len(batch.index))])
 
@@ -70,6 +76,7 @@ def draw_from_the_global_stream(method: Any, batch: Batch) -> None:
         ("byol", follow_before_the_loss),
         ("npid-nce", fix_the_constant_at_once),
         ("npid", draw_from_the_global_stream),
+        ("interclr", relabel_before_the_loss),
     ],
 )
 def test_law_1_finds_what_a_forward_pass_does_beside(name: str, first: Callable[[Any, Batch], None], monkeypatch):
@@ -102,6 +109,19 @@ def test_law_6_finds_a_memory_that_is_not_saved(buffer, monkeypatch):
     monkeypatch.setattr(KeyQueue, "__init__", forgetful)
     with breaks:
         saved_state_goes_on("moco")
+
+
+@pytest.mark.parametrize("buffer", ["labels", "centroids", "counts"])
+def test_law_6_finds_pseudo_labels_that_are_not_saved(buffer, monkeypatch):
+    start = Clusters.__init__
+
+    def forgetful(self: Clusters, features: Tensor, clusters: int, **settings: Any) -> None:
+        start(self, features, clusters, **settings)
+        self.register_buffer(buffer, getattr(self, buffer), persistent=False)
+
+    monkeypatch.setattr(Clusters, "__init__", forgetful)
+    with breaks:
+        saved_state_goes_on("interclr")
 
 
 @pytest.mark.parametrize("name", ["npid", "simclr", "byol"])
@@ -148,6 +168,14 @@ def positions_of_each_rank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AMDIM, "_part", other)
 
 
+def kin_of_each_rank(patch: pytest.MonkeyPatch) -> None:
+    def kin(self: Any, index: Tensor, chance: Tensor, **settings: Any) -> Tensor:
+        return draw_kin(self, index, (chance + distributed.rank() / 2) % 1, **settings)
+
+    draw_kin = Members.kin
+    patch.setattr(Members, "kin", kin)
+
+
 def constant_of_each_rank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(distributed, "mean", lambda x: x.detach())
 
@@ -163,6 +191,7 @@ MUTATIONS = {
         gather_without_gradient,
         draws_of_each_rank,
         positions_of_each_rank,
+        kin_of_each_rank,
         constant_of_each_rank,
         summed_loss,
     )
@@ -192,6 +221,7 @@ def test_law_3_finds_a_memory_of_each_ranks_own(pool: Pool, name: str):
         ("npid-infonce-each", "draws_of_each_rank"),
         ("npid-nce", "constant_of_each_rank"),
         ("byol", "summed_loss"),
+        ("interclr", "kin_of_each_rank"),
     ],
 )
 def test_law_4_finds_what_depends_on_the_number_of_ranks(pool: Pool, name: str, mutation: str):

@@ -50,7 +50,9 @@ def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
     trainer_for(recipe_for(METHODS[name], accumulate=accumulate), noise_source(), out, norm=norm, double=True).run()
 
 
-@pytest.mark.parametrize("name", ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "amdim-mixture"])
+@pytest.mark.parametrize(
+    "name", ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture"]
+)
 def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
     pool.run(one_epoch, name, tmp_path / "two", "gathered")
     one_epoch(name, tmp_path / "one", "gathered")
@@ -62,7 +64,7 @@ def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
             assert one[key] == pytest.approx(two[key], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["npid-infonce-each", "iraug", "moco", "byol"])
+@pytest.mark.parametrize("name", ["npid-infonce-each", "iraug", "moco", "byol", "interclr"])
 def test_micro_batches_are_ranks_in_time(name, tmp_path):
     # Without BatchNorm two micro-batches are one batch. SimCLR is not among these: a micro-batch sees itself alone.
     one_epoch(name, tmp_path / "one", "none")

@@ -2,15 +2,12 @@
 
 Letters, fixed for the whole package: B batch, D embedding, N images, K negatives, M candidates, C clusters.
 
-============  ==============  =========================================================
 name          shape           meaning
-============  ==============  =========================================================
 ``q``         (B, D)          query: unit embedding of a view, with gradient (the papers' v)
 ``k``         (B, D)          key: the positive of each query, unit norm
 ``bank``      (N, D)          memory of every image, constant (V)
 ``index``     (B,) int64      each query's own row of the bank (i)
 ``negatives`` (K, D)          shared by the batch, or (B, K, D)
-============  ==============  =========================================================
 
 A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax arithmetic is float32 or wider whatever the
 network runs in. Losses come per row, (B,), unless stated; the caller averages.
@@ -26,6 +23,7 @@ from viewkin.losses.infomax import (
 )
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.invaspread import blended, invariant_spread
+from viewkin.losses.margin import angular_margin
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.propagation import (
     Denominator,
@@ -38,16 +36,19 @@ from viewkin.losses.propagation import (
     propagation_loss,
 )
 from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
+from viewkin.losses.rows import chosen_similarity
 
 __all__ = [
     "BLOCK",
     "Denominator",
     "Kin",
     "Nearest",
+    "angular_margin",
     "bank_similarity",
     "binary_nce",
     "blended",
     "chosen_kin",
+    "chosen_similarity",
     "clipped_cross_entropy",
     "info_nce",
     "info_nce_of",

@@ -79,3 +79,8 @@ class FeatureBank(nn.Module):
         """
         mixed = self.momentum * losses.wide(self.features[index]) + (1 - self.momentum) * z
         self.features[index] = losses.unit(mixed).to(self.features.dtype)
+
+    @torch.no_grad()
+    def fill_(self, z: Tensor) -> None:
+        """Overwrite all rows by embeddings (N, D), normalised here."""
+        self.features.copy_(losses.unit(z))

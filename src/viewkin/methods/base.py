@@ -75,6 +75,14 @@ class Limit(NamedTuple):
     """What it is limited by, as a noun phrase: "the other images of the set"."""
 
 
+class Choice(NamedTuple):
+    """A setting left open (None, ``auto``) and what it becomes for the data at hand."""
+
+    value: Any
+    why: str
+    """What speaks for it, to follow "as"."""
+
+
 class MethodConfig(Protocol):
     """A frozen, keyword-only dataclass beside its method: the only home of the method's defaults."""
 

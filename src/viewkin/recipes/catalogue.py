@@ -13,6 +13,7 @@ from viewkin.errors import UserError
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
+from viewkin.methods.interclr import InterCLRConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.isif import ISIFConfig
@@ -20,7 +21,7 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.recipes import amdim, baselines, eir, invp, isif, own
+from viewkin.recipes import amdim, baselines, eir, interclr, invp, isif, own
 from viewkin.train.config import Recipe
 
 KINDS: Kinds = {
@@ -36,6 +37,7 @@ KINDS: Kinds = {
         InvPConfig,
         PropagationConfig,
         ISIFConfig,
+        InterCLRConfig,
     )
 }
 """Method settings by their ``kind``, to read a stored recipe."""
@@ -49,6 +51,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         invp.RECIPES,
         isif.RECIPES,
         amdim.RECIPES,
+        interclr.RECIPES,
     )
     for recipe in family
 }

@@ -11,7 +11,7 @@ from typing import Any
 from viewkin import config
 from viewkin.data.opening import Survey
 from viewkin.errors import UserError
-from viewkin.methods.base import Limit
+from viewkin.methods.base import Choice, Limit
 from viewkin.recipes.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compose import with_method
@@ -139,7 +139,21 @@ def fit_to_data(resolved: Resolved, count: int) -> Resolved:
         notes.append(f"The batch is {recipe.data.batch_size} instead of {size}, a multiple of {parts} ({why}).")
     limits = recipe.method.limits(count, recipe.data.batch_size)
     recipe, notes = _limited(recipe, "method", limits, resolved.explicit, notes)
+    recipe, notes = _chosen(recipe, count, notes)
     return Resolved(recipe, resolved.explicit, tuple(notes), resolved.smoke)
+
+
+def _chosen(recipe: Recipe, count: int, notes: list[str]) -> tuple[Recipe, list[str]]:
+    """Put in what a method, and each that it wraps, chooses by the number of images where that is left open."""
+    path = "method"
+    method: Any = recipe.method
+    while method is not None:
+        choices: Mapping[str, Choice] = method.choices(count) if hasattr(method, "choices") else {}
+        for name, (value, why) in choices.items():
+            recipe = config.with_value(recipe, f"{path}.{name}", value)
+            notes = [*notes, f"{path}.{name} is {value}, as {why}."]
+        path, method = f"{path}.base", getattr(method, "base", None)
+    return recipe, notes
 
 
 def batch_parts(recipe: Recipe) -> tuple[int, int, str]:

@@ -41,10 +41,11 @@ def encode_all(
     method.eval()
     share = -(-len(source) // distributed.world())
     start = min(distributed.rank() * share, len(source))
+    kind = next(method.parameters()).dtype
     parts: list[Tensor] = []
     for _, images in source.blocks(block, start, min(start + share, len(source))):
         with fabric.autocast():
-            parts.append(network(view(images.to(fabric.device))).float())
+            parts.append(network(view(images.to(fabric.device)).to(kind)).float())
     for module, mode in modes.items():
         module.training = mode
     own = torch.cat(parts)

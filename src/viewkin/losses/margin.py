@@ -1,0 +1,32 @@
+"""An additive angular margin, beside the cosine margin of :func:`viewkin.losses.info_nce_of`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from viewkin.losses.precision import wide
+
+
+def angular_margin(similarity: Tensor, margin: float) -> Tensor:
+    """Similarity of a positive whose angle is larger by a margin: ``cos(theta + m)``, continued by a line.
+
+    With c = cos theta: ``phi = c cos m - sqrt(1 - c^2) sin m``. For m < 0 phi where c < cos m, else ``c + m sin m``;
+    for m >= 0 phi where c > cos(pi - m), else ``c - m sin(pi - m)``.
+
+    Args:
+        similarity: (...) cosines c.
+        margin: m, radians; above 0 stricter, below 0 looser.
+
+    References:
+        Xie et al., InterCLR, 2022, the released code (METHODS 6.2); after Deng et al., ArcFace, 2019.
+    """
+    c = wide(similarity)
+    # Off the root's end, where its slope is infinite.
+    sine = (1 - c.square()).clamp_min(1e-12).sqrt()
+    phi = c * math.cos(margin) - sine * math.sin(margin)
+    if margin < 0:
+        return torch.where(c < math.cos(margin), phi, c + margin * math.sin(margin))
+    return torch.where(c > math.cos(math.pi - margin), phi, c - margin * math.sin(math.pi - margin))

@@ -1,0 +1,316 @@
+"""InterCLR: beside the views of one image, relate images of one pseudo-class that is kept up while training."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.errors import UserError, require
+from viewkin.memory.bank import FeatureBank
+from viewkin.memory.clusters import Clusters, LabelRule
+from viewkin.memory.members import Members
+from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
+from viewkin.methods.base import (
+    Batch,
+    Choice,
+    Encode,
+    Limit,
+    MethodConfig,
+    Step,
+    ViewMethod,
+    Wrapper,
+    base_limits,
+    build_base,
+    feature_dim,
+)
+from viewkin.nets.heads import HeadConfig, build_head
+from viewkin.schedules import Progress
+
+EXACT_UP_TO = 100_000
+"""Images up to which ``pool_form=auto`` searches the whole bank for each query."""
+PER_CLUSTER = 128
+"""Images to a cluster where their number is not given: ImageNet's 1,281,167 in 10,000."""
+OPTIONS = {
+    "labels": ("online", "offline"),
+    "label_rule": get_args(LabelRule),
+    "sampler": get_args(Sampler),
+    "pool_form": ("auto", *get_args(PoolForm)),
+    "margin_kind": ("cosine", "angular"),
+    "head": ("shared", "separate"),
+}
+"""Setting to its values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterCLRConfig:
+    """Settings of InterCLR around a base. Of a base without negatives (BYOL) sampler and margin mean nothing.
+
+    The intra branch's margin is the base's: ``method.base.margin``.
+    """
+
+    kind: ClassVar[str] = "interclr"
+
+    base: MethodConfig
+    """The method that relates the views of one image: the intra branch."""
+    lambda_: float = 0.75
+    """lambda, weight of the base's terms; the inter term has 1 - lambda. 1 leaves the base as it is."""
+    clusters: int | None = None
+    """K_c, pseudo-classes; none: one for 128 images."""
+    min_size: int = 20
+    """Images below which a cluster is dissolved."""
+    labels: Literal["online", "offline"] = "online"
+    """Labels of the batch after every step, or of all images by k-means every ``recluster_epochs``."""
+    label_rule: LabelRule = "dot"
+    """``dot``: the centroid of the largest dot product (the released code); ``euclidean``: the nearest (the paper)."""
+    recluster_epochs: int = 1
+    """Epochs from one k-means to the next (``offline``)."""
+    positive_self: bool = True
+    """Whether an image may be drawn as its own positive (the released code)."""
+    sampler: Sampler = "semihard"
+    """Negatives: some of the nearest pool (``semihard``), the nearest (``hard``), any (``random``), or some of the
+    farthest pool (``semieasy``)."""
+    negatives: int = 4096
+    """K, negatives of each query."""
+    pool: float = 0.1
+    """N_pool / N, share of all images that make up the pool."""
+    pool_form: Literal["auto", "exact", "candidates"] = "auto"
+    """``exact``: search all images; ``candidates``: K / pool of them at random; ``auto``: exact up to 100,000."""
+    shared_candidates: bool = True
+    """Draw candidates once for the global batch instead of for each query (``candidates``)."""
+    margin: float = -0.5
+    """m of the inter branch: above 0 stricter, below 0 looser; a cosine, or radians."""
+    margin_kind: Literal["cosine", "angular"] = "cosine"
+    """Whether the margin is taken off the positive's cosine or added to its angle."""
+    temperature: float | None = None
+    """tau of the inter branch, dimensionless; none: the base's."""
+    head: Literal["shared", "separate"] = "shared"
+    """Whether the branches share one projection head."""
+    warmup_epochs: int = 0
+    """Epochs of the base alone, while labels are kept up."""
+    bank_momentum: float = 0.0
+    """Weight of the old row of a bank that is made here: 1 - omega (0 overwrites). A base with a bank keeps its own."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.lambda_ <= 1, "method.lambda_", self.lambda_, "0 to 1")
+        require(self.clusters is None or self.clusters >= 2, "method.clusters", self.clusters, "at least 2, or none")
+        for name in ("min_size", "recluster_epochs", "negatives"):
+            require(getattr(self, name) >= 1, f"method.{name}", getattr(self, name), "at least 1")
+        for name, options in OPTIONS.items():
+            require(
+                getattr(self, name) in options, f"method.{name}", getattr(self, name), f"one of {', '.join(options)}"
+            )
+        require(0 < self.pool <= 1, "method.pool", self.pool, "above 0 and at most 1, a share of the images")
+        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
+        positive = self.temperature is None or self.temperature > 0
+        require(positive, "method.temperature", self.temperature, "above 0, or none")
+        trained = self.head == "shared" or self.lambda_ < 1
+        require(trained, "method.head", self.head, "shared where method.lambda_ is 1, as nothing would train it")
+        require(self.warmup_epochs >= 0, "method.warmup_epochs", self.warmup_epochs, "at least 0")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Clusters need images, and negatives room in the pool beside the query's own cluster."""
+        least = min(self.min_size, max(count // 5, 1))
+        clusters = max(2 * count // (5 * least), 2)
+        size = round(self.pool * count)
+        own = 2 * count // min(self.clusters or count // PER_CLUSTER or 1, clusters)
+        room = max(size - own, size // 2, 1)
+        pools = Limit(room, f"the {size} images of the pool, less a large cluster,")
+        return {
+            **base_limits(self.base, count, batch_size),
+            "min_size": Limit(least, f"{count} images, in two clusters at least,"),
+            "clusters": Limit(clusters, f"{count} images, {5 * least / 2:g} to a cluster of at least {least},"),
+            "negatives": pools if self.sampler in ("semihard", "semieasy") else Limit(count - 1, "the other images"),
+        }
+
+    def choices(self, count: int) -> Mapping[str, Choice]:
+        """Say what is chosen by the number of images."""
+        found: dict[str, Choice] = {}
+        if self.clusters is None:
+            found["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
+        if self.pool_form == "auto":
+            exact = count <= EXACT_UP_TO
+            why = "all images are searched" if exact else f"there are more than {EXACT_UP_TO:,} images"
+            found["pool_form"] = Choice("exact" if exact else "candidates", why)
+        return found
+
+    def build(self, backbone: nn.Module, *, count: int) -> InterCLR:
+        """Make the method for ``count`` images.
+
+        Raises:
+            UserError: the base is no view method, or sizes do not fit the images.
+        """
+        return InterCLR(self, build_base(self.base, self.kind, backbone, count), count)
+
+
+class InterCLR(Wrapper):
+    """``lambda L_intra + (1 - lambda) L_inter``, the second a MarginNCE against another image of the pseudo-class.
+
+    For a query v of image i with pseudo-label y_i: ``v+`` is a bank row drawn from the images labelled y_i, ``v-`` are
+    K rows of other labels, and ``L_inter = -log e^((v.v+ - m)/tau) / (e^((v.v+ - m)/tau) + sum e^(v.v-/tau))``,
+    averaged over the base's directions. Around a base without negatives L_inter is the base's own loss of v and v+.
+    Labels are those before the step; after it bank, labels and centroids follow.
+
+    References:
+        Xie, Zhan, Liu, Ong, Loy, Delving into Inter-Image Invariance for Unsupervised Visual Representations, 2022,
+        equations 5-7 and algorithm 1; METHODS 6.
+    """
+
+    clusters: Clusters | None
+    """Pseudo-labels; none where lambda is 1."""
+
+    def __init__(self, config: InterCLRConfig, base: ViewMethod, count: int) -> None:
+        super().__init__(base, count=count, momentum=None if config.lambda_ == 1 else config.bank_momentum)
+        self.config = config
+        self.inter_temperature = config.temperature or base.temperature
+        chosen = {name: choice.value for name, choice in config.choices(count).items()}
+        number: int = chosen.get("clusters", config.clusters)
+        require(number <= count, "method.clusters", number, f"at most the number of images, {count}")
+        form: PoolForm = chosen.get("pool_form", config.pool_form)
+        size, pooled = round(config.pool * count), config.sampler in ("semihard", "semieasy")
+        why = f"at most the pool's {size} images"
+        require(not pooled or config.negatives <= size, "method.negatives", config.negatives, why)
+        self.draw_negatives = NegativeSampler(
+            config.sampler, config.negatives, config.pool, form, config.shared_candidates
+        )
+        self.head: nn.Module | None = None
+        self.inter_bank: FeatureBank | None = None
+        if config.head == "separate":
+            self._add_head(base, count)
+        self.clusters = None
+        if config.lambda_ < 1:
+            everything = self.memory.everything()
+            self.clusters = Clusters(everything, number, min_size=config.min_size, rule=config.label_rule)
+
+    def _add_head(self, base: ViewMethod, count: int) -> None:
+        """Give the inter branch a head F -> F -> ReLU -> D and, as its space is another, a bank."""
+        if not base.contrastive:
+            raise UserError("method.head is 'separate'; it must be shared around a base without negatives.")
+        width = feature_dim(base.backbone)
+        self.head = build_head(HeadConfig(layers=(width, base.dim)), width)
+        self.inter_bank = FeatureBank(count, base.dim, momentum=self.config.bank_momentum)
+
+    @property
+    def memory(self) -> FeatureBank:
+        """The bank that the inter branch reads."""
+        bank = self.bank if self.inter_bank is None else self.inter_bank
+        assert bank is not None
+        return bank
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The base's; with two heads, the backbone's."""
+        if self.head is None:
+            return self.base.last_weight
+        return [p for p in self.backbone.parameters() if p.ndim > 1][-1]
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Take the base's step and add the inter term."""
+        if self.clusters is None:
+            return self.base(batch, at)
+        with nullcontext([]) if self.head is None else seen(self.backbone) as features:
+            step: Step = self.base(batch, at)
+        if at.round == 0 and at.epoch < self.config.warmup_epochs:
+            return self._warming(step, features)
+        queries = [q for q, _ in step.pairs]
+        record = dict(step.record)
+        if self.head is not None:
+            first = torch.cat(features)[: len(queries) * len(batch.index)]
+            queries = list(losses.unit(self.head(first)).chunk(len(queries)))
+            record["interclr/embedding"] = queries[0].detach()
+        members = Members.of(self.clusters.labels, self.clusters.counts)
+        found = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
+        inter = torch.stack([loss.mean() for loss, _, _ in found]).mean()
+        terms = {name: self.config.lambda_ * term for name, term in step.terms.items()}
+        terms["interclr"] = (1 - self.config.lambda_) * inter
+        kin = {"interclr/positives": torch.cat([positives for _, positives, _ in found], 1)}
+        if self.contrastive:
+            kin["interclr/negatives"] = torch.cat([negatives for _, _, negatives in found], 1)
+        return Step(terms=terms, pairs=step.pairs, record=record, found={**step.found, **kin})
+
+    def _warming(self, step: Step, features: list[Tensor]) -> Step:
+        """The base's step alone; a head of the inter branch stays in the graph with weight zero."""
+        if self.head is None:
+            return step
+        z = losses.unit(self.head(torch.cat(features)[: len(step.record["index"])]))
+        record = {**step.record, "interclr/embedding": z.detach()}
+        return Step({**step.terms, "interclr": 0 * z.sum()}, step.pairs, record, step.found)
+
+    def _inter(self, q: Tensor, batch: Batch, members: Members, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (B,) of one direction's queries, and the images taken for positives and, in part, for negatives."""
+        config, draw = self.config, batch.draw
+        chance = draw.rows(f"interclr positive {number}", _chance).to(q.device)
+        kin = members.kin(batch.index, chance, itself=config.positive_self)
+        positive = self.memory.read(kin.squeeze(1)).to(q.dtype)
+        if not self.contrastive:
+            return self.base.pair_loss(q, positive, batch.index), kin, kin[:, :0]
+        purpose = f"interclr negatives {number}"
+        negative = self.draw_negatives(q, batch.index, self.memory.everything(), members, draw, purpose)
+        similarity, margin = (q * positive).sum(1), config.margin
+        if config.margin_kind == "angular":
+            similarity, margin = losses.angular_margin(similarity, margin), 0.0
+        loss = losses.info_nce_of(similarity, negative.similarity, self.inter_temperature, margin)
+        return loss, kin, negative.images
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write base and bank; then labels and centroids follow the updated bank."""
+        super().update(record, at)
+        if self.inter_bank is not None:
+            self.inter_bank.write_(record["index"], record["interclr/embedding"])
+        if self.clusters is not None and self.config.labels == "online":
+            self.clusters.follow_(record["index"], self.memory.everything(), at.total_step)
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Fill the bank with the key side's embeddings and cluster them."""
+        super().start(encode, at)
+        if self.clusters is not None:
+            self.memory.fill_(self._encoded(encode))
+            self.clusters.fit_(self.memory.everything(), at.total_step)
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Count churn anew; cluster all images again where labels are offline."""
+        names = super().epoch(encode, at)
+        if self.clusters is not None:
+            self.clusters.begin_epoch_()
+            done = at.round * at.epochs + at.epoch
+            if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
+                self.clusters.fit_(losses.unit(self._encoded(encode)), at.total_step)
+        return names
+
+    @torch.no_grad()
+    def _encoded(self, encode: Encode) -> Tensor:
+        """Every image in the space of the inter branch (N, D), in the bank's precision."""
+        rows = self.memory.everything()
+        if self.head is None:
+            return encode("target").to(rows)
+        return torch.cat([self.head(part.to(rows)) for part in encode("features").split(losses.BLOCK)])
+
+    def gauges(self) -> dict[str, float]:
+        """The base's, and the state of the pseudo-labels."""
+        own = {} if self.clusters is None else self.clusters.gauges()
+        return {**super().gauges(), **{f"interclr/{name}": value for name, value in own.items()}}
+
+
+def _chance(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, 1, generator=generator, dtype=torch.float64)
+
+
+@contextmanager
+def seen(backbone: nn.Module) -> Generator[list[Tensor]]:
+    """Collect what a backbone gives while the base runs: for each of its passes the features, with gradient."""
+    features: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        features.append(output)
+
+    hook = backbone.register_forward_hook(keep)
+    try:
+        yield features
+    finally:
+        hook.remove()

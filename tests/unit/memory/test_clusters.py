@@ -1,0 +1,169 @@
+"""Claims about pseudo-labels: the rule that keeps clusters in use above all."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from viewkin import losses
+from viewkin.memory.clusters import REFRESH, Clusters
+from viewkin.memory.kmeans import means
+
+
+def rows(count: int, dim: int = 4, seed: int = 0) -> Tensor:
+    return losses.unit(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))).double()
+
+
+def at(degrees: list[float]) -> Tensor:
+    angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def labelled(features: Tensor, labels: list[int], clusters: int, **settings) -> Clusters:
+    """A state with given labels, its centroids the means."""
+    found = Clusters(features, clusters, **settings)
+    found.labels.copy_(torch.tensor(labels))
+    found.counts.copy_(torch.bincount(found.labels, minlength=clusters))
+    found.centroids.copy_(means(features, found.labels, torch.zeros_like(found.centroids)))
+    return found
+
+
+def check(state: Clusters) -> None:
+    """What always holds."""
+    assert torch.equal(state.counts, torch.bincount(state.labels, minlength=len(state)))
+    assert int(state.counts.sum()) == len(state.labels)
+    assert 0 <= int(state.labels.min()) <= int(state.labels.max()) < len(state)
+    assert state.centroids.isfinite().all()
+
+
+# ---------------------------------------------------------------- small clusters
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_after_the_rule_no_cluster_is_empty_and_every_image_has_one(seed):
+    generator = torch.Generator().manual_seed(seed)
+    n, c = int(torch.randint(8, 60, (1,), generator=generator)), int(torch.randint(2, 9, (1,), generator=generator))
+    weights = torch.rand(c, generator=generator) ** 4 + 1e-6
+    labels = weights.multinomial(n, replacement=True, generator=generator)
+    features = rows(n, seed=seed)
+    if seed % 5 == 0:
+        features = features[:1].repeat(n, 1)  # collapsed: nothing tells the images apart
+    state = labelled(features, labels.tolist(), c, min_size=1 + seed % 6)
+    state.dissolve_small_(features, step=3)
+    check(state)
+    assert int(state.counts.min()) >= 1
+
+
+def test_where_nothing_is_small_nothing_changes():
+    features = rows(30)
+    state = labelled(features, [i % 3 for i in range(30)], 3, min_size=10)
+    before = {name: value.clone() for name, value in state.state_dict().items()}
+    state.dissolve_small_(features, step=0)
+    assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
+
+
+def test_a_lone_member_moves_to_the_closer_cluster_and_the_largest_is_halved():
+    # METHODS 6.9: counts 7, 1, 4, at least 2. Cluster 0 lies at 0 and 20 degrees, cluster 2 at 90, the lone one at 60.
+    features = at([0, 1, 2, 3, 20, 21, 22, 60, 90, 91, 92, 93])
+    state = labelled(features, [0] * 7 + [1] + [2] * 4, 3, min_size=2)
+    assert state.counts.tolist() == [7, 1, 4]
+    state.dissolve_small_(features, step=0)
+    assert state.labels[7] == 2
+    first, second = set(state.labels[:4].tolist()), set(state.labels[4:7].tolist())
+    assert {*first, *second} == {0, 1}
+    assert len(first) == len(second) == 1
+    assert sorted(state.counts.tolist()) == [3, 4, 5]
+    for cluster in (0, 1):
+        torch.testing.assert_close(state.centroids[cluster], features[state.labels == cluster].mean(0))
+    assert int(state.moved) == 1 + int(state.counts[1])
+
+
+def test_moved_members_go_to_no_small_cluster():
+    # Both lone images are nearest to each other's cluster, which is small too.
+    features = at([0, 0, 0, 0, 120, 125])
+    state = labelled(features, [0, 0, 0, 0, 1, 2], 3, min_size=2)
+    assert state.nearest(features[4:], state.counts >= 2).tolist() == [0, 0]
+    state.dissolve_small_(features, step=0)
+    check(state)
+    assert int(state.counts.min()) >= 1
+
+
+def test_images_that_nothing_tells_apart_are_halved_at_random_by_step():
+    features = at([30] * 12)
+    found = []
+    for step in (0, 0, 1):
+        state = labelled(features, [0] * 12, 2, min_size=1)
+        state.dissolve_small_(features, step)
+        assert state.counts.tolist() == [6, 6]
+        found.append(state.labels.tolist())
+    assert found[0] == found[1] != found[2]
+
+
+def test_where_all_clusters_are_small_only_the_empty_ones_are_filled():
+    features = rows(9)
+    state = labelled(features, [0, 0, 0, 0, 1, 1, 1, 1, 1], 3, min_size=20)
+    state.dissolve_small_(features, step=0)
+    check(state)
+    assert state.counts[0] == 4
+    assert int(state.counts.min()) >= 1
+
+
+# ---------------------------------------------------------------- labels and centroids
+
+
+def test_centroids_wait_for_the_tenth_step():
+    features = rows(40)
+    state = Clusters(features, 4, min_size=1)
+    state.refresh_(features)
+    index = torch.arange(8)
+    for step in range(REFRESH):
+        features[index] = rows(8, seed=step + 1)
+        before = state.centroids.clone()
+        state.follow_(index, features, step)
+        check(state)
+        if step + 1 < REFRESH and not int(state.moved):
+            assert torch.equal(state.centroids, before)
+    torch.testing.assert_close(state.centroids, means(features, state.labels, before))
+    assert not torch.equal(state.centroids, before)
+
+
+def test_means_are_not_normalised_again():
+    features = at([0, 90, 180, 180])
+    state = labelled(features, [0, 0, 1, 1], 2)
+    torch.testing.assert_close(state.centroids[0].norm().item(), 0.5**0.5)
+    torch.testing.assert_close(state.centroids[1].norm().item(), 1.0)
+
+
+def test_only_the_batch_gets_new_labels():
+    features = rows(40)
+    state = Clusters(features, 4, min_size=1)
+    before = state.labels.clone()
+    index = torch.tensor([3, 17, 30])
+    state.assign_(index, torch.tensor([1, 1, 0]))
+    check(state)
+    rest = torch.ones(40, dtype=torch.bool).index_fill(0, index, False)
+    assert torch.equal(state.labels[rest], before[rest])
+    assert state.labels[index].tolist() == [1, 1, 0]
+
+
+def test_churn_and_moves_count_from_the_beginning_of_the_epoch():
+    features = rows(40)
+    state = Clusters(features, 4, min_size=1)
+    state.assign_(torch.arange(4), (state.labels[:4] + 1) % 4)
+    assert state.gauges() == {
+        "clusters_min": 10.0,
+        "clusters_median": 10.0,
+        "clusters_max": 10.0,
+        "label_churn": 0.1,
+        "small_cluster_moves": 0.0,
+    }
+    state.begin_epoch_()
+    assert state.gauges()["label_churn"] == 0.0
+
+
+def test_fitting_labels_every_image_and_uses_every_cluster():
+    features = rows(50)
+    state = Clusters(features, 5)
+    state.fit_(features, step=0)
+    check(state)
+    assert int(state.counts.min()) >= 1
+    torch.testing.assert_close(state.centroids, means(features, state.labels, state.centroids))
