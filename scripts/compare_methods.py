@@ -87,10 +87,14 @@ def row_of(name: str, seed: int, out: Path) -> dict[str, Any]:
     }
 
 
+def models_of(file: Path) -> dict[str, float]:
+    """Read an evaluation: model to accuracy, percent."""
+    return {one["model"]: float(next(iter(one["values"].values()))) for one in json.loads(file.read_text())}
+
+
 def accuracy(file: Path) -> float:
-    """The trained backbone's accuracy, percent."""
-    found = [one for one in json.loads(file.read_text()) if one["model"].startswith("backbone")]
-    return round(float(next(iter(found[0]["values"].values()))), 2)
+    """Read the trained backbone's accuracy, percent."""
+    return next(round(value, 2) for model, value in models_of(file).items() if model.startswith("backbone"))
 
 
 def write(table: Path, rows: Iterable[dict[str, Any]]) -> None:

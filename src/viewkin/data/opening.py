@@ -37,7 +37,7 @@ class Survey:
 
 
 def generated_config(spec: str, size: int | None) -> GeneratedConfig:
-    """Read ``generated`` or ``generated:images=4000,classes=10,size=32,seed=0``.
+    """Read ``generated`` or ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
 
     Raises:
         UserError: an unknown option, or a value that is no whole number.
@@ -108,7 +108,7 @@ def open_source(
 
     Args:
         spec: a folder of images; a Parquet file or a folder of them; a folder that holds ``cifar-10-batches-py``,
-            ``cifar-100-python`` or ``stl10_binary``; or ``generated:images=4000,classes=10,size=32,seed=0``.
+            ``cifar-100-python`` or ``stl10_binary``; or ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
         split: ``train``, ``test`` or ``val``; STL-10 also has ``unlabeled`` and ``train+unlabeled``.
         size: side of the stored square, pixels; None keeps one size that all images share, else chooses by the median
             of the shorter sides. Images are resized by their shorter side and cut at the centre.

@@ -140,3 +140,19 @@ def test_an_unknown_split_is_told():
     for call in (open_source, survey):
         with pytest.raises(UserError, match="no split 'val'"):
             call("generated", split="val")
+
+
+def test_plain_set_is_grey_textures_in_high_contrast():
+    drawn, labels = draw(GeneratedConfig(images=40, size=24, plain=1))
+    images = drawn.float()
+    assert torch.equal(images[:, 0], images[:, 2])
+    assert float(images.flatten(1).std(1).min()) > 20
+    assert labels.bincount().tolist() == [4] * 10
+
+
+@pytest.mark.parametrize(
+    ("plain", "classes", "sentence"), [(2, 10, "plain of the generated set is 0 or 1"), (1, 11, "10 textures")]
+)
+def test_plain_set_refuses_what_it_cannot_draw(plain, classes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        GeneratedConfig(images=100, classes=classes, plain=plain)

@@ -1,0 +1,100 @@
+"""Law 5: every method learns, so that nearest neighbours are of the same class more often than before and in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lawbook import GRID, METHODS, recipe_for, trainer_for
+from viewkin import config
+from viewkin.augment.policies import policy
+from viewkin.augment.views import test_view as seen_at_test
+from viewkin.data.generated import GeneratedConfig, open_generated
+from viewkin.data.source import Source
+from viewkin.evaluate.knn import KnnConfig, knn
+from viewkin.methods.base import Method, MethodConfig
+from viewkin.optim import OptimConfig, ScheduleConfig
+from viewkin.train.config import AugmentConfig, DataConfig
+
+POINTS = 5.0
+"""Percentage points that kNN must gain over the untrained network and over raw pixels."""
+SIZE = 24
+"""Side of the plain rendered textures, pixels."""
+
+
+@cache
+def textures() -> tuple[Source, Source]:
+    """Images to learn from, and others to be judged on."""
+    drawn = GeneratedConfig(images=1000, size=SIZE, plain=1)
+    return open_generated(drawn), open_generated(replace(drawn, images=2000), "test")
+
+
+def accuracy(train: Tensor, test: Tensor) -> float:
+    """Nearest-neighbour accuracy, percent."""
+    sources = textures()
+    labels = [source.labels for source in sources]
+    assert labels[0] is not None
+    assert labels[1] is not None
+    return 100 * knn(KnnConfig(k=20), train, labels[0], test, labels[1]).top1[20]
+
+
+def of_both(features: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Features of all images: uint8 (B, 3, S, S) -> (B, D)."""
+    train, test = (torch.cat([features(images) for _, images in source.blocks(256)]) for source in textures())
+    return train, test
+
+
+@torch.no_grad()
+def judged(method: Method) -> float:
+    """Accuracy of a method's backbone."""
+    method.eval()
+    found = of_both(lambda images: method.backbone(seen_at_test(images, size=SIZE, policy=policy("simclr-cifar"))))
+    method.train()
+    return accuracy(*found)
+
+
+def with_larger_memories(method: MethodConfig) -> MethodConfig:
+    """The lawbook's queues and negatives are of 20 rows, for 24 images; these are for 1,000."""
+    tiny = [path for path, value in config.paths(method).items() if value == 20]
+    return config.with_values(method, dict.fromkeys(tiny, 256))
+
+
+FIRST = [
+    name if name not in GRID and "-" not in name else pytest.param(name, marks=pytest.mark.grid) for name in METHODS
+]
+"""One form of every method and wrapper; the others belong to the grid."""
+
+
+def gained(name: str, seed: int, out: Path, lr: float = 0.005) -> float:
+    """Train for some 120 steps; percentage points above the untrained network and raw pixels."""
+    recipe = recipe_for(with_larger_memories(METHODS[name]), epochs=8)
+    recipe = replace(
+        recipe,
+        augment=AugmentConfig(policy="simclr-cifar", image_size=SIZE, view_size=16, least_area=0.5),
+        optim=OptimConfig(name="adamw", lr=lr, weight_decay=0.01),
+        schedule=ScheduleConfig(epochs=8, warmup_epochs=1),
+        data=DataConfig(batch_size=64),
+        seed=seed,
+        runtime=replace(recipe.runtime, log_every=10, checkpoint_steps=None),
+    )
+    trainer = trainer_for(recipe, textures()[0], out, seed=seed)
+    before = judged(trainer.method)
+    trainer.run()
+    pixels = accuracy(*of_both(lambda images: images.flatten(1).float()))
+    return judged(trainer.method) - max(before, pixels)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", FIRST)
+def test_law_5_every_method_learns(name: str, seed: int, tmp_path: Path):
+    assert gained(name, seed, tmp_path) >= POINTS
+
+
+def test_law_5_finds_a_network_that_stands_still(tmp_path: Path):
+    assert gained("npid", 0, tmp_path, lr=1e-7) < POINTS
