@@ -34,6 +34,13 @@ ROWS: dict[str, list[str]] = {
     "eir-relation": ["--method", "eir(iraug)", "--set", "method.mixture_weight=0"],
     "eir-mixture": ["--method", "eir(iraug)", "--set", "method.relation_weight=0"],
     "eir-simclr": ["--method", "eir(simclr)"],
+    "isif": ["--method", "isif"],
+    "ins": ["--method", "invp", "--set", "method.weight=0"],
+    "invp": ["--method", "invp", "--set", "method.graph.positives=20"],
+    "propagation-moco": [
+        *["--method", "propagation(moco)", "--set", "method.graph.positives=20"],
+        *["--set", "method.base.queue_size=4096", "--set", "method.base.momentum=0.99"],
+    ],
     "byol": ["--method", "byol", "--set", "method.hidden=512", "--set", "method.momentum=0.99"],
 }
 """Row to its arguments."""
