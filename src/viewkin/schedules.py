@@ -96,9 +96,9 @@ class RampConfig:
     """T in epochs; it takes the place of ``share``."""
 
     def __post_init__(self) -> None:
-        require(self.shape in ("binary", "gaussian"), "ramp.shape", self.shape, "binary or gaussian")
-        require(0 <= self.share <= 1, "ramp.share", self.share, "0 to 1")
-        require(self.epochs is None or self.epochs >= 0, "ramp.epochs", self.epochs, "at least 0, or none")
+        require(self.shape in ("binary", "gaussian"), "method.ramp.shape", self.shape, "binary or gaussian")
+        require(0 <= self.share <= 1, "method.ramp.share", self.share, "0 to 1")
+        require(self.epochs is None or self.epochs >= 0, "method.ramp.epochs", self.epochs, "at least 0, or none")
 
     def weight_at(self, at: Progress) -> float:
         """Give w for step ``at.step``."""

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from viewkin.schedules import Progress, cosine, momentum_cosine, step_decay, warmup
+from viewkin.errors import UserError
+from viewkin.schedules import Progress, RampConfig, cosine, momentum_cosine, step_decay, warmup
 
 
 def test_cosine_falls_from_one_to_its_final_value():
@@ -48,3 +49,34 @@ def test_epochs_done_is_exact_at_the_end_of_every_epoch(steps_an_epoch):
 def test_progress_counts_steps_over_rounds():
     at = Progress(step=5, steps=20, epoch=1, epochs=4, round=2, rounds=3)
     assert (at.total_step, at.fraction, at.epochs_done) == (45, 0.25, 1)
+
+
+@pytest.mark.parametrize("shape", ["binary", "gaussian"])
+def test_a_ramp_lasts_an_epoch_at_least_unless_it_is_none(shape):
+    first, second = Progress(step=4, steps=10, epoch=0, epochs=2), Progress(step=5, steps=10, epoch=1, epochs=2)
+    short = RampConfig(shape=shape, share=0.15)
+    assert short.weight_at(first) < 1
+    assert short.weight_at(second) == 1
+    assert RampConfig(shape=shape, share=0.0).weight_at(Progress(steps=10, epochs=2)) == 1
+    assert RampConfig(shape=shape, epochs=0).weight_at(Progress(steps=10, epochs=2)) == 1
+
+
+def test_a_ramp_is_a_share_of_the_run_or_a_number_of_epochs():
+    for epochs in (20, 200):
+        at = [Progress(step=step, steps=10 * epochs, epochs=epochs) for step in (3 * epochs // 2 - 1, 3 * epochs // 2)]
+        assert [RampConfig(share=0.15).weight_at(one) for one in at] == [0, 1]
+    assert RampConfig(share=0.15, epochs=20).weight_at(Progress(step=300, steps=2000, epochs=200)) == 1
+    assert RampConfig(share=0.15, epochs=40).weight_at(Progress(step=300, steps=2000, epochs=200)) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"shape": "linear"}, "method.ramp.shape is 'linear'; it must be binary or gaussian"),
+        ({"share": 1.5}, "method.ramp.share is 1.5; it must be 0 to 1"),
+        ({"epochs": -1}, "method.ramp.epochs is -1; it must be at least 0, or none"),
+    ],
+)
+def test_bad_ramp_is_one_sentence(settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        RampConfig(**settings)

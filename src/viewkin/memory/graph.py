@@ -28,12 +28,14 @@ class GraphConfig:
     """Take the most similar ones instead."""
 
     def __post_init__(self) -> None:
-        require(self.neighbours >= 1, "graph.neighbours", self.neighbours, "at least 1")
-        require(self.hops >= 1, "graph.hops", self.hops, "at least 1")
-        require(self.search in ("walk", "bfs"), "graph.search", self.search, "walk or bfs")
-        require(self.positives >= 1, "graph.positives", self.positives, "at least 1")
+        require(self.neighbours >= 1, "method.graph.neighbours", self.neighbours, "at least 1")
+        require(self.hops >= 1, "method.graph.hops", self.hops, "at least 1")
+        require(self.search in ("walk", "bfs"), "method.graph.search", self.search, "walk or bfs")
+        require(self.positives >= 1, "method.graph.positives", self.positives, "at least 1")
         images = self.found
-        require(images <= 4096, "graph.hops", self.hops, f"fewer: {self.neighbours} neighbours give {images} images")
+        require(
+            images <= 4096, "method.graph.hops", self.hops, f"fewer: {self.neighbours} neighbours give {images} images"
+        )
 
     @property
     def found(self) -> int:
