@@ -204,9 +204,9 @@ def embed(
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
 
-@app.command(short_help="Judge features with labels: kNN or a linear probe.")
+@app.command(short_help="Judge features with labels: kNN, a linear probe or an MLP.")
 def evaluate(
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="knn or linear.")],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="knn, linear or mlp.")],
     model: Model,
     data: Data,
     out: Annotated[
@@ -227,7 +227,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Judge features with labels: kNN or a linear probe. Prints a table and writes JSON.
+    """Judge features with labels: kNN, a linear probe or AMDIM's two heads (mlp). Prints a table and writes JSON.
 
     \b
     Examples:

@@ -186,21 +186,13 @@ def test_an_evaluation_writes_what_it_prints(workplace, trained):
     assert all(f"{value:.2f}" in ended.out for result in results for value in result["values"].values())
     assert results[-1]["settings"]["k"] == [1, 5, 200]
     assert "Note: k = 200 is more than the 30 reference images" in ended.out
-    alone = viewkin(
-        "evaluate",
-        "linear",
-        trained / "backbone.safetensors",
-        "pets",
-        "--holdout",
-        0.25,
-        "--set",
-        "epochs=1",
-        "--no-baselines",
-        "--out",
-        "y.json",
-    )
-    assert alone.code == 0, alone.err
-    assert [r["model"].split(",")[0] for r in json.loads((workplace / "y.json").read_text())] == ["chance", "backbone"]
+    for protocol, first in (("linear", "linear top-1"), ("mlp", "mlp top-1")):
+        brief = ("--holdout", 0.25, "--set", "epochs=1", "--no-baselines", "--out", "y.json")
+        alone = viewkin("evaluate", protocol, trained / "backbone.safetensors", "pets", *brief)
+        assert alone.code == 0, alone.err
+        results = json.loads((workplace / "y.json").read_text())
+        assert [result["model"].split(",")[0] for result in results] == ["chance", "backbone"]
+        assert all(next(iter(result["values"])) == first for result in results)
     assert "evaluation-knn-backbone.json" not in files_of(trained)
 
 

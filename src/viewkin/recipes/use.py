@@ -21,13 +21,18 @@ from viewkin.errors import UserError
 from viewkin.evaluate.embeddings import write_embeddings
 from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.evaluate.linear import LinearConfig, linear
+from viewkin.evaluate.mlp import MlpConfig, mlp
 from viewkin.evaluate.results import Result, describe, write_results
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, stored_size
 from viewkin.recipes.say import say, show_results
 from viewkin.recipes.stored import versions
 
-PROTOCOLS: dict[str, tuple[Any, Callable[..., Any]]] = {"knn": (KnnConfig, knn), "linear": (LinearConfig, linear)}
+PROTOCOLS: dict[str, tuple[Any, Callable[..., Any]]] = {
+    "knn": (KnnConfig, knn),
+    "linear": (LinearConfig, linear),
+    "mlp": (MlpConfig, mlp),
+}
 """Protocol to its settings and its function."""
 
 
@@ -79,7 +84,7 @@ class EvaluateRequest:
     """What to judge, and how."""
 
     protocol: str
-    """``knn`` or ``linear``."""
+    """``knn``, ``linear`` or ``mlp``."""
     model: str
     """Run directory, backbone file or checkpoint."""
     data: str

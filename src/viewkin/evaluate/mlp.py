@@ -1,0 +1,197 @@
+"""AMDIM's two evaluation heads on cached features: a linear layer, and an MLP with one hidden layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses, metrics
+from viewkin.draws import generator_for, seed_for
+from viewkin.errors import UserError, require
+from viewkin.evaluate.labels import checked_pair, to_positions
+from viewkin.progress import LateBar
+from viewkin.schedules import step_decay, warmup
+
+CHUNK = 8192
+"""Rows classified at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig:
+    """AMDIM's heads, by default as on CIFAR and STL-10; ImageNet: 30 epochs and 15, 25; Places: 15 epochs and 7, 12."""
+
+    hidden: int = 1024
+    """Width of the MLP's hidden layer."""
+    dropout: float = 0.2
+    """Share of the MLP's inputs and hidden units that a step leaves out."""
+    epochs: int = 120
+    """Passes over the training features."""
+    batch_size: int = 480
+    """Images a step."""
+    learning_rate: float = 2e-4
+    """Adam's rate, absolute."""
+    betas: tuple[float, float] = (0.8, 0.999)
+    """Weights of the old values in Adam's two averages."""
+    weight_decay: float = 1e-5
+    """L2 penalty, added to the gradient."""
+    milestones: tuple[int, ...] = (80, 110)
+    """Epochs done at which the rate falls."""
+    factor: float = 0.2
+    """What the rate is multiplied by there."""
+    warmup_steps: int = 500
+    """Steps of linear warm-up, at most a tenth of all."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the images and the dropout."""
+
+    def __post_init__(self) -> None:
+        require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        rising = list(self.milestones) == sorted({*self.milestones} - {0})
+        require(rising, "milestones", self.milestones, "rising epochs above 0")
+        require(self.factor > 0, "factor", self.factor, "above 0")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "at least 0")
+
+    def rate(self, step: int, per_epoch: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        length = min(self.warmup_steps, self.epochs * per_epoch // 10)
+        decay = step_decay(step // per_epoch, self.milestones, self.factor)
+        return self.learning_rate * warmup(step + 1, length) * decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpResult:
+    """What the two heads found, after the last epoch."""
+
+    top1: dict[str, float]
+    """Head, ``mlp`` or ``linear``, to the share of test images that are right, 0 to 1."""
+    top5: dict[str, float]
+    """Share with the right class among the five best (all, with fewer than five classes)."""
+    predicted: dict[str, Tensor]
+    """(M,) predicted labels, in the values of the training labels."""
+    heads: nn.ModuleDict
+    """The trained heads, (B, D) -> (B, C), in evaluation mode."""
+    seconds: float
+    """Wall-clock time."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the number should know."""
+
+    def values(self) -> dict[str, float]:
+        """Name to percent."""
+        return {
+            f"{head} top-{k}": 100 * shares[head]
+            for head in self.top1
+            for k, shares in ((1, self.top1), (5, self.top5))
+        }
+
+
+def mlp(
+    config: MlpConfig,
+    train: Tensor,
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    *,
+    progress: bool = True,
+) -> MlpResult:
+    """Train both heads on frozen features and measure them on test, once, after the last epoch.
+
+    The published protocol sees one augmented view an image and step; cached features are of the test view, so numbers
+    may differ. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test,
+    and lets the encoder's move while the heads train: neither is done here, and nothing is ever fitted on test.
+
+    Args:
+        config: the protocol.
+        train: (N, D) features; the work is done on their device.
+        train_labels: (N,) non-negative integers, any values.
+        test: (M, D).
+        test_labels: (M,); a class that no training image has counts as an error.
+        progress: show a bar after two seconds.
+
+    Raises:
+        UserError: shapes that do not fit, features that are not finite, images without a label, or heads that diverge.
+
+    References:
+        Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
+        section 4.1, and the released code; METHODS 4.6.
+    """
+    began = time.perf_counter()
+    train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)
+    classes, y, wanted, notes = to_positions(train_labels, test_labels)
+    if len(train) < 2:
+        raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
+    with _own_random(config.seed, train.device):
+        heads = _heads(config, train.shape[1], len(classes)).to(train.device)
+        _fit_(config, heads, train, y, progress)
+    ranked = {name: _ranked(head, test, min(5, len(classes))) for name, head in heads.items()}
+    return MlpResult(
+        top1={name: metrics.accuracy(best[:, 0], wanted) for name, best in ranked.items()},
+        top5={name: metrics.accuracy(best, wanted) for name, best in ranked.items()},
+        predicted={name: classes[best[:, 0]] for name, best in ranked.items()},
+        heads=heads,
+        seconds=time.perf_counter() - began,
+        notes=notes,
+    )
+
+
+@contextmanager
+def _own_random(seed: int, device: torch.device) -> Generator[None]:
+    """Let initial weights and dropout follow from the seed, and leave the global stream as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_for(seed, "mlp"))
+        yield
+
+
+def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
+    hidden = nn.Sequential(
+        nn.Dropout(config.dropout),
+        nn.Linear(dim, config.hidden, bias=False),
+        nn.BatchNorm1d(config.hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden, classes),
+    )
+    return nn.ModuleDict({"mlp": hidden, "linear": nn.Linear(dim, classes)})
+
+
+def _fit_(config: MlpConfig, heads: nn.ModuleDict, x: Tensor, y: Tensor, progress: bool) -> None:
+    """Train the heads; they share the batches and nothing else."""
+    optimizer = torch.optim.Adam(
+        heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    full, rest = divmod(len(x), config.batch_size)
+    per_epoch, step = full + (rest > 1), 0  # BatchNorm has no statistics of a single row
+    total = x.new_zeros(())
+    with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
+        for epoch in range(config.epochs):
+            order = torch.randperm(len(x), generator=generator_for(config.seed, "mlp order", epoch)).to(x.device)
+            for rows in order.split(config.batch_size)[:per_epoch]:
+                for group in optimizer.param_groups:
+                    group["lr"] = config.rate(step, per_epoch)
+                total = sum(
+                    (losses.clipped_cross_entropy(head(x[rows]), y[rows]) for head in heads.values()),
+                    start=x.new_zeros(()),
+                )
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+                step += 1
+            bar.advance(per_epoch)
+    heads.eval()
+    if not torch.isfinite(total):
+        raise UserError("the evaluation heads diverged: give a smaller learning_rate.")
+
+
+@torch.no_grad()
+def _ranked(head: nn.Module, x: Tensor, k: int) -> Tensor:
+    """The k best classes of each row, best first: (M, k)."""
+    return torch.cat([head(part).topk(k, dim=1).indices for part in x.split(CHUNK)])
