@@ -26,7 +26,7 @@ from viewkin.recipes.stored import rebuilt, stored_run
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 12
 AMDIM32 = "backbone.width=16 backbone.rkhs=256 backbone.depth=1 augment.view_size=32"
-"""AMDIM's own encoder, which takes 32 pixels: a step of 256 images costs what one of ``amdim-resnet`` on 24 pixels does,
+"""AMDIM's own encoder, which takes 32 pixels. A step of 256 images costs what ``amdim-resnet`` on 24 pixels costs,
 1.6 s of one core forward and backward."""
 ROWS: dict[str, list[str]] = {
     "npid": ["--method", "npid"],
