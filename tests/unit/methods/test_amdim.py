@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lawbook import BATCH, METHODS, batch_for, build
-from viewkin import losses
+from lawbook import BATCH, METHODS, batch_for, build, differing
+from viewkin import distributed, losses
 from viewkin.draws import Draw
 from viewkin.errors import UserError
 from viewkin.methods.amdim import AMDIM, AMDIMConfig
 from viewkin.methods.base import Batch
 from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.nets.norm import convert_norm
 from viewkin.schedules import Progress
 from viewkin.train.monitors import term_gradients
 
@@ -155,6 +156,35 @@ def test_embedding_is_the_whole_images_vector_at_unit_length_before_the_mixture(
     step = method(batch, Progress())
     torch.testing.assert_close(step.record["embedding"], losses.unit(vector).detach())
     assert not method.scale_free
+
+
+# ---------------------------------------------------------------- ranks
+
+
+def gradients_of_own_rows(mixtures: int, norm: str) -> dict[str, Tensor]:
+    """What a worker runs: AMDIM on its own encoder, gradients averaged over ranks as data parallel training does."""
+    torch.manual_seed(0)
+    backbone = build_backbone(OWN)
+    method = convert_norm(AMDIMConfig(mixtures=mixtures).build(backbone, count=24), norm).double().train()
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.02)  # so that the weights that start at zero take part
+    whole, share = batch_of(method, side=32), BATCH // distributed.world()
+    rows = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
+    views = {name: view[rows] for name, view in whole.views.items()}
+    batch = Batch(views=views, index=INDEX[rows], draw=Draw(0, 0, BATCH, rows.start, rows.stop))
+    step = method(batch, Progress())
+    step.loss.backward()
+    terms = {name: distributed.mean(term) for name, term in step.terms.items()}
+    return terms | {name: distributed.mean(p.grad) for name, p in method.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(("mixtures", "norm"), [(1, "none"), (3, "gathered")])
+def test_two_ranks_have_the_gradient_of_one_with_twice_the_batch(pool, mixtures, norm):
+    alone = gradients_of_own_rows(mixtures, norm)
+    assert len(alone) > 20
+    for found in pool.run(gradients_of_own_rows, mixtures, norm):
+        assert not differing(alone, found, 1e-9)
 
 
 # ---------------------------------------------------------------- assignments
