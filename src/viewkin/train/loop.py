@@ -23,6 +23,7 @@ from viewkin.data.source import Source
 from viewkin.draws import Draw, generator_for, seed_for
 from viewkin.errors import UserError
 from viewkin.methods.base import Batch, Method, Step
+from viewkin.nets.heads import Encoder
 from viewkin.nets.norm import average_statistics_
 from viewkin.optim import build_optimizer, set_lr
 from viewkin.schedules import Progress
@@ -100,9 +101,13 @@ class Trainer:
         self.term_norms: dict[str, Tensor] = {}
 
     def _wrap(self) -> Any:
-        method: Any = torch.compile(self.method) if self.recipe.runtime.compile else self.method
+        if self.recipe.runtime.compile:
+            # The networks alone: around them there is little to gain, and the views of their outputs crash torch 2.14.
+            for network in self.method.modules():
+                if isinstance(network, Encoder):
+                    network.compile()
         optimizer = build_optimizer(self.method.param_groups(), self.recipe.optim, self.recipe.data.batch_size)
-        wrapped = self.fabric.setup_module(method)
+        wrapped = self.fabric.setup_module(self.method)
         # DistributedDataParallel equalises parameters, not memory.
         for buffer in self.method.buffers():
             buffer.copy_(distributed.agree(buffer))
