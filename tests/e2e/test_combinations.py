@@ -19,7 +19,7 @@ def test_two_terms_around_byol_train_and_show_what_they_found(workplace):
     assert {name.removeprefix("term/") for name in last if name.startswith("term/")} == terms
     assert all(last[f"gradient/{term}"] > 0 for term in terms)
     assert 0 <= last["interclr/positives_purity"] <= 1
-    assert 0 <= last["label_churn"] <= 1
+    assert 0 <= last["interclr/label_churn"] <= 1
     assert viewkin("embed", "run", "generated:images=96", "--out", "x.parquet").code == 0
     assert viewkin("embed", "run", "generated:images=96", "--features", "embedding", "--out", "y.parquet").code == 0
     stopped = viewkin(*command)
