@@ -47,7 +47,7 @@ from viewkin.train.loop import Trainer
 KIN: dict[str, Any] = {
     "graph": GraphConfig(neighbours=2, hops=2, positives=3),
     "ramp": RampConfig(share=0.0),
-    "candidates": 12,
+    "candidates": 20,
 }
 """Of 24 images; kin are pulled from the first step on."""
 CLUSTERED: dict[str, Any] = {"clusters": 3, "min_size": 4, "pool": 0.5, "negatives": 8}
@@ -89,13 +89,14 @@ GRID: dict[str, MethodConfig] = {
         dim=32,
         head="linear",
         denominator="paper",
-        candidates=12,
+        candidates=20,
         graph=GraphConfig(neighbours=2, hops=3, positives=3, search="bfs"),
         ramp=RampConfig(shape="gaussian"),
     ),
     "propagation(npid)": PropagationConfig(base=METHODS["npid"], **KIN),
     "propagation(simclr)": PropagationConfig(base=METHODS["simclr"], denominator="paper", **KIN),
     "propagation(byol)": PropagationConfig(base=METHODS["byol"], **KIN),
+    "propagation(interclr)": PropagationConfig(base=METHODS["interclr"], **KIN),
     "propagation(eir)": PropagationConfig(base=METHODS["eir"], **KIN),
     "isif-augmented": ISIFConfig(dim=32, temperature=0.2, detach_columns=False, synthetic=0.4, extrapolate=0.2),
     "interclr(npid-infonce)": InterCLRConfig(base=METHODS["npid-infonce"], label_rule="euclidean", **CLUSTERED),
