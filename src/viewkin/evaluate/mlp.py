@@ -122,7 +122,7 @@ def mlp(
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        section 4.1, and the released code; METHODS 4.6.
+        and the released code; METHODS 4.6.
     """
     began = time.perf_counter()
     train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)

@@ -47,7 +47,7 @@ def infomax_match(
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        section 3.2 (clip and penalty), and the released code; METHODS 4.2.
+        and the released code; METHODS 4.2.
     """
     source, target = wide(source), wide(target)
     rows = max(at_once // (target.shape[0] * target.shape[1]), 1)
@@ -82,7 +82,7 @@ def infomax_scores(positive: Tensor, negative: Tensor) -> Tensor:
     negatives' sum is taken once a source. The loss is minus the mean.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, equations 2-3.
+        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.2.
     """
     return positive - torch.logaddexp(positive, negative.unsqueeze(1))
 
@@ -103,7 +103,7 @@ def mixture_objective(scores: Tensor, sharpness: float) -> Tensor:
         sharpness: tau, the *inverse* of what is called a temperature elsewhere.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, section 3.5; METHODS 4.3.
+        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.3.
     """
     q = responsibilities(scores, sharpness).detach()
     return (q * scores).sum(1) + torch.special.entr(q).sum(1) / sharpness

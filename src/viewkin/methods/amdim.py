@@ -98,7 +98,7 @@ class AMDIM(Method):
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        sections 3.1-3.5; METHODS 4.
+        and the released code; METHODS 4.
     """
 
     scale_free = False

@@ -28,7 +28,7 @@ class ConvRes(nn.Module):
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        section 3.4, and the released code.
+        and the released code; METHODS 4.1.
     """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int, norm: bool) -> None:
@@ -73,7 +73,7 @@ class AMDIMNet(nn.Module):
     8/4 and 16/4 (32 pixels), 16/8 and 32/8 (64), 35/16 and 67/16 (128).
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, section 3.4 and appendix, and the released code; METHODS 4.1.
+        Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
     """
 
     def __init__(self, name: str, *, width: int, rkhs: int, depth: int, channels: int = 3, norm: bool = False) -> None:
@@ -94,7 +94,7 @@ class AMDIMNet(nn.Module):
         self.to7 = nn.Sequential(*stem, _block(before, wide, 2, 2, depth, norm), *after)
         self.to5 = _block(wide, wide, 3, 1, depth, norm)
         self.to1 = nn.Sequential(_block(wide, wide, 3, 1, depth, norm), ConvRes(wide, rkhs, 3, 1, norm))
-        self.norm1 = nn.Sequential(nn.BatchNorm2d(rkhs))  # in a container, so that convert_norm finds it
+        self.norm1 = nn.BatchNorm2d(rkhs)
         self.feature_dim = rkhs
         self.stage_widths = {"f7": wide, "f5": wide, "f1": rkhs}
 
@@ -135,7 +135,7 @@ class EmbeddingHead(nn.Module):
     new head is nearly the identity.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, section 3.4, and the released code; METHODS 4.1.
+        Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
     """
 
     def __init__(self, width: int, rkhs: int, norm: bool = False) -> None:
@@ -168,7 +168,7 @@ class Mixture(nn.Module):
     The W2_j begin unlike each other: components that are equal get equal gradients and stay so.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, section 3.5; METHODS 4.3.
+        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.3.
     """
 
     def __init__(self, rkhs: int, components: int) -> None:

@@ -131,13 +131,15 @@ def test_positions_differ_by_image_view_and_step_and_are_all_drawn():
     assert torch.equal(method._part(half, "first", half_marked).flatten(), seen[0][0, 2:4])
 
 
-def test_every_term_reaches_the_last_weight_and_no_later_weight_is_reached_by_all():
-    method = amdim(METHODS["amdim-mixture"])  # type: ignore[arg-type]
-    norms = term_gradients(method(batch_of(method), Progress()), method.last_weight)
+@pytest.mark.parametrize(
+    ("own", "name"), [(False, "backbone.layer4.1.conv2.weight"), (True, "backbone.to5.0.conv2.weight")]
+)
+def test_every_term_reaches_the_last_weight_before_the_coarse_map(own, name):
+    method = amdim(AMDIMConfig(mixtures=3), own=own)
+    norms = term_gradients(method(batch_of(method, side=32 if own else 16), Progress()), method.last_weight)
     assert len(norms) == 4
     assert all(float(norm) > 0 for norm in norms.values())
-    last = [name for name, p in method.named_parameters() if p is method.last_weight]
-    assert last == ["encoder.backbone.layer4.1.conv2.weight"]
+    assert [found for found, p in method.encoder.named_parameters() if p is method.last_weight] == [name]
 
 
 def test_penalty_holds_scores_down():
