@@ -113,8 +113,7 @@ class NegativeSampler:
         return self._with_gradient(q, bank, index, found.masked_fill(index < 0, -torch.inf))
 
     def _with_gradient(self, q: Tensor, bank: Tensor, index: Tensor, similarity: Tensor) -> Drawn:
-        shown = index[:, :: max(index.shape[1] // SHOWN, 1)][:, :SHOWN]
-        return Drawn(losses.chosen_similarity(q, bank, index, similarity), shown)
+        return Drawn(losses.chosen_similarity(q, bank, index, similarity), some_of(index))
 
     # ---------------------------------------------------------------- candidates
 
@@ -123,28 +122,19 @@ class NegativeSampler:
     ) -> Drawn:
         """Compare with rows drawn at random, the same for all queries or each query's own."""
         count = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
-        if not self.shared:
-            return self._of_own_candidates(q, index, bank, members, draw, purpose, count)
-        drawn = torch.randint(len(bank), (count,), generator=draw.generator(purpose)).to(q.device)
-        similarity = losses.wide(q @ bank[drawn].to(q.dtype).T)
+        if self.shared:
+            drawn = torch.randint(len(bank), (count,), generator=draw.generator(purpose)).to(q.device)
+            similarity = losses.wide(q @ bank[drawn].to(q.dtype).T)
+        else:
+            drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g)).to(q.device)
+            similarity = torch.cat([s.gather(1, drawn[part]) for part, s in similarities(q, bank)])
         other = members.labels[drawn] != members.labels[index].unsqueeze(1)
-        kept = other & torch.zeros_like(other).scatter_(1, self._extreme(similarity.detach(), other), True)
-        few = kept[:, : SHOWN * max(round(count / self.negatives), 1)].to(torch.uint8)
-        shown = few.argsort(dim=1, descending=True, stable=True)[:, :SHOWN]
-        images = drawn[shown].masked_fill(~kept.gather(1, shown), -1)
-        # All queries share the rows: a mask, and no (B, K, D) floats.
-        return Drawn(similarity.masked_fill(~kept, -torch.inf), images)
-
-    def _of_own_candidates(
-        self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str, count: int
-    ) -> Drawn:
-        drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g)).to(q.device)
-        similarity = torch.cat([s.gather(1, drawn[part]) for part, s in similarities(q, bank)])
-        other = members.labels[drawn] != members.labels[index].unsqueeze(1)
-        best = self._extreme(similarity, other)
+        best = self._extreme(similarity.detach(), other)
         bad = ~other.gather(1, best)
-        chosen = drawn.gather(1, best).masked_fill(bad, -1)
-        return self._with_gradient(q, bank, chosen, similarity.gather(1, best).masked_fill(bad, -torch.inf))
+        value = similarity.gather(1, best).masked_fill(bad, -torch.inf)
+        chosen = drawn.expand_as(other).gather(1, best).masked_fill(bad, -1)
+        # Of shared rows the product above has the gradient: no (B, K, D) floats, and a softmax over K, not K / pool.
+        return Drawn(value, some_of(chosen)) if self.shared else self._with_gradient(q, bank, chosen, value)
 
     def _extreme(self, similarity: Tensor, other: Tensor) -> Tensor:
         """Which K candidates of other labels are the most (or least) similar; of random ones all: places (B, K)."""
@@ -153,6 +143,11 @@ class NegativeSampler:
         easy = self.sampler == "semieasy"
         score = similarity.masked_fill(~other, torch.inf if easy else -torch.inf)
         return score.topk(min(self.negatives, score.shape[1]), dim=1, largest=not easy).indices
+
+
+def some_of(images: Tensor) -> Tensor:
+    """Take every n-th of (B, K), as many as monitors see."""
+    return images[:, :: max(images.shape[1] // SHOWN, 1)][:, :SHOWN]
 
 
 def _chances(width: int, count: int, generator: torch.Generator) -> Tensor:
