@@ -28,6 +28,16 @@ EPOCHS = 12
 AMDIM32 = "backbone.width=16 backbone.rkhs=256 backbone.depth=1 augment.view_size=32"
 """AMDIM's own encoder, which takes 32 pixels. A step of 256 images costs what ``amdim-resnet`` on 24 pixels costs,
 1.6 s of one core forward and backward."""
+NPIDV2 = ("loss=infonce", "head=mlp")
+INTERCLR = ("clusters=100", "pool_form=candidates", "negatives=1024")
+"""The candidates keep a step affordable without a GPU."""
+
+
+def settings(values: Iterable[str], path: str = "method") -> list[str]:
+    """Write settings of a method as arguments."""
+    return [argument for value in values for argument in ("--set", f"{path}.{value}")]
+
+
 ROWS: dict[str, list[str]] = {
     "npid": ["--method", "npid"],
     "iraug": ["--method", "iraug"],
@@ -47,6 +57,17 @@ ROWS: dict[str, list[str]] = {
     "byol": ["--method", "byol", "--set", "method.hidden=512", "--set", "method.momentum=0.99"],
     "amdim-resnet": ["--method", "amdim"],
     "amdim": ["--method", "amdim", "--backbone", "amdim32", *(f"--set={value}" for value in AMDIM32.split())],
+    "npidv2": ["--method", "npid", *settings(NPIDV2)],
+    "interclr-npidv2": ["--method", "interclr(npid)", *settings(INTERCLR), *settings(NPIDV2, "method.base")],
+    "interclr-simclr": ["--method", "interclr(simclr)", *settings(INTERCLR)],
+    "interclr-moco": [
+        *("--method", "interclr(moco)", *settings(INTERCLR)),
+        *settings(("queue_size=4096", "momentum=0.99"), "method.base"),
+    ],
+    "interclr-byol": [
+        *("--method", "interclr(byol)", *settings(("clusters=100",))),
+        *settings(("hidden=512", "momentum=0.99"), "method.base"),
+    ],
 }
 """Row to its arguments."""
 FIELDS = ("row", "seed", "knn200", "linear", "views", "epochs", "seconds", "images_per_second", "threads", "commit")
