@@ -13,8 +13,6 @@ from viewkin.memory.kmeans import halves, kmeans, means
 
 LabelRule = Literal["dot", "euclidean"]
 """What the centroid of a label is: the one of the largest dot product, or the nearest one."""
-REFRESH = 10
-"""Optimiser steps from one computation of all centroids to the next (METHODS 6.4)."""
 
 
 class Clusters(nn.Module):
@@ -38,7 +36,9 @@ class Clusters(nn.Module):
     moved: Tensor
     """() int64, images that lost a small cluster or half of a large one since the epoch began."""
 
-    def __init__(self, features: Tensor, clusters: int, *, min_size: int = 20, rule: LabelRule = "dot") -> None:
+    def __init__(
+        self, features: Tensor, clusters: int, *, min_size: int = 20, rule: LabelRule = "dot", refresh: int = 10
+    ) -> None:
         """Start from labels that mean nothing; :meth:`fit_` gives better ones.
 
         Args:
@@ -46,9 +46,10 @@ class Clusters(nn.Module):
             clusters: C, at most N.
             min_size: members below which a cluster is dissolved.
             rule: ``dot`` as the released code has it, ``euclidean`` as the paper's text has it.
+            refresh: optimiser steps from one computation of all centroids to the next.
         """
         super().__init__()
-        self.min_size, self.rule = min_size, rule
+        self.min_size, self.rule, self.refresh = min_size, rule, refresh
         labels = torch.arange(len(features)) % clusters
         self.register_buffer("labels", labels)
         self.register_buffer("epoch_labels", labels.clone())
@@ -92,7 +93,7 @@ class Clusters(nn.Module):
         """
         self.assign_(index, self.nearest(features[index]))
         self.dissolve_small_(features, step)
-        if (step + 1) % REFRESH == 0:
+        if (step + 1) % self.refresh == 0:
             self.refresh_(features)
 
     @torch.no_grad()

@@ -68,6 +68,8 @@ class InterCLRConfig:
     """Labels of the batch after every step, or of all images by k-means every ``recluster_epochs``."""
     label_rule: LabelRule = "dot"
     """``dot``: the centroid of the largest dot product (the released code); ``euclidean``: the nearest (the paper)."""
+    refresh_steps: int = 10
+    """Optimiser steps from one computation of all centroids to the next (``online``)."""
     recluster_epochs: int = 1
     """Epochs from one k-means to the next (``offline``)."""
     positive_self: bool = True
@@ -99,7 +101,7 @@ class InterCLRConfig:
     def __post_init__(self) -> None:
         require(0 <= self.lambda_ <= 1, "method.lambda_", self.lambda_, "0 to 1")
         require(self.clusters is None or self.clusters >= 2, "method.clusters", self.clusters, "at least 2, or none")
-        for name in ("min_size", "recluster_epochs", "negatives"):
+        for name in ("min_size", "refresh_steps", "recluster_epochs", "negatives"):
             require(getattr(self, name) >= 1, f"method.{name}", getattr(self, name), "at least 1")
         for name, options in OPTIONS.items():
             require(
@@ -186,7 +188,9 @@ class InterCLR(Wrapper):
         self.clusters = None
         if config.lambda_ < 1:
             everything = self.memory.everything()
-            self.clusters = Clusters(everything, number, min_size=config.min_size, rule=config.label_rule)
+            self.clusters = Clusters(
+                everything, number, min_size=config.min_size, rule=config.label_rule, refresh=config.refresh_steps
+            )
 
     def _add_head(self, base: ViewMethod, count: int) -> None:
         """Give the inter branch a head F -> F -> ReLU -> D and, as its space is another, a bank."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.memory.clusters import REFRESH, Clusters
+from viewkin.memory.clusters import Clusters
 from viewkin.memory.kmeans import means
 
 
@@ -110,17 +110,18 @@ def test_where_all_clusters_are_small_only_the_empty_ones_are_filled():
 # ---------------------------------------------------------------- labels and centroids
 
 
-def test_centroids_wait_for_the_tenth_step():
+@pytest.mark.parametrize(("settings", "steps"), [({}, 10), ({"refresh": 3}, 3)])
+def test_centroids_wait_for_their_step(settings, steps):
     features = rows(40)
-    state = Clusters(features, 4, min_size=1)
+    state = Clusters(features, 4, min_size=1, **settings)
     state.refresh_(features)
     index = torch.arange(8)
-    for step in range(REFRESH):
+    for step in range(steps):
         features[index] = rows(8, seed=step + 1)
         before = state.centroids.clone()
         state.follow_(index, features, step)
         check(state)
-        if step + 1 < REFRESH and not int(state.moved):
+        if step + 1 < steps and not int(state.moved):
             assert torch.equal(state.centroids, before)
     torch.testing.assert_close(state.centroids, means(features, state.labels, before))
     assert not torch.equal(state.centroids, before)
