@@ -115,7 +115,7 @@ class AMDIM(Method):
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Let each view find the parts of the other."""
-        views = {name: self.encoder.multiscale(batch.views[name]) for name in self.view_spec}
+        views = {name: self.encoder(batch.views[name]) for name in self.view_spec}
         terms: dict[str, list[Tensor]] = {f"amdim/{name}": [] for name in (*TASKS, "penalty")}
         for name, other in (("first", views["second"]), ("second", views["first"])):
             whole, part = self.components(views[name].vector), self._part(batch, name, views[name])
@@ -169,7 +169,7 @@ class AMDIM(Method):
 
     def embed(self, x: Tensor) -> Tensor:
         """Embed whole images by f1, scaled to unit length for those who compare cosines: (B, C, H, W) -> (B, r)."""
-        return losses.unit(self.encoder(x))
+        return losses.unit(self.encoder.whole(x))
 
     @torch.no_grad()
     def assignments(self, x: Tensor, other: Tensor | None = None, scale: Literal["5", "7"] = "7") -> Tensor:
@@ -187,8 +187,8 @@ class AMDIM(Method):
             UserError: a single image, to which nothing can be compared.
         """
         require(len(x) >= 2, "the number of images", len(x), "at least 2, as an image is told from the others")
-        here = self.encoder.multiscale(x)
-        there = here if other is None else self.encoder.multiscale(other)
+        here = self.encoder(x)
+        there = here if other is None else self.encoder(other)
         target, k = there.coarse if scale == "5" else there.fine, self.config.mixtures
         own = torch.arange(len(x), device=x.device).repeat_interleave(k)
         found = losses.infomax_match(self.components(here.vector).flatten(0, 1), target, own, self.config.clip)

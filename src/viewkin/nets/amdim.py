@@ -223,12 +223,12 @@ class MultiscaleEncoder(Encoder):
         super().__init__(backbone, nn.ModuleDict(heads))
         self.stages, self.rkhs = stages, rkhs
 
-    def forward(self, x: Tensor) -> Tensor:
+    def whole(self, x: Tensor) -> Tensor:
         """Embed whole images: (B, C, H, W) -> (B, r), not normalised."""
         return self._vector(self.backbone(x))
 
-    def multiscale(self, x: Tensor) -> Multiscale:
-        """Embed images at all three scales."""
+    def forward(self, x: Tensor) -> Multiscale:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Embed images (B, C, H, W) at all three scales, not normalised."""
         net: Any = self.backbone
         maps: dict[str, Tensor] = net.stages(x)
         fine, coarse = (

@@ -67,7 +67,7 @@ def test_terms_are_their_formula(mixtures, own):
     batch = batch_of(method, side=32 if own else 16, step=3)
     step = method(batch, Progress())
     with torch.no_grad():
-        views = [method.encoder.multiscale(batch.views[name]) for name in ("first", "second")]
+        views = [method.encoder(batch.views[name]) for name in ("first", "second")]
         expected = {f"amdim/{name}": 0.0 for name in ("1to5", "1to7", "5to5", "penalty")}
         for name, here, there in (("first", *views), ("second", *reversed(views))):
             places = here.coarse.shape[1]
@@ -116,7 +116,7 @@ def test_without_features_every_task_is_guessing():
 
 def test_positions_differ_by_image_view_and_step_and_are_all_drawn():
     method, seen = amdim(METHODS["amdim"]), []  # type: ignore[arg-type]
-    view = method.encoder.multiscale(batch_of(method).views["first"])
+    view = method.encoder(batch_of(method).views["first"])
     marked = view._replace(coarse=torch.arange(4.0).expand(BATCH, 4).unsqueeze(2))
     for step in range(20):
         batch = batch_of(method, step=step)
@@ -153,7 +153,7 @@ def test_penalty_holds_scores_down():
 def test_embedding_is_the_whole_images_vector_at_unit_length_before_the_mixture():
     method = amdim(METHODS["amdim-mixture"]).eval()  # type: ignore[arg-type]
     batch = batch_of(method)
-    vector = method.encoder.multiscale(batch.views["first"]).vector
+    vector = method.encoder(batch.views["first"]).vector
     torch.testing.assert_close(method.embed(batch.views["first"]), losses.unit(vector))
     step = method(batch, Progress())
     torch.testing.assert_close(step.record["embedding"], losses.unit(vector).detach())
@@ -199,7 +199,7 @@ def test_assignments_are_the_component_with_the_highest_score(scale, side):
     found = method.assignments(x, y, scale)
     assert found.shape == (BATCH, side, side)
     with torch.no_grad():
-        here, there = method.encoder.multiscale(x), method.encoder.multiscale(y)
+        here, there = method.encoder(x), method.encoder(y)
         target, whole = there.coarse if scale == "5" else there.fine, method.components(here.vector)
         clipped = 20 * (torch.einsum("ikr,jlr->ikjl", whole, target) / math.sqrt(24) / 20).tanh()
         for i in range(BATCH):
@@ -247,6 +247,6 @@ def test_maps_that_a_network_lacks_are_one_sentence():
 
 def test_stages_can_be_chosen():
     method = amdim(AMDIMConfig(dim=16, stage7="conv3", stage5="conv4"))
-    view = method.encoder.multiscale(batch_of(method).views["first"])
+    view = method.encoder(batch_of(method).views["first"])
     assert (view.fine.shape[1], view.coarse.shape[1]) == (49, 16)
     assert method.last_weight is method.backbone.layer3[1].conv2.weight  # type: ignore[union-attr,index]

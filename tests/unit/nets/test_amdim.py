@@ -187,15 +187,15 @@ def test_bad_encoders_are_one_sentence(options, said):
 def test_three_scales_share_one_space_on_both_kinds_of_network():
     own = MultiscaleEncoder(net_of("amdim32"), ("f7", "f5"), None, norm=False)
     image = torch.randn(4, 3, 32, 32)
-    vector, coarse, fine = own.multiscale(image)
+    vector, coarse, fine = own(image)
     assert (vector.shape, coarse.shape, fine.shape) == ((4, R), (4, 25, R), (4, 49, R))
     assert isinstance(own.head["1"], nn.Identity)
 
     resnet = build_backbone(BackboneConfig(width=8))
     other = MultiscaleEncoder(resnet, ("conv3", "conv4"), 24, norm=False)
-    vector, coarse, fine = other.multiscale(torch.randn(4, 3, 48, 48))  # maps of 24 and 12 are pooled
+    vector, coarse, fine = other(torch.randn(4, 3, 48, 48))  # maps of 24 and 12 are pooled
     assert (vector.shape, coarse.shape, fine.shape) == ((4, 24), (4, 25, 24), (4, 49, 24))
-    small = other.multiscale(torch.randn(4, 3, 16, 16))  # maps of 8 and 4: only the first is
+    small = other(torch.randn(4, 3, 16, 16))  # maps of 8 and 4: only the first is
     assert (small.coarse.shape, small.fine.shape) == ((4, 16, 24), (4, 49, 24))
 
 
@@ -204,7 +204,7 @@ def test_whole_images_are_embedded_alike_with_and_without_their_parts(name):
     backbone = build_backbone(BackboneConfig(name=name, width=8, rkhs=R))
     stages = ("f7", "f5") if name == "amdim32" else ("conv4", "conv5")
     encoder, image = MultiscaleEncoder(backbone, stages, None, norm=False).eval(), torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(encoder(image), encoder.multiscale(image).vector)
+    torch.testing.assert_close(encoder.whole(image), encoder(image).vector)
     for stage in stages:
         assert any(p is backbone.last_weight(stage) for p in backbone.parameters())
 
