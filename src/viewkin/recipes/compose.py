@@ -53,14 +53,19 @@ def settings_within(method: Any) -> dict[str, Any]:
     return found
 
 
+def wraps(config: type) -> bool:
+    """Whether settings are those of a term around a method."""
+    return any(field.name == "base" for field in dataclasses.fields(config))  # type: ignore[arg-type]
+
+
 def _around(name: str, inner: MethodConfig | None, settings: Any) -> Any:
     """Make the settings of one method, around another or around nothing."""
     config = KINDS[name]
-    wraps = any(field.name == "base" for field in dataclasses.fields(config))  # type: ignore[arg-type]
-    if wraps and inner is None:
+    around = wraps(config)
+    if around and inner is None:
         raise UserError(f"{name} is a term around another method; write which, such as {name}(moco).")
-    if not wraps and inner is not None:
+    if not around and inner is not None:
         raise UserError(f"{name} wraps no other method; write {name} alone, or put it inside.")
-    if not wraps:
+    if not around:
         return settings if settings is not None else config()
     return config(base=inner) if settings is None else dataclasses.replace(settings, base=inner)
