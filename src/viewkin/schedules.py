@@ -29,6 +29,8 @@ class Progress:
     """Rounds done."""
     rounds: int = 1
     """Rounds of the run."""
+    seed: int = 0
+    """Run seed, for what is drawn outside a batch."""
 
     @property
     def total_step(self) -> int:

@@ -12,12 +12,12 @@ def rows(count: int, seed: int = 0) -> torch.Tensor:
     return losses.unit(torch.randn(count, 4, generator=generator, dtype=torch.float64))
 
 
-def test_chosen_similarity_has_the_gradient_of_gathered_rows():
+def test_bank_similarity_has_the_gradient_of_gathered_rows():
     q, bank = rows(3).requires_grad_(), rows(9, seed=1)
     index = torch.tensor([[0, 8, 8, 2], [5, 5, 1, 0], [3, 4, 7, 6]])
     weight = torch.randn(3, 4, dtype=torch.float64)
     dense = torch.einsum("bd,bkd->bk", q, bank[index])
-    found = losses.chosen_similarity(q, bank, index, dense.detach())
+    found = losses.bank_similarity(q, bank, index, dense.detach())
     assert torch.equal(found, dense)
     (expected,) = torch.autograd.grad((dense * weight).sum(), q)
     (mine,) = torch.autograd.grad((found * weight).sum(), q)
@@ -28,7 +28,7 @@ def test_places_left_empty_have_no_gradient():
     q, bank = rows(2).requires_grad_(), rows(5, seed=1)
     index = torch.tensor([[1, -1], [-1, -1]])
     known = torch.where(index >= 0, torch.einsum("bd,bkd->bk", q.detach(), bank[index.clamp_min(0)]), -torch.inf)
-    found = losses.chosen_similarity(q, bank, index, known)
+    found = losses.bank_similarity(q, bank, index, known)
     loss = losses.info_nce_of((q * bank[0]).sum(1), found, 0.5)
     (mine,) = torch.autograd.grad(loss.sum(), q)
     (expected,) = torch.autograd.grad(losses.info_nce(q[:1], bank[:1], bank[1:2], 0.5).sum(), q)

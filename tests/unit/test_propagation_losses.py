@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from viewkin import losses
-from viewkin.losses import Kin, Nearest, propagation
+from viewkin.losses import Kin, Nearest
+from viewkin.losses import rows as bank_rows
 from viewkin.neighbours import top_k
 
 B, D, N, TAU = 3, 4, 11, 0.3
@@ -111,7 +112,7 @@ def test_similarity_to_rows_of_its_own_is_a_gather_in_blocks_of_any_size(monkeyp
     weight = rows(B, 6, seed=3)
     (expected,) = torch.autograd.grad((dense * weight).sum(), q)
     for gathered in (1, 50, 2**24):
-        monkeypatch.setattr(propagation, "GATHERED", gathered)
+        monkeypatch.setattr(bank_rows, "GATHERED", gathered)
         found = losses.bank_similarity(q, BANK, KIN)
         torch.testing.assert_close(found, dense)
         torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), q)[0], expected)

@@ -29,14 +29,13 @@ from viewkin.losses.propagation import (
     Denominator,
     Kin,
     Nearest,
-    bank_similarity,
     chosen_kin,
     mixed_instance_loss,
     nearest_instance_loss,
     propagation_loss,
 )
 from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
-from viewkin.losses.rows import chosen_similarity
+from viewkin.losses.rows import bank_similarity
 
 __all__ = [
     "BLOCK",
@@ -48,7 +47,6 @@ __all__ = [
     "binary_nce",
     "blended",
     "chosen_kin",
-    "chosen_similarity",
     "clipped_cross_entropy",
     "info_nce",
     "info_nce_of",

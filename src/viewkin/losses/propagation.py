@@ -7,12 +7,10 @@ the two denominators of METHODS 3.2: the paper's sets, and the sums of the relea
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from viewkin.losses.contrast import info_nce_of
 from viewkin.losses.precision import wide
@@ -20,8 +18,6 @@ from viewkin.losses.precision import wide
 Denominator = Literal["paper", "code"]
 FLOOR = 1e-7
 """Added to the share inside the logarithm, in the code form only."""
-GATHERED = 2**24
-"""Entries of (rows, C, D) that one step of a gather may hold."""
 
 
 class Nearest(NamedTuple):
@@ -44,46 +40,6 @@ class Kin(NamedTuple):
     """(B, C) int64, -1 for none."""
     similarity: Tensor
     """(B, C) theirs; anything where there is none."""
-
-
-class _BankSimilarity(torch.autograd.Function):
-    """q_b . V_c for columns c of its own in each row b; the gradient is a weighted sum of rows, never gathered."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None) -> Tensor:
-        ctx.save_for_backward(bank, columns)
-        if known is not None:
-            return known.clone()
-        rows = max(GATHERED // max(columns.shape[1] * bank.shape[1], 1), 1)
-        with torch.autocast(q.device.type, enabled=False):
-            parts = zip(q.split(rows), columns.split(rows))
-            return torch.cat([torch.einsum("bd,bcd->bc", v, bank[c].to(q.dtype)) for v, c in parts])
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *upstream: Any
-    ) -> tuple[Tensor, None, None, None]:
-        bank, columns = ctx.saved_tensors
-        weights = upstream[0].to(bank.dtype)
-        # Sums the rows one after the other: neither B x M x D nor B x N, and no atomic add.
-        summed = functional.embedding_bag(columns, bank, per_sample_weights=weights, mode="sum")
-        return summed.to(upstream[0].dtype), None, None, None
-
-
-def bank_similarity(q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None = None) -> Tensor:
-    """Similarity of each query to bank rows of its own, ``s_bc = q_b . V_c``, in O(B C) memory beside the bank.
-
-    Args:
-        q: (B, D) unit norm, with gradient.
-        bank: (N, D) constant.
-        columns: (B, C) int64 rows of the bank; below 0 reads row 0, for the caller to mask.
-        known: (B, C) the similarities, where a search has found them already; only the gradient is computed then.
-
-    Returns:
-        (B, C).
-    """
-    return _BankSimilarity.apply(wide(q), bank, columns.clamp(min=0), known)  # type: ignore[no-any-return]
 
 
 def chosen_kin(kin: Kin, count: int, *, easy: bool = False) -> Kin:

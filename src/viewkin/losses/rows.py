@@ -9,36 +9,47 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from viewkin.losses.precision import wide
 
-class _ChosenSimilarity(torch.autograd.Function):
-    """Similarities that are known already, with the gradient of ``q_b . V_j``: ``sum_k g_bk V_(j_bk)``."""
+GATHERED = 2**24
+"""Entries of (rows, C, D) that one step of a gather may hold."""
+
+
+class _BankSimilarity(torch.autograd.Function):
+    """q_b . V_c for columns c of its own in each row b; the gradient is a weighted sum of rows, never gathered."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, bank: Tensor, index: Tensor, similarity: Tensor) -> Tensor:
-        ctx.save_for_backward(bank, index)
-        ctx.dtype = q.dtype
-        return similarity.clone()
+    def forward(ctx: Any, q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None) -> Tensor:
+        ctx.save_for_backward(bank, columns)
+        if known is not None:
+            return known.clone()
+        rows = max(GATHERED // max(columns.shape[1] * bank.shape[1], 1), 1)
+        with torch.autocast(q.device.type, enabled=False):
+            parts = zip(q.split(rows), columns.split(rows))
+            return torch.cat([torch.einsum("bd,bcd->bc", v, bank[c].to(q.dtype)) for v, c in parts])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Any) -> tuple[Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        bank, index = ctx.saved_tensors
-        # A bag of weighted rows: the (B, K, D) floats are never in memory.
-        weight = upstream[0].to(bank.dtype)
-        gradient = functional.embedding_bag(index.clamp_min(0), bank, per_sample_weights=weight, mode="sum")
-        return gradient.to(ctx.dtype), None, None, None
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *upstream: Any
+    ) -> tuple[Tensor, None, None, None]:
+        bank, columns = ctx.saved_tensors
+        weights = upstream[0].to(bank.dtype)
+        # Sums the rows one after the other: neither B x M x D nor B x N, and no atomic add.
+        summed = functional.embedding_bag(columns, bank, per_sample_weights=weights, mode="sum")
+        return summed.to(upstream[0].dtype), None, None, None
 
 
-def chosen_similarity(q: Tensor, bank: Tensor, index: Tensor, similarity: Tensor) -> Tensor:
-    """Give similarities ``q_b . V_j`` that were found without gradient the gradient with respect to the queries.
+def bank_similarity(q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None = None) -> Tensor:
+    """Similarity of each query to bank rows of its own, ``s_bc = q_b . V_c``, in O(B C) memory beside the bank.
 
     Args:
         q: (B, D) unit norm, with gradient.
         bank: (N, D) constant.
-        index: (B, K) int64, the rows j of each query; -1 for none.
-        similarity: (B, K) constant; -inf where ``index`` is -1, which a softmax gives no weight.
+        columns: (B, C) int64 rows of the bank; below 0 reads row 0, for the caller to mask.
+        known: (B, C) the similarities, where a search has found them already; only the gradient is computed then.
 
     Returns:
-        (B, K).
+        (B, C).
     """
-    return _ChosenSimilarity.apply(q, bank, index, similarity)  # type: ignore[no-any-return]
+    return _BankSimilarity.apply(wide(q), bank, columns.clamp(min=0), known)  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from viewkin import distributed
 from viewkin.draws import generator_for
 from viewkin.memory.kmeans import halves, kmeans, means
+from viewkin.schedules import Progress
 
 LabelRule = Literal["dot", "euclidean"]
 """What the centroid of a label is: the one of the largest dot product, or the nearest one."""
@@ -70,9 +71,9 @@ class Clusters(nn.Module):
         return distributed.agree(score.argmax(1))
 
     @torch.no_grad()
-    def fit_(self, features: Tensor, step: int, *, iterations: int = 20) -> None:
-        """Cluster all images anew by k-means: features (N, D), drawing by ``step``."""
-        found = kmeans(features, len(self), generator_for("k-means", step), iterations=iterations)
+    def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20) -> None:
+        """Cluster all images anew by k-means: features (N, D), drawing by seed and step."""
+        found = kmeans(features, len(self), generator_for(at.seed, "k-means", at.total_step), iterations=iterations)
         self.labels.copy_(found[0])
         self.centroids.copy_(found[1])
         self.counts.copy_(torch.bincount(self.labels, minlength=len(self)))
@@ -83,17 +84,17 @@ class Clusters(nn.Module):
         self.moved.zero_()
 
     @torch.no_grad()
-    def follow_(self, index: Tensor, features: Tensor, step: int) -> None:
+    def follow_(self, index: Tensor, features: Tensor, at: Progress) -> None:
         """Do one iteration: label the batch by its updated rows, dissolve small clusters, refresh centroids.
 
         Args:
             index: (B,) int64, the joined batch.
             features: (N, D), the bank after its own update.
-            step: optimiser steps done before this one.
+            at: before this step.
         """
         self.assign_(index, self.nearest(features[index]))
-        self.dissolve_small_(features, step)
-        if (step + 1) % self.refresh == 0:
+        self.dissolve_small_(features, at)
+        if (at.total_step + 1) % self.refresh == 0:
             self.refresh_(features)
 
     @torch.no_grad()
@@ -109,7 +110,7 @@ class Clusters(nn.Module):
         self.centroids.copy_(distributed.agree(means(features, self.labels, self.centroids)))
 
     @torch.no_grad()
-    def dissolve_small_(self, features: Tensor, step: int) -> None:
+    def dissolve_small_(self, features: Tensor, at: Progress) -> None:
         """Move the members of small clusters to the others, then fill each emptied one with half of the largest.
 
         Nothing happens where no cluster is small; where all are, only the empty ones count. Afterwards none is empty.
@@ -118,7 +119,7 @@ class Clusters(nn.Module):
 
         Args:
             features: (N, D), the bank.
-            step: what chance is drawn by, where halves cannot be told apart.
+            at: what chance is drawn by, where halves cannot be told apart.
         """
         small = self.counts < self.min_size
         if small.all():
@@ -130,14 +131,14 @@ class Clusters(nn.Module):
             self.assign_(members, self.nearest(features[members], ~small))
             self.moved.add_(len(members))
         for cluster in small.nonzero().squeeze(1).tolist():
-            self._split_largest_(cluster, features, step)
+            self._split_largest_(cluster, features, at)
 
-    def _split_largest_(self, empty: int, features: Tensor, step: int) -> None:
+    def _split_largest_(self, empty: int, features: Tensor, at: Progress) -> None:
         largest = int(self.counts.argmax())
         members = (self.labels == largest).nonzero().squeeze(1)
         second = distributed.agree(halves(features[members]))
         if not second.any():  # all members are equal
-            order = torch.randperm(len(members), generator=generator_for("halves", step, empty))
+            order = torch.randperm(len(members), generator=generator_for(at.seed, "halves", at.total_step, empty))
             second = (order < len(members) // 2).to(second.device)
         self.assign_(members[second], torch.full_like(members[second], empty))
         self.moved.add_(second.sum())

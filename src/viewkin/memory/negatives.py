@@ -113,7 +113,7 @@ class NegativeSampler:
         return self._with_gradient(q, bank, index, found.masked_fill(index < 0, -torch.inf))
 
     def _with_gradient(self, q: Tensor, bank: Tensor, index: Tensor, similarity: Tensor) -> Drawn:
-        return Drawn(losses.chosen_similarity(q, bank, index, similarity), some_of(index))
+        return Drawn(losses.bank_similarity(q, bank, index, similarity), some_of(index))
 
     # ---------------------------------------------------------------- candidates
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
+from viewkin import losses
 from viewkin.draws import Draw
 from viewkin.errors import UserError
 from viewkin.memory.bank import FeatureBank
@@ -174,11 +176,12 @@ class ViewMethod(Method):
 
     def query(self, x: Tensor) -> Tensor:
         """Online embedding with gradient: (B, C, H, W) -> (B, D) unit norm."""
-        raise NotImplementedError
+        return losses.unit(self.encoder(x))
 
+    @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
-        """Embedding of the key side, without gradient: (B, C, H, W) -> (B, D) unit norm."""
-        raise NotImplementedError
+        """Embedding of the key side, without gradient: (B, C, H, W) -> (B, D) unit norm. Default: the query's."""
+        return self.query(x)
 
     def key(self, batch: Batch) -> Tensor:
         """The key of every image of the batch, without gradient: (B, D) unit norm."""
@@ -189,8 +192,11 @@ class ViewMethod(Method):
         return step.record["embedding"]
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """This method's loss of a query against a positive, both (B, D) unit norm: per-row losses (B,)."""
-        raise NotImplementedError
+        """This method's loss of a query against a positive, both (B, D) unit norm: per-row losses (B,).
+
+        Default, of a method with a bank: ``-q.k/tau + log sum_j e^(q.V_j/tau)``.
+        """
+        return self.bank.pair_loss(q, k, index, self.temperature)
 
     def embed(self, x: Tensor) -> Tensor:
         """Embed by :meth:`query`."""

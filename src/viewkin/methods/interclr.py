@@ -268,14 +268,14 @@ class InterCLR(Wrapper):
         if self.inter_bank is not None:
             self.inter_bank.write_(record["index"], record["interclr/embedding"])
         if self.clusters is not None and self.config.labels == "online":
-            self.clusters.follow_(record["index"], self.memory.everything(), at.total_step)
+            self.clusters.follow_(record["index"], self.memory.everything(), at)
 
     def start(self, encode: Encode, at: Progress) -> None:
         """Fill the bank with the key side's embeddings and cluster them."""
         super().start(encode, at)
         if self.clusters is not None:
             self.memory.fill_(self._encoded(encode))
-            self.clusters.fit_(self.memory.everything(), at.total_step)
+            self.clusters.fit_(self.memory.everything(), at)
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Count churn anew; cluster all images again where labels are offline."""
@@ -284,7 +284,7 @@ class InterCLR(Wrapper):
             self.clusters.begin_epoch_()
             done = at.round * at.epochs + at.epoch
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
-                self.clusters.fit_(losses.unit(self._encoded(encode)), at.total_step)
+                self.clusters.fit_(losses.unit(self._encoded(encode)), at)
         return names
 
     @torch.no_grad()

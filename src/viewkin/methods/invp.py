@@ -162,22 +162,9 @@ class InvP(ViewMethod):
         self.bank.write_(record["index"], record["embedding"])
         self.graph.update_(record["index"], record["nearest"])
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding with gradient."""
-        return losses.unit(self.encoder(x))
-
-    @torch.no_grad()
-    def target(self, x: Tensor) -> Tensor:
-        """The same network without gradient."""
-        return self.query(x)
-
     def key(self, batch: Batch) -> Tensor:
         """The bank's memory of each image."""
         return self.bank.read(batch.index)
-
-    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
-        return self.bank.pair_loss(q, k, index, self.temperature)
 
     def gauges(self) -> dict[str, float]:
         """Share of the graph's edges last written that are new."""

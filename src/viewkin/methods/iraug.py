@@ -87,19 +87,6 @@ class IRAug(ViewMethod):
         """Write the bank with the first view."""
         self.bank.write_(record["index"], record["embedding"])
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding with gradient."""
-        return losses.unit(self.encoder(x))
-
-    @torch.no_grad()
-    def target(self, x: Tensor) -> Tensor:
-        """The same network without gradient."""
-        return self.query(x)
-
     def key(self, batch: Batch) -> Tensor:
         """The second view, without gradient."""
         return self.target(batch.views["second"])
-
-    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
-        return self.bank.pair_loss(q, k, index, self.temperature)

@@ -101,15 +101,6 @@ class ISIF(ViewMethod):
             columns.append(blends.scatter(1, itself, -torch.inf))
         return losses.invariant_spread(torch.cat(columns, 1), own, partner, self.temperature, config.negatives)
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding with gradient."""
-        return losses.unit(self.encoder(x))
-
-    @torch.no_grad()
-    def target(self, x: Tensor) -> Tensor:
-        """The same network without gradient."""
-        return self.query(x)
-
     def key(self, batch: Batch) -> Tensor:
         """The second view, without gradient."""
         return self.target(batch.views["second"])

@@ -114,10 +114,6 @@ class MoCo(ViewMethod):
             self.queue.push_(record["second_key"])
         ema_update_(self.key_encoder, self.encoder, self.config.momentum)
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding of the query encoder, with gradient."""
-        return losses.unit(self.encoder(x))
-
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:
         """Unit embedding of the key encoder."""

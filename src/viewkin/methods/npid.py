@@ -123,19 +123,6 @@ class NPID(ViewMethod):
         if "partition" in record:
             self.partition.copy_(torch.where(self.partition > 0, self.partition, record["partition"].mean()))
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding with gradient."""
-        return losses.unit(self.encoder(x))
-
-    @torch.no_grad()
-    def target(self, x: Tensor) -> Tensor:
-        """The same network without gradient."""
-        return self.query(x)
-
     def key(self, batch: Batch) -> Tensor:
         """The bank's memory of each image."""
         return self.bank.read(batch.index)
-
-    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row."""
-        return self.bank.pair_loss(q, k, index, self.temperature)

@@ -83,15 +83,6 @@ class SimCLR(ViewMethod):
             record={"index": batch.index, "embedding": first.detach()},
         )
 
-    def query(self, x: Tensor) -> Tensor:
-        """Unit embedding with gradient."""
-        return losses.unit(self.encoder(x))
-
-    @torch.no_grad()
-    def target(self, x: Tensor) -> Tensor:
-        """The same network without gradient."""
-        return self.query(x)
-
     def key(self, batch: Batch) -> Tensor:
         """The second view, without gradient."""
         return self.target(batch.views["second"])

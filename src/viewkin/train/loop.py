@@ -88,7 +88,9 @@ class Trainer:
             workers=recipe.runtime.workers,
         )
         schedule = recipe.schedule
-        self.at = Progress(steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds)
+        self.at = Progress(
+            steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds, seed=recipe.seed
+        )
         self.monitor: KnnMonitor | None = None
         if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
             self.monitor = KnnMonitor(method, source.labels, method.dim, recipe.seed)

@@ -7,6 +7,12 @@ from torch import Tensor
 from viewkin import losses
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.kmeans import means
+from viewkin.schedules import Progress
+
+
+def after(step: int) -> Progress:
+    """After so many steps."""
+    return Progress(step=step, steps=1000)
 
 
 def rows(count: int, dim: int = 4, seed: int = 0) -> Tensor:
@@ -48,7 +54,7 @@ def test_after_the_rule_no_cluster_is_empty_and_every_image_has_one(seed):
     if seed % 5 == 0:
         features = features[:1].repeat(n, 1)  # collapsed: nothing tells the images apart
     state = labelled(features, labels.tolist(), c, min_size=1 + seed % 6)
-    state.dissolve_small_(features, step=3)
+    state.dissolve_small_(features, after(3))
     check(state)
     assert int(state.counts.min()) >= 1
 
@@ -57,7 +63,7 @@ def test_where_nothing_is_small_nothing_changes():
     features = rows(30)
     state = labelled(features, [i % 3 for i in range(30)], 3, min_size=10)
     before = {name: value.clone() for name, value in state.state_dict().items()}
-    state.dissolve_small_(features, step=0)
+    state.dissolve_small_(features, after(0))
     assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
 
 
@@ -66,7 +72,7 @@ def test_a_lone_member_moves_to_the_closer_cluster_and_the_largest_is_halved():
     features = at([0, 1, 2, 3, 20, 21, 22, 60, 90, 91, 92, 93])
     state = labelled(features, [0] * 7 + [1] + [2] * 4, 3, min_size=2)
     assert state.counts.tolist() == [7, 1, 4]
-    state.dissolve_small_(features, step=0)
+    state.dissolve_small_(features, after(0))
     assert state.labels[7] == 2
     first, second = set(state.labels[:4].tolist()), set(state.labels[4:7].tolist())
     assert {*first, *second} == {0, 1}
@@ -82,7 +88,7 @@ def test_moved_members_go_to_no_small_cluster():
     features = at([0, 0, 0, 0, 120, 125])
     state = labelled(features, [0, 0, 0, 0, 1, 2], 3, min_size=2)
     assert state.nearest(features[4:], state.counts >= 2).tolist() == [0, 0]
-    state.dissolve_small_(features, step=0)
+    state.dissolve_small_(features, after(0))
     check(state)
     assert int(state.counts.min()) >= 1
 
@@ -92,7 +98,7 @@ def test_images_that_nothing_tells_apart_are_halved_at_random_by_step():
     found = []
     for step in (0, 0, 1):
         state = labelled(features, [0] * 12, 2, min_size=1)
-        state.dissolve_small_(features, step)
+        state.dissolve_small_(features, after(step))
         assert state.counts.tolist() == [6, 6]
         found.append(state.labels.tolist())
     assert found[0] == found[1] != found[2]
@@ -101,7 +107,7 @@ def test_images_that_nothing_tells_apart_are_halved_at_random_by_step():
 def test_where_all_clusters_are_small_only_the_empty_ones_are_filled():
     features = rows(9)
     state = labelled(features, [0, 0, 0, 0, 1, 1, 1, 1, 1], 3, min_size=20)
-    state.dissolve_small_(features, step=0)
+    state.dissolve_small_(features, after(0))
     check(state)
     assert state.counts[0] == 4
     assert int(state.counts.min()) >= 1
@@ -119,7 +125,7 @@ def test_centroids_wait_for_their_step(settings, steps):
     for step in range(steps):
         features[index] = rows(8, seed=step + 1)
         before = state.centroids.clone()
-        state.follow_(index, features, step)
+        state.follow_(index, features, after(step))
         check(state)
         if step + 1 < steps and not int(state.moved):
             assert torch.equal(state.centroids, before)
@@ -164,7 +170,7 @@ def test_churn_and_moves_count_from_the_beginning_of_the_epoch():
 def test_fitting_labels_every_image_and_uses_every_cluster():
     features = rows(50)
     state = Clusters(features, 5)
-    state.fit_(features, step=0)
+    state.fit_(features, after(0))
     check(state)
     assert int(state.counts.min()) >= 1
     torch.testing.assert_close(state.centroids, means(features, state.labels, state.centroids))
