@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from viewkin import distributed
 from viewkin.draws import generator_for
-from viewkin.memory.kmeans import halves, kmeans, means
+from viewkin.kmeans import means
+from viewkin.memory.kmeans import halves, kmeans
 from viewkin.schedules import Progress
 
 LabelRule = Literal["dot", "euclidean"]

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
+from viewkin.kmeans import means
 from viewkin.memory.clusters import Clusters
-from viewkin.memory.kmeans import means
 from viewkin.schedules import Progress
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from viewkin import kmeans as module
 from viewkin.draws import generator_for
-from viewkin.memory import kmeans as module
-from viewkin.memory.kmeans import halves, kmeans, means, nearest, with_every_cluster
+from viewkin.kmeans import means, nearest, with_every_cluster
+from viewkin.memory.kmeans import halves, kmeans
 
 
 def blobs(per: int = 40, spread: float = 0.05) -> tuple[Tensor, Tensor]:

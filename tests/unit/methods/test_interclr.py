@@ -12,7 +12,7 @@ from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build, copied, 
 from viewkin import losses
 from viewkin.data.opening import Survey
 from viewkin.errors import UserError
-from viewkin.memory.kmeans import means
+from viewkin.kmeans import means
 from viewkin.methods.interclr import InterCLR, InterCLRConfig
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
