@@ -6,8 +6,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from viewkin import progress
 from viewkin.errors import UserError
-from viewkin.evaluate import progress
 from viewkin.evaluate.features import extract
 
 
