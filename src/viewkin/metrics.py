@@ -39,6 +39,49 @@ def recall_at_k(neighbour_labels: Tensor, labels: Tensor, k: int) -> float:
     return accuracy(neighbour_labels[:, :k], labels)
 
 
+def map_at_r(neighbour_labels: Tensor, labels: Tensor, mates: Tensor) -> float:
+    """MAP@R: mean over queries of ``1/R sum_{i=1..R} P(i) rel(i)``, R the query's number of mates.
+
+    ``rel(i)`` says whether the i-th neighbour is of the query's class, ``P(i)`` is the share of such among the first i.
+    1 when every query's R nearest are its R mates; a query without a mate counts 0.
+
+    Args:
+        neighbour_labels: (N, K) classes of the neighbours, nearest first, the query itself left out; K at least the
+            largest R.
+        labels: (N,) class of the queries.
+        mates: (N,) images of the query's class beside itself (R).
+
+    References:
+        Musgrave, Belongie and Lim, A Metric Learning Reality Check, 2020, section 3.2.
+    """
+    place = torch.arange(1, neighbour_labels.shape[1] + 1, device=labels.device)
+    right = (neighbour_labels == labels[:, None]) & (place <= mates[:, None])
+    precision = right.cumsum(1).double() / place
+    return ((precision * right).sum(1) / mates.clamp_min(1)).mean().item()
+
+
+def average_precision(scores: Tensor, positive: Tensor) -> float:
+    """Area under the interpolated precision over all recalls: ``sum_i (r_i - r_{i-1}) max_{j >= i} p_j``.
+
+    What VOC 2010 and later report, and neither the 11-point rule nor the sum without the maximum. Equal scores enter
+    together, so that the value does not depend on the order of the rows. NaN without a positive.
+
+    Args:
+        scores: (N,) any real numbers, larger is surer.
+        positive: (N,) bool.
+
+    References:
+        Everingham et al., The PASCAL Visual Object Classes Challenge 2010 development kit, section 3.4.1.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    value, hits = scores[order], positive[order].double().cumsum(0)
+    last = torch.cat([value[1:] != value[:-1], value.new_ones(1, dtype=torch.bool)])
+    precision = (hits / torch.arange(1, len(value) + 1, device=value.device))[last]
+    envelope = precision.flip(0).cummax(0).values.flip(0)
+    recall = hits[last] / hits[-1]
+    return (torch.diff(recall, prepend=recall.new_zeros(1)) * envelope).sum().item()
+
+
 def nmi(first: Tensor, second: Tensor) -> float:
     """Normalised mutual information of two partitions, ``2 I(a; b) / (H(a) + H(b))``; 1 when both are one cluster.
 
@@ -49,14 +92,51 @@ def nmi(first: Tensor, second: Tensor) -> float:
     References:
         Strehl and Ghosh, Cluster Ensembles, 2002, with the arithmetic mean of the entropies as the normaliser.
     """
-    a, b = (torch.unique(part, return_inverse=True)[1] for part in (first, second))
-    rows, columns = int(a.max()) + 1, int(b.max()) + 1
-    if rows == columns == 1:
+    joint = contingency(first, second).double() / len(first)
+    if joint.numel() == 1:
         return 1.0
-    joint = torch.bincount(a * columns + b, minlength=rows * columns).double().view(rows, columns) / len(a)
     of_a, of_b = _entropy(joint.sum(1)), _entropy(joint.sum(0))
     information = of_a + of_b - _entropy(joint.flatten())
     return max(2 * information / (of_a + of_b), 0.0)
+
+
+def adjusted_rand(first: Tensor, second: Tensor) -> float:
+    """Adjusted Rand index of two partitions: pairs they agree on, 0 as by chance, 1 for the same partition.
+
+    ``(sum_ij C(n_ij, 2) - E) / ((A + B) / 2 - E)``, with A and B the pairs within a part of either and
+    ``E = A B / C(N, 2)``.
+
+    Args:
+        first: (N,) integers, any values.
+        second: (N,) likewise.
+
+    References:
+        Hubert and Arabie, Comparing partitions, 1985, equation 5.
+    """
+    joint = contingency(first, second).double()
+    together, of_a, of_b, every = (
+        float((n * (n - 1) / 2).sum()) for n in (joint, joint.sum(1), joint.sum(0), joint.sum().reshape(1))
+    )
+    expected = of_a * of_b / every if every else 0.0
+    most = (of_a + of_b) / 2
+    return 1.0 if most == expected else (together - expected) / (most - expected)
+
+
+def purity(clusters: Tensor, labels: Tensor) -> float:
+    """Share of rows that belong to the commonest class of their cluster; more clusters make it larger.
+
+    Args:
+        clusters: (N,) integers, any values.
+        labels: (N,) likewise.
+    """
+    return contingency(clusters, labels).amax(1).sum().item() / len(labels)
+
+
+def contingency(first: Tensor, second: Tensor) -> Tensor:
+    """Count the rows that two partitions (N,) put together: (parts of the first, parts of the second) int64."""
+    a, b = (torch.unique(part, return_inverse=True)[1] for part in (first, second))
+    rows, columns = int(a.max()) + 1, int(b.max()) + 1
+    return torch.bincount(a * columns + b, minlength=rows * columns).view(rows, columns)
 
 
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
@@ -71,6 +151,26 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
         Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity, 2020, eq. 9.
     """
     return (x - y).norm(dim=1).pow(alpha).mean().item()
+
+
+def class_alignment(x: Tensor, labels: Tensor) -> float:
+    """Mean squared distance of two images of one class, over all such pairs; NaN where no class has two.
+
+    :func:`alignment` with the images of a class for the views of an image. Of n unit rows with sum s the pairs give
+    ``n^2 - |s|^2`` together, so no pair is formed.
+
+    Args:
+        x: (N, D) unit norm.
+        labels: (N,) class.
+
+    References:
+        Wang and Isola, 2020, equation 9, with alpha = 2.
+    """
+    classes, place, n = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = x.new_zeros(len(classes), x.shape[1], dtype=torch.float64).index_add_(0, place, x.double())
+    pairs = (n * (n - 1) / 2).sum().item()
+    distance = (n.double().square() - sums.square().sum(1))[n > 1].sum().clamp_min(0).item()
+    return distance / pairs if pairs else math.nan
 
 
 @torch.no_grad()
