@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import BinaryIO, Protocol
@@ -64,6 +64,10 @@ class Listing:
     """Splits that can be opened."""
     notes: list[str]
     """Plain sentences on what was chosen."""
+    targets: Tensor | None = None
+    """(n, C) int8 for images that show several classes: 1 present, 0 absent, -1 to be ignored."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Sets of labels that the set itself names, such as the classes kept for testing."""
 
 
 @dataclass(frozen=True)

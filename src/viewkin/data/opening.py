@@ -14,6 +14,7 @@ from viewkin.data.listing import Listing, choose_side, measure
 from viewkin.data.parquet import list_parquet, parquet_files
 from viewkin.data.source import Source
 from viewkin.data.storing import Storage, store
+from viewkin.data.voc import is_voc, list_voc, splits_of
 from viewkin.errors import UserError
 
 MEMORY_LIMIT = 8 * 2**30
@@ -31,9 +32,11 @@ class Survey:
     uniform: bool
     """Whether all images of the sample are squares of one size."""
     labelled: bool
-    """Whether at least one image has a label."""
+    """Whether at least one image has a label, or several."""
     splits: tuple[str, ...]
     """Splits that can be opened."""
+    several: bool = False
+    """Whether images show several classes each."""
 
 
 def generated_config(spec: str, size: int | None) -> GeneratedConfig:
@@ -91,6 +94,8 @@ def list_images(path: Path, split: str) -> Listing:
         raise UserError(f"{path} is neither a folder nor a Parquet file: give the folder that the images lie in.")
     if parquet_files(path):
         return list_parquet(path, split)
+    if is_voc(path):
+        return list_voc(path, split)
     return list_folder(path, split)
 
 
@@ -99,6 +104,7 @@ def open_source(
     *,
     split: str = "train",
     size: int | None = None,
+    squash: bool = False,
     workers: int = 0,
     cache_dir: Path | None = None,
     memory_limit: int = MEMORY_LIMIT,
@@ -107,11 +113,13 @@ def open_source(
     """Open a set of images as squares of uint8 RGB.
 
     Args:
-        spec: a folder of images; a Parquet file or a folder of them; a folder that holds ``cifar-10-batches-py``,
-            ``cifar-100-python`` or ``stl10_binary``; or ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
+        spec: a folder of images; a folder laid out as VOC; a Parquet file or a folder of them; a folder that holds
+            ``cifar-10-batches-py``, ``cifar-100-python`` or ``stl10_binary``; or
+            ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
         split: ``train``, ``test`` or ``val``; STL-10 also has ``unlabeled`` and ``train+unlabeled``.
         size: side of the stored square, pixels; None keeps one size that all images share, else chooses by the median
             of the shorter sides. Images are resized by their shorter side and cut at the centre.
+        squash: resize whole images to the square instead, as the VOC07 protocol does.
         workers: processes that decode a streaming source, and threads of the first pass (0: one a core).
         cache_dir: folder of the cache; None is $VIEWKIN_CACHE, else ``~/.cache/viewkin``.
         memory_limit: bytes of decoded pixels above which images are decoded on demand.
@@ -133,7 +141,9 @@ def open_source(
         size, why = choose_side(measure(listing.encoded))
         listing.notes.append(why)
     folder = default_folder() if cache_dir is None else cache_dir
-    storage = Storage(size=size, workers=workers, cache_dir=folder, memory_limit=memory_limit, progress=progress)
+    storage = Storage(
+        size=size, workers=workers, cache_dir=folder, memory_limit=memory_limit, squash=squash, progress=progress
+    )
     return store(listing, storage)
 
 
@@ -151,6 +161,10 @@ def survey(spec: str, split: str = "train") -> Survey:
     if archive is not None:
         kind = kind_of(archive, split)
         return Survey(SPLITS[kind][split], SIDES[kind], True, split != "unlabeled", tuple(SPLITS[kind]))
+    if is_voc(path):  # the published sets have every split, others what they have
+        split = next((name for name in (split, *splits_of(path)) if name in splits_of(path)), split)
     listing = list_images(path, split)
     sides = measure(listing.encoded)
-    return Survey(len(listing.ids), sides.shorter, sides.uniform, listing.labels is not None, listing.splits)
+    several = listing.targets is not None
+    labelled = listing.labels is not None or several
+    return Survey(len(listing.ids), sides.shorter, sides.uniform, labelled, listing.splits, several)

@@ -193,6 +193,15 @@ def class_names(schema: pa.Schema) -> tuple[str, ...]:
         return ()
 
 
+def class_groups(schema: pa.Schema) -> dict[str, tuple[int, ...]]:
+    """Read from the schema's ``class_split``, one name a label, which labels each name has; {} without."""
+    try:
+        split: list[str] = json.loads((schema.metadata or {})[b"class_split"])
+        return {str(name): tuple(i for i, own in enumerate(split) if own == name) for name in dict.fromkeys(split)}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
 def read_labels(table: pa.Table, names: tuple[str, ...]) -> tuple[Tensor | None, tuple[str, ...]]:
     """Read the integer ``label`` column: null and negative mean no label; None when no image has one."""
     if "label" not in table.column_names or not pa.types.is_integer(table.schema.field("label").type):
@@ -264,4 +273,5 @@ def list_parquet(path: Path, split: str) -> Listing:
         classes=classes,
         splits=openable_splits(splits),
         notes=notes,
+        groups=class_groups(schema) if labels is not None else {},
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -38,8 +38,14 @@ class Facts:
     """Relative path or row id, one an image."""
     labels: Tensor | None = None
     """(N,) int64 in 0..C-1, -1 where an image has none; None when no image has one."""
+    targets: Tensor | None = None
+    """(N, C) int8 for images that show several classes: 1 present, 0 absent, -1 to be ignored; else None."""
     classes: tuple[str, ...] = ()
-    """Class names by label."""
+    """Class names by label, or by column of the targets."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Sets of labels that the set itself names, such as the classes kept for testing."""
+    squashed: bool = False
+    """Whether images were squashed to squares whole, instead of cut to their central square."""
     skipped: tuple[Skipped, ...] = ()
     """What was listed and could not be read."""
     notes: tuple[str, ...] = ()
@@ -48,7 +54,8 @@ class Facts:
     def rows(self, index: Tensor) -> Facts:
         """Keep the images at ``index`` (n,), in that order."""
         ids: list[str] = [self.ids[i] for i in index.tolist()]
-        return replace(self, ids=ids, labels=None if self.labels is None else self.labels[index])
+        labels, targets = (None if part is None else part[index] for part in (self.labels, self.targets))
+        return replace(self, ids=ids, labels=labels, targets=targets)
 
 
 class Source:
@@ -84,9 +91,19 @@ class Source:
         return self.facts.labels
 
     @property
+    def targets(self) -> Tensor | None:
+        """(N, C) int8 on the CPU for images that show several classes: 1 present, 0 absent, -1 ignored; else None."""
+        return self.facts.targets
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """Class names by label; empty without labels."""
+        """Class names by label, or by column of the targets; empty without either."""
         return self.facts.classes
+
+    @property
+    def groups(self) -> Mapping[str, tuple[int, ...]]:
+        """Sets of labels that the set itself names."""
+        return self.facts.groups
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -183,7 +200,7 @@ class StreamingSource(Source):
         images = torch.full((len(index), 3, self.size, self.size), GREY, dtype=torch.uint8)
         broken: list[tuple[int, str]] = []
         for row, i in enumerate(index.tolist()):
-            got = decode(self._encoded.open(int(self._rows[i])), self.size)
+            got = decode(self._encoded.open(int(self._rows[i])), self.size, squash=self.facts.squashed)
             if isinstance(got, str):
                 broken.append((i, got))
             else:

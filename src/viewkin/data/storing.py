@@ -46,6 +46,8 @@ class Storage:
     """Folder of the cache."""
     memory_limit: int
     """Bytes of pixels above which images are decoded on demand."""
+    squash: bool = False
+    """Squash whole images to the square, instead of cutting out the centre."""
     progress: bool = True
     """Whether to show a bar for a first pass that takes over two seconds."""
 
@@ -91,7 +93,7 @@ def first_pass(encoded: Encoded, storage: Storage, keep: Callable[[Images], None
     broken: dict[int, str] = {}
 
     def work(chunk: range) -> list[NDArray[np.uint8] | str]:
-        return [decode(encoded.open(i), storage.size) for i in chunk]
+        return [decode(encoded.open(i), storage.size, squash=storage.squash) for i in chunk]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of large images; both decode
@@ -128,7 +130,8 @@ def pass_into_memory(encoded: Encoded, storage: Storage, *, with_pixels: bool) -
 
 def take_stock(listing: Listing, storage: Storage, *, with_pixels: bool) -> tuple[Entry, list[str]]:
     """Find the entry of a listing in the cache, or make it; with notes on where it is kept."""
-    key = cache.key_of(listing.encoded.stamps(), storage.size)
+    form = [("squashed", 0, 0)] if storage.squash else []
+    key = cache.key_of([*listing.encoded.stamps(), *form], storage.size)
     entry = cache.load(storage.cache_dir, key, storage.size, with_pixels=with_pixels)
     try:
         entry = entry or pass_into_cache(listing.encoded, storage, key, with_pixels=with_pixels)
@@ -151,7 +154,7 @@ def store(listing: Listing, storage: Storage) -> Source:
     needed = len(listing.ids) * 3 * storage.size**2
     resident = needed <= storage.memory_limit
     entry, notes = take_stock(listing, storage, with_pixels=resident)
-    facts = facts_of(listing, storage.size, entry, notes)
+    facts = facts_of(listing, storage, entry, notes)
     if resident and entry.pixels is not None:
         return ResidentSource(facts, entry.pixels)
     note = (
@@ -163,7 +166,7 @@ def store(listing: Listing, storage: Storage) -> Source:
     return StreamingSource(facts, encoded, entry.rows, storage.workers)
 
 
-def facts_of(listing: Listing, size: int, entry: Entry, notes: list[str]) -> Facts:
+def facts_of(listing: Listing, storage: Storage, entry: Entry, notes: list[str]) -> Facts:
     """Keep what the listing says of the readable images, and name the others."""
     skipped = tuple(Skipped(listing.ids[i], why) for i, why in sorted(entry.broken.items()))
     found = listing.notes + notes
@@ -176,10 +179,13 @@ def facts_of(listing: Listing, size: int, entry: Entry, notes: list[str]) -> Fac
         raise UserError(f"{listing.name} holds {what}{why}, and at least 2 are needed: check its files.")
     every = Facts(
         name=listing.name,
-        size=size,
+        size=storage.size,
         ids=listing.ids,
         labels=listing.labels,
+        targets=listing.targets,
         classes=listing.classes,
+        groups=listing.groups,
+        squashed=storage.squash,
         skipped=skipped,
         notes=tuple(found),
     )

@@ -39,9 +39,9 @@ class TestCache:
         count = [0]
         real = storing.decode
 
-        def counting(stream: object, size: int) -> object:
+        def counting(stream: object, size: int, *, squash: bool) -> object:
             count[0] += 1
-            return real(stream, size)
+            return real(stream, size, squash=squash)
 
         monkeypatch.setattr(storing, "decode", counting)
         return count
@@ -112,7 +112,7 @@ class TestCache:
     def test_an_interrupted_pass_leaves_nothing(
         self, photos: Path, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        def interrupted(stream: object, size: int) -> object:
+        def interrupted(stream: object, size: int, *, squash: bool) -> object:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(storing, "decode", interrupted)
