@@ -204,9 +204,11 @@ def embed(
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
 
-@app.command(short_help="Judge features with labels: kNN, a linear probe or an MLP.")
+@app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs.")
 def evaluate(
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="knn, linear or mlp.")],
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="knn, linear, mlp, retrieval, cluster, svm or lowshot.")
+    ],
     model: Model,
     data: Data,
     out: Annotated[
@@ -220,6 +222,13 @@ def evaluate(
         float | None,
         typer.Option(metavar="SHARE", help="Share of the images to judge on, 0 to 1, where there is no test split."),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="WHICH", help="Judge on these classes only: labels, a range such as 98:196, or names."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the images; the model's own if left out.")
+    ] = None,
     baselines: Annotated[bool, typer.Option(help="Judge raw pixels and the untrained network beside it.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -227,13 +236,20 @@ def evaluate(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Judge features with labels: kNN, a linear probe or AMDIM's two heads (mlp). Prints a table and writes JSON.
+    """Judge features with labels; prints a table and writes JSON.
+
+    \b
+    knn, linear, mlp    kNN, a linear probe, AMDIM's two heads
+    retrieval, cluster  neighbours of one's own class, k-means; no split teaches
+    svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
 
     \b
     Examples:
       viewkin evaluate knn runs/mine photos/ --holdout 0.2
       viewkin evaluate knn runs/mine data/ --set k=5,20,200
       viewkin evaluate linear runs/mine/backbone.safetensors data/ --no-baselines
+      viewkin evaluate retrieval runs/mine cars/ --test-split train --classes 98:196
+      viewkin evaluate svm runs/mine VOCdevkit/VOC2007 --train-split trainval
     """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.recipes.use import EvaluateRequest
     from viewkin.recipes.use import evaluate as run
@@ -247,6 +263,8 @@ def evaluate(
         train_split=train_split,
         test_split=test_split,
         holdout=holdout,
+        classes=classes,
+        image_size=image_size,
         baselines=baselines,
         settings=tuple(settings or ()),
         device=device,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from commandline import TINY, Ended, images_in, viewkin
+from commandline import TINY, Ended, images_in, mosaics_in, viewkin
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def place(workplace: Path, trained: Path) -> Path:
     images_in(workplace / "one", 1)
     (workplace / "photos" / "broken.jpg").write_bytes(b"no image")
     (workplace / "empty").mkdir()
+    mosaics_in(workplace / "voc", 20, 12)
     shutil.copytree(trained, workplace / "run")
     return workplace
 
@@ -187,7 +188,7 @@ OTHERS = {
     "embed run photos --out x.parquet --split test": ("no test split", "it has train"),
     "embed run photos --out x.parquet --device tpu": ("auto",),
     "embed run empty --out x.parquet": ("no image files",),
-    "evaluate svm run labelled": ("knn, linear",),
+    "evaluate svn run labelled": ("knn, linear", "svm, lowshot"),
     "evaluate knn run photos": ("no labels",),
     "evaluate knn run labelled": ("no test split", "--holdout 0.2"),
     "evaluate knn run labelled --test-split dev": ("no dev split", "train"),
@@ -197,6 +198,22 @@ OTHERS = {
     "evaluate knn run labelled --holdout 0.5 --set k=many": ("a whole number",),
     "evaluate knn run labelled --holdout 0.5 --set kk=3": ("did you mean k?",),
     "evaluate linear run labelled --holdout 0.5 --set epochs=0": ("1 or more",),
+    "evaluate retrieval run photos --test-split train": ("photos has no labels", "retrieval"),
+    "evaluate retrieval run labelled": ("no test split, only train", "--test-split"),
+    "evaluate retrieval run labelled --holdout 0.5": ("learns nothing", "--holdout"),
+    "evaluate retrieval run labelled --test-split train --classes cat": ("two classes",),
+    "evaluate retrieval run labelled --test-split train --classes cats": ("no class 'cats'", "cat"),
+    "evaluate retrieval run labelled --test-split train --classes 2:4": ("0 to 1",),
+    "evaluate retrieval run labelled --test-split train --set k=0": ("k is (0,)", "at least 1"),
+    "evaluate cluster run labelled --test-split train --set clusters=40": ("clusters is 40", "24 images"),
+    "evaluate svm run labelled --holdout 0.5 --set preset=voc": ("goyal, interclr, pcl",),
+    "evaluate svm run labelled --holdout 0.5 --set costs=0": ("costs", "above 0"),
+    "evaluate lowshot run labelled --holdout 0.5": ("too few for 96", "shots=1,2,4"),
+    "evaluate lowshot run labelled --holdout 0.5 --set preset=goyal": ("26 costs", "selection=test"),
+    "evaluate knn run voc": ("several classes", "svm or lowshot"),
+    "evaluate svm run voc --train-split val": ("voc has no val split", "trainval"),
+    "evaluate svm run voc --train-split trainval --holdout 0.5": ("several classes", "--test-split"),
+    "evaluate svm run labelled --holdout 0.5 --image-size 4": ("--image-size", "8 to 1024"),
     "evaluate knn run labelled --holdout 0.5 --out photos": ("must be a file",),
     "evaluate knn run labelled --holdout 0.5 --out nowhere/x.json": ("folder that exists",),
     "recipes phots": ("photos",),

@@ -1,4 +1,4 @@
-"""The values of the manual's sections 2.7, 8.1 and 8.7, derived there without this code."""
+"""The values of the manual's sections 2.7, 8.1, 8.3 and 8.7, derived there without this code."""
 
 import math
 
@@ -7,6 +7,7 @@ import torch
 
 from viewkin import metrics
 from viewkin.evaluate.knn import KnnConfig, knn, votes
+from viewkin.evaluate.retrieval import RetrievalConfig, retrieval
 from viewkin.neighbours import top_k
 
 
@@ -51,3 +52,10 @@ def test_recall_of_the_retrieval_fixture(k, expected):
     embeddings, labels = circle(0, 5, 90, 95, 7, 200), torch.tensor([0, 0, 1, 1, 1, 2])
     _, index = top_k(embeddings, embeddings, 4, exclude_self=True)
     assert metrics.recall_at_k(labels[index], labels, k) == pytest.approx(expected, abs=1e-6)
+    found = retrieval(RetrievalConfig(k=(k,)), embeddings, labels)
+    assert found.recall[k] == pytest.approx(expected, abs=1e-6)
+
+
+def test_interpolated_average_precision_of_voc():
+    targets = torch.tensor([True, False, False, True, True])
+    assert metrics.average_precision(torch.tensor([5.0, 4, 3, 2, 1]), targets) == pytest.approx(0.733333, abs=1e-6)

@@ -23,22 +23,35 @@ def checked_pair(
             "take both from the same encoder."
         )
     device = train.device
-    return (*_checked("training", train, train_labels, device), *_checked("test", test, test_labels, device))
+    return (*checked("training", train, train_labels, device), *checked("test", test, test_labels, device))
 
 
-def _checked(name: str, features: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Check one set and bring it to the device."""
-    if features.ndim != 2 or not features.numel():
-        raise UserError(f"the {name} features have shape {tuple(features.shape)}: give (N, D) with at least one row.")
+def checked(name: str, features: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return one set as float32 features (N, D) and int64 labels (N,) on a device.
+
+    Raises:
+        UserError: the set is empty, of unequal length, not finite, or has images without a label (-1).
+    """
+    check_features(name, features)
     if labels.shape != features.shape[:1]:
         raise UserError(
             f"{len(features)} {name} features come with labels of shape {tuple(labels.shape)}: give one each."
         )
     if labels.is_floating_point() or int(labels.min()) < 0:
         raise UserError(f"some {name} images have no label (-1 or not an integer): take the labelled ones only.")
+    return features.detach().to(device, torch.float32), labels.to(device, torch.int64)
+
+
+def check_features(name: str, features: Tensor) -> None:
+    """Refuse what is not (N, D) finite numbers.
+
+    Raises:
+        UserError: another shape, no rows, NaN or infinity.
+    """
+    if features.ndim != 2 or not features.numel():
+        raise UserError(f"the {name} features have shape {tuple(features.shape)}: give (N, D) with at least one row.")
     if not bool(torch.isfinite(features).all()):
         raise UserError(f"the {name} features hold NaN or infinity: the encoder has diverged, nothing can be measured.")
-    return features.detach().to(device, torch.float32), labels.to(device, torch.int64)
 
 
 def to_positions(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
