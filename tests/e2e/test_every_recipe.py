@@ -1,19 +1,52 @@
-"""Every recipe runs from end to end, shrunk."""
+"""Every recipe runs from end to end, shrunk, on data of its layout."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
-from commandline import metrics_of, viewkin
+from commandline import images_in, metrics_of, viewkin
+from layouts import cifar_in, stl_in
 from viewkin.recipes.catalogue import RECIPES
+from viewkin.recipes.finish import train_and_finish
+from viewkin.recipes.resolve import TrainRequest
+
+ARCHIVES = ("cifar100", "cifar10", "stl10")
+FOLDERS = ("imagenet", "cub", "cars", "photos", "moco")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_smoke_test_of_every_recipe_ends_well(workplace, recipe):
-    ended = viewkin("train", "generated:images=64", "--recipe", recipe, "--smoke", "--out", "run", "--epochs", 1)
-    assert (ended.code, ended.err) == (0, "")
-    assert "Learnt: naming one of 10 classes" in ended.out
+def ran(workplace, recipe: str, printed: str) -> None:
+    """A run of this recipe ended whole."""
+    assert "Learnt: naming one of" in printed
     assert json.loads((workplace / "run" / "recipe.json").read_text())["recipe"]["name"] == recipe
     losses = [line["loss"] for line in metrics_of(workplace / "run")]
     assert losses
     assert all(isinstance(loss, float) for loss in losses)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if not any(kind in name for kind in ARCHIVES)])
+def test_a_recipe_for_photographs_runs_on_a_folder_of_classes(workplace, recipe):
+    data = "generated:images=64"
+    if any(kind in recipe for kind in FOLDERS):
+        images_in(workplace / "set" / "train", 64, size=(60, 45), classes=("n01", "n02", "n03"))
+        images_in(workplace / "set" / "val", 24, size=(40, 50), classes=("n01", "n02", "n03"))
+        data = "set"
+    else:
+        assert recipe in ("demo",), "say of which layout the recipe's data are"
+    ended = viewkin("train", data, "--recipe", recipe, "--smoke", "--out", "run", "--epochs", 1)
+    assert (ended.code, ended.err) == (0, "")
+    ran(workplace, recipe, ended.out)
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if any(kind in name for kind in ARCHIVES)])
+def test_a_recipe_for_an_archive_runs_on_its_files(workplace, recipe, monkeypatch):
+    train, test = [1 + number % 3 for number in range(64)], [1, 2, 3] * 4
+    if "stl10" in recipe:
+        data = stl_in(workplace, monkeypatch, train, 32, test)
+    else:
+        data = cifar_in(workplace, monkeypatch, train, test, hundred="cifar100" in recipe)
+    console = Console(file=io.StringIO(), width=200)
+    request = TrainRequest(data=str(data), recipe=recipe, smoke=True, out=workplace / "run", epochs=1)
+    assert train_and_finish(request, console) == 0
+    ran(workplace, recipe, console.file.getvalue())

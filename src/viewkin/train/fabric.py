@@ -84,6 +84,18 @@ def precision_of(runtime: RuntimeConfig, network: nn.Module, accelerator: str) -
     return "bf16-mixed" if native and not depthwise else "32-true"
 
 
+def takes_channels_last(network: nn.Module, accelerator: str) -> bool:
+    """Whether channels-last weights are safe.
+
+    On processors without AVX-512 the backward pass of a 1x1 convolution with stride 2 and fewer than 8 channels writes
+    beyond its memory in that format (oneDNN in torch 2.14, float32).
+    """
+    if accelerator != "cpu":
+        return True
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    return not any(m.kernel_size == (1, 1) and m.in_channels < 8 for m in convolutions)
+
+
 def _ddp() -> DDPStrategy:
     # The default would send the whole memory bank from rank 0 at every step.
     known = inspect.signature(DistributedDataParallel.__init__).parameters

@@ -30,6 +30,7 @@ from viewkin.schedules import Progress
 from viewkin.train import checkpoint
 from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
+from viewkin.train.fabric import takes_channels_last
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
@@ -72,7 +73,8 @@ class Trainer:
         self.rank, self.world = fabric.global_rank, fabric.world_size
         self.source = source.to(fabric.device) if source.resident else source
         self.method = method
-        if recipe.runtime.channels_last:
+        self.channels_last = recipe.runtime.channels_last and takes_channels_last(method, fabric.device.type)
+        if self.channels_last:
             method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer: torch.optim.Optimizer
         self.forward = self._wrap()
@@ -195,6 +197,8 @@ class Trainer:
             draw = Draw(recipe.seed, at.total_step, recipe.data.batch_size, start, start + len(index))
             device = self.fabric.device
             views = self.views(images.to(device, non_blocking=True), parameters.rows(start, start + len(index)))
+            if not self.channels_last:
+                views = {name: view.contiguous() for name, view in views.items()}
             batch = Batch(views=views, index=index.to(device, non_blocking=True), draw=draw)
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):

@@ -1,7 +1,5 @@
 """CIFAR and STL-10 as unpacked by their publishers, in small."""
 
-import hashlib
-import pickle
 import sys
 from pathlib import Path
 
@@ -9,47 +7,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import datasets
 from torchvision.transforms import functional as oracle
 
+from layouts import IMAGES, cifar_in, stl_in
 from viewkin.data.opening import open_source, survey
 from viewkin.errors import UserError
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3072), dtype=np.uint8)
-
-
-def dump(path: Path, content: object) -> tuple[str, str]:
-    path.write_bytes(pickle.dumps(content))
-    return path.name, hashlib.md5(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write a CIFAR-10 of four training and two test images, with checksums to match."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    train = [dump(folder / "data_batch_1", {"data": IMAGES[:4], "labels": [3, 1, 0, 2]})]
-    test = [dump(folder / "test_batch", {"data": IMAGES[4:], "labels": [1, 1]})]
-    name, md5 = dump(folder / "batches.meta", {"label_names": ["a", "b", "c", "d"]})
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", train)
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", test)
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    """A CIFAR-10 of four training and two test images."""
+    cifar_in(tmp_path, monkeypatch, [3, 1, 0, 2], [1, 1], hundred=False)
     return tmp_path
 
 
 @pytest.fixture
 def stl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write an STL-10 of two training, one unlabelled and two test images."""
-    folder = tmp_path / "stl10_binary"
-    folder.mkdir()
-    values = np.random.default_rng(1).integers(0, 256, (5, 3, 96, 96), dtype=np.uint8)
-    # On disk each channel lies column by column.
-    for name, part in {"train_X": values[:2], "unlabeled_X": values[2:3], "test_X": values[3:]}.items():
-        (folder / f"{name}.bin").write_bytes(part.transpose(0, 1, 3, 2).tobytes())
-    (folder / "train_y.bin").write_bytes(bytes([1, 10]))
-    (folder / "test_y.bin").write_bytes(bytes([2, 3]))
-    (folder / "class_names.txt").write_text("\n".join("abcdefghij") + "\n")
-    monkeypatch.setattr(datasets.STL10, "_check_integrity", lambda self: True)
+    """An STL-10 of two training, one unlabelled and two test images."""
+    stl_in(tmp_path, monkeypatch, [1, 10], 1, [2, 3])
     return tmp_path
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from viewkin.errors import UserError
 from viewkin.nets.resnet import RESNETS, ResNet
+from viewkin.train.fabric import takes_channels_last
 
 
 def _randomise_norms_(net: nn.Module) -> None:
@@ -116,3 +117,8 @@ def test_zero_init_residual_starts_every_plain_block_as_the_identity(name):
     assert not torch.equal(ResNet(name, width=8).layer2[1](x), x)
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [bool(norm.weight.any()) for norm in norms] == [True] * (len(norms) - 1) + [False]
+
+
+@pytest.mark.parametrize(("width", "accelerator", "safe"), [(4, "cpu", False), (8, "cpu", True), (4, "cuda", True)])
+def test_narrow_networks_keep_the_usual_memory_format_on_a_cpu(width, accelerator, safe):
+    assert takes_channels_last(ResNet("resnet18", width=width), accelerator) == safe
