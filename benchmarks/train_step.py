@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny, its numbers mean nothing")
     options = parser.parse_args()
     if options.quick:
-        options.method, options.width, options.batch = ["simclr", "moco", "npid"], [4], [16]
+        options.method, options.width, options.batch = ["simclr", "moco", "npid"], [8], [16]
         options.data, options.repeats, options.seconds = "generated:images=64,size=32", 2, 0.0
     return options
 
