@@ -14,6 +14,7 @@ from viewkin.train.logs import duration
 def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The machine, without and with a GPU."""
     monkeypatch.setattr("viewkin.recipes.adapt.accelerator_of", lambda runtime: request.param)
+    monkeypatch.setattr("viewkin.recipes.adapt.has_bf16", lambda: True)
     return request.param
 
 
@@ -48,6 +49,12 @@ def test_a_demo_of_the_same_images_is_shorter(accelerator):
     count = 10_000 if accelerator == "cpu" else 100_000
     long, short = (chosen(count, 96, demo=demo).recipe.schedule.epochs for demo in (False, True))
     assert 6 < long / short < 9
+
+
+def test_a_slower_processor_sees_half_as_many_images(accelerator, monkeypatch):
+    fast = chosen(10_000, 96).recipe.schedule.epochs
+    monkeypatch.setattr("viewkin.recipes.adapt.has_bf16", lambda: False)
+    assert chosen(10_000, 96).recipe.schedule.epochs == (fast // 2 if accelerator == "cpu" else fast)
 
 
 def test_what_was_given_is_kept_and_not_spoken_of(accelerator):

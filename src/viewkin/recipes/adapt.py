@@ -12,12 +12,13 @@ from viewkin.errors import UserError
 from viewkin.nets.amdim import AMDIM_SIDES, least_rkhs
 from viewkin.nets.backbone import TIMM
 from viewkin.train.config import Recipe
-from viewkin.train.fabric import accelerator_of
+from viewkin.train.fabric import accelerator_of, has_bf16
 
 SMOKE_IMAGES = 256
 """Images that a smoke test trains on."""
 SEEN_ON_CPU, SEEN_ON_GPU = 800_000, 20_000_000
-"""Images that a fitted run sees over all epochs: 20 to 60 minutes on two cores, two hours on one large GPU."""
+"""Images that a fitted run sees over all epochs: 20 to 60 minutes on two cores, two hours on one large GPU. A processor
+without bfloat16 sees half as many in that time."""
 DEMO_SHARE = 8
 """A demonstration sees this many times fewer."""
 
@@ -44,6 +45,7 @@ def adapted(recipe: Recipe, survey: Survey, given: Set[str], *, demo: bool) -> t
     recipe = config.with_values(recipe, chosen)
     if "schedule.epochs" not in given:
         seen = (SEEN_ON_CPU if cpu else SEEN_ON_GPU) // (DEMO_SHARE if demo else 1)
+        seen //= 2 if cpu and not has_bf16() else 1
         epochs = round(min(max(seen / survey.count, 10 if cpu else 20), 400 if cpu else 800))
         recipe = with_epochs(recipe, epochs)
         notes.append(f"{epochs} epochs, to see about {_rounded(epochs * survey.count)} images (--epochs).")
