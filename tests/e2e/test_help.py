@@ -24,7 +24,7 @@ def test_the_library_itself_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["train", "embed", "evaluate", "recipes", "demo"])
+@pytest.mark.parametrize("command", ["train", "embed", "evaluate", "recipes", "demo", "compare", "figures"])
 def test_every_command_has_a_help_page(command):
     ended = viewkin(command, "--help")
     assert (ended.code, ended.err) == (0, "")
@@ -52,3 +52,12 @@ def test_the_module_and_the_script_are_the_same_command():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: No such command 'trian'")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["map", "neighbours", "similarities", "negatives", "positives", "segments", "ablation"]
+)
+def test_every_figure_has_a_help_page(name):
+    ended = viewkin("figures", name, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Usage: viewkin figures {name}" in ended.out

@@ -34,6 +34,19 @@ def test_embedding_and_helpers_change_nothing_either(name):
 
 
 @every_method
+def test_explaining_a_batch_changes_nothing_and_gives_images_or_parts(name):
+    method = trained_a_little(name)
+    batch = batch_for(method, INDEX, step=9)
+    method.eval()
+    before = copied(method)
+    for images in method.explain(batch, AT).values():
+        assert images.dtype == torch.int64
+        assert images.shape[0] == BATCH
+        assert images.ndim in (2, 3)
+    assert not differing(before, copied(method))
+
+
+@every_method
 def test_law_6_a_saved_state_goes_on_bit_for_bit(name):
     saved_state_goes_on(name)
 

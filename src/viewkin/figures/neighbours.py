@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from viewkin.errors import UserError
+from viewkin.neighbours import top_k
 
 RIGHT, WRONG, UNKNOWN = (31, 140, 84), (206, 62, 62), (140, 144, 150)
 """Frame of a neighbour of the query's class, of another class, and where a label is missing."""
@@ -71,6 +72,25 @@ def neighbour_sheet(
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k rows most like each of some rows, but for these themselves.
+
+    Args:
+        rows: (N, D) unit norm.
+        asked: (Q,) rows that ask.
+        k: neighbours.
+
+    Returns:
+        Cosine (Q, k) falling, and row (Q, k) int64; fewer than k where there are no more.
+    """
+    similarity, index = top_k(rows[asked], rows, k + 1)
+    # The image itself is its own nearest; leave it out by name, since a duplicate may come first.
+    own = index == asked.unsqueeze(1)
+    own[:, -1] |= ~own.any(1)
+    kept = (~own).sort(dim=1, descending=True, stable=True).indices[:, : index.shape[1] - 1].sort(dim=1).values
+    return similarity.gather(1, kept), index.gather(1, kept)
 
 
 def _check(images: Tensor, query: Tensor, neighbour: Tensor, similarity: Tensor, labels: Tensor | None) -> None:

@@ -41,6 +41,8 @@ svg text { fill: var(--faint); } .grid { stroke: var(--edge); } .dot { fill: var
   padding: 12px 18px 12px 36px; }
 """
 
+CLOSING = "</main></body></html>"
+
 
 def write_report(
     path: Path | str,
@@ -75,6 +77,33 @@ def write_report(
         ) from error
 
 
+def add_figure(path: Path, name: str, caption: str, content: bytes, kind: str) -> None:
+    """Put a figure at the end of a report, in the place of an earlier one of the same name.
+
+    Args:
+        path: the report.
+        name: a word that no other figure of the report has.
+        caption: line above it.
+        content: the file.
+        kind: ``png`` or ``svg``.
+
+    Raises:
+        UserError: the report cannot be read or written, or is no report.
+    """
+    begin, end = f"<!-- figure {name} -->", f"<!-- end of figure {name} -->"
+    try:
+        page = path.read_text(encoding="utf-8")
+        head, found, rest = page.partition(begin)
+        page = head + rest.partition(end)[2] if found else page
+        if CLOSING not in page:
+            raise UserError(f"{path} is no report of a run; leave it out or train again.")
+        before, _, after = page.rpartition(CLOSING)
+        with replacing(path) as part:
+            part.write_text(f"{before}{begin}{_picture(caption, content, kind)}{end}{CLOSING}{after}", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be changed ({error.strerror}); choose a place you may write to.") from error
+
+
 def _page(
     title: str,
     facts: Sequence[tuple[str, str]],
@@ -96,14 +125,16 @@ def _page(
         + (f'<dl class="facts">{terms}</dl>' if terms else "")
         + f"<h2>Training, by step</h2>{curves}"
         + (f"<h2>Look</h2>{pictures}" if pictures else "")
-        + "</main></body></html>\n"
+        + CLOSING
+        + "\n"
     )
 
 
-def _picture(caption: str, png: bytes) -> str:
+def _picture(caption: str, content: bytes, kind: str = "png") -> str:
     """One embedded picture that scrolls sideways where the window is narrow."""
-    data = base64.b64encode(png).decode("ascii")
+    data = base64.b64encode(content).decode("ascii")
+    form = "svg+xml" if kind == "svg" else kind
     return (
         f'<figure class="sheet"><figcaption>{escape(caption)}</figcaption><div class="scroll">'
-        f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}"></div></figure>'
+        f'<img alt="{escape(caption)}" src="data:image/{form};base64,{data}"></div></figure>'
     )

@@ -196,6 +196,11 @@ class AMDIM(Method):
         side = math.isqrt(target.shape[1])
         return losses.responsibilities(scores, self.config.sharpness).argmax(1).view(len(x), side, side)
 
+    def explain(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """Tell which component answers for which part of an image, where vectors are mixed."""
+        x = batch.views["first"]
+        return {} if self.mixture is None else {f"amdim/{n}": self.assignments(x, scale=n) for n in ("7", "5")}
+
     @property
     def last_weight(self) -> Tensor:
         """The last weight before the coarse map: every task looks at it, or at what follows from it."""

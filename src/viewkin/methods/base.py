@@ -143,6 +143,11 @@ class Method(nn.Module):
         """Embed images as the loss sees them: (B, C, H, W) -> (B, D) unit norm."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def explain(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """Give what figures show: images (B, n) as in ``Step.found`` (the default), components of parts (B, h, w)."""
+        return self(batch, at).found
+
     def gauges(self) -> dict[str, float]:
         """Read what a log should show of the state: cluster sizes, label churn. Default: nothing."""
         return {}

@@ -14,10 +14,10 @@ from viewkin.data.opening import survey
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
 from viewkin.evaluate.results import Result, write_results
-from viewkin.figures.neighbours import neighbour_sheet
+from viewkin.figures.neighbours import nearest_others, neighbour_sheet
 from viewkin.figures.report import write_report
-from viewkin.neighbours import top_k
 from viewkin.recipes.adapt import SMOKE_IMAGES
+from viewkin.recipes.evidence import write_evidence
 from viewkin.recipes.models import Model, baselines, open_model
 from viewkin.recipes.opening import few
 from viewkin.recipes.resolve import TrainRequest
@@ -54,12 +54,14 @@ def train_and_finish(request: TrainRequest, console: Console) -> int:
         return stopped
     device = torch.device(accelerator_of(run.plan.stored.recipe.runtime))
     results, learnt = judge(run, device, console)
+    evidence = write_evidence(out, run.plan.stored, run.plan.source, device)
     report(run, device, results, learnt)
     embedded = f"{shlex.quote(str(out))} {images} --out {shlex.quote(str(out / 'embeddings.parquet'))}"
     say(
         console,
         *([learnt] if learnt else []),
         f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
+        *(f"Evidence: {path} (for 'viewkin figures')" for path in evidence),
         f"Report:   {out / 'report.html'} (curves and nearest neighbours, in any browser)",
         f"Next:     viewkin embed {embedded}",
     )
@@ -150,12 +152,7 @@ def neighbours(run: Run, device: torch.device, queries: int = 8, k: int = 8) -> 
     part = few(source, LOOKED_AT)
     rows = torch.nn.functional.normalize(backbone(run, device).features(part, device), dim=1)
     asked = torch.linspace(0, len(part) - 1, min(queries, len(part))).long()
-    similarity, index = top_k(rows[asked], rows, k + 1)
-    # The image itself is its own nearest; leave it out by name, since a duplicate may come first.
-    own = index == asked.unsqueeze(1)
-    own[:, -1] |= ~own.any(1)
-    kept = (~own).sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
-    similarity, index = similarity.gather(1, kept), index.gather(1, kept)
+    similarity, index = nearest_others(rows, asked, k)
     everything, place = torch.cat([asked, index.flatten()]).unique(return_inverse=True)
     sheet = neighbour_sheet(
         part.images(everything),

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from viewkin import __version__
+from viewkin.cli.looking import compare, figures
 from viewkin.errors import UserError
 
 app = typer.Typer(
@@ -297,5 +298,8 @@ def demo(
     return run(data, out, Console())
 
 
-COMMANDS = ("train", "embed", "evaluate", "recipes", "demo")
+app.command(short_help="One table across runs, with the papers' numbers.")(compare)
+app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, negatives, similarities, ablations.")
+
+COMMANDS = ("train", "embed", "evaluate", "recipes", "demo", "compare", "figures")
 """Commands that have a help page of their own."""

@@ -1,0 +1,77 @@
+"""Runs as they lie on disk: their settings and everything that was measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from viewkin import config
+from viewkin.errors import UserError
+from viewkin.evaluate.results import Result, read_results
+from viewkin.recipes.stored import Stored, stored_run
+from viewkin.train.logs import read_metrics
+
+BASELINES = ("chance", "raw pixels", "untrained")
+"""What an evaluation judges beside the model."""
+NO_RESULT = ("name", "about", "seed")
+"""Settings of a recipe that change no result but by chance."""
+LOGGED = ("knn_monitor", "images_per_second")
+"""Series of the log whose last value is a measure of the run."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was trained."""
+
+    place: Path
+    """Its directory."""
+    stored: Stored
+    """Its settings."""
+    results: tuple[Result, ...]
+    """Every row of every evaluation file, oldest file first."""
+    logged: Mapping[str, float]
+    """The last value of each series in :data:`LOGGED`, where there is one."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Path to value of every setting that may change a result, and the images."""
+        stored = self.stored
+        values = {"images": stored.images, "smoke": stored.smoke, "set": stored.data}
+        return values | telling(config.paths(stored.recipe), kind_paths(stored.recipe.method))
+
+
+def finished(place: Path) -> Finished:
+    """Read a run.
+
+    Raises:
+        UserError: there is none, or one of its files is damaged.
+    """
+    if not place.is_dir():
+        raise UserError(f"{place} is no run directory; give the directory that 'viewkin train' printed.")
+    stored = stored_run(place)
+    files = sorted(place.glob("evaluation-*.json"), key=lambda path: (path.stat().st_mtime, path.name))
+    results = tuple(result for path in files for result in read_results(path))
+    log = read_metrics(place / "metrics.jsonl") if (place / "metrics.jsonl").exists() else []
+    logged: dict[str, float] = {}
+    for row in log:
+        logged |= {name: float(row[name]) for name in LOGGED if isinstance(row.get(name), (int, float))}
+    return Finished(place, stored, results, logged)
+
+
+def telling(values: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Keep the settings of a recipe that may change a result, with the methods' kinds among them."""
+    kept = {path: value for path, value in values.items() if path not in NO_RESULT and not path.startswith("runtime.")}
+    return {**kinds, **kept}
+
+
+def kind_paths(method: Any, prefix: str = "method") -> dict[str, str]:
+    """Path to kind of a method and of what it wraps."""
+    inner = getattr(method, "base", None)
+    return {f"{prefix}.kind": method.kind} | ({} if inner is None else kind_paths(inner, f"{prefix}.base"))
+
+
+def short(model: str) -> str:
+    """What kind of features a result's model is: ``backbone``, ``embedding``, ``untrained``, ``raw pixels``."""
+    return model.partition(",")[0]

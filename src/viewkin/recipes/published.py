@@ -1,0 +1,97 @@
+"""Numbers of the papers, and when they may stand beside one measured here."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePath
+
+from viewkin import config
+from viewkin.recipes.catalogue import RECIPES
+from viewkin.recipes.finished import kind_paths, telling
+from viewkin.recipes.stored import Stored
+
+SETS: dict[str, tuple[str, dict[str, int]]] = {
+    "CIFAR-10": (r"cifar10(?!0)", {"train": 50_000, "test": 10_000}),
+    "CIFAR-100": (r"cifar100", {"train": 50_000, "test": 10_000}),
+    "STL-10": (r"stl10", {"train": 5_000, "test": 8_000}),
+    "ImageNet-100": (r"imagenet100", {"train": 126_689, "test": 5_000, "val": 5_000}),
+    "ImageNet": (r"imagenet|ilsvrc|imagenet1k", {"train": 1_281_167, "test": 50_000, "val": 50_000}),
+    "VOC07": (r"voc", {"trainval": 5_011, "test": 4_952}),
+    "CUB-200": (r"cub", {"test": 5_924}),
+    "Cars-196": (r"cars", {"test": 8_131}),
+}
+"""Set to the form of its folder's name, punctuation left out, and its images. Both must fit: a number is never shown
+beside a part of the set or another one. Of the last two, the classes that were not trained on."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that a paper prints."""
+
+    value: float
+    """In percent."""
+    source: str
+    """Table that it stands in, in ``results/published``."""
+    setting: str
+    """What the paper trained, as far as it says."""
+
+
+def published(stored: Stored, data: str, protocol: str, measure: str, features: str) -> list[Published]:
+    """Find what papers print for a run's recipe, set and protocol; several where they trained in several ways.
+
+    Args:
+        stored: settings of the run.
+        data: images that were judged, as a result names them.
+        protocol: such as ``knn``.
+        measure: such as ``knn@200``.
+        features: ``backbone`` or ``embedding``; the papers' kNN and retrieval are of the embedding.
+    """
+    found = None if stored.smoke else set_named(data)
+    return [
+        Published(float(row["value"]), row["table"], _setting(row))
+        for row in _table()
+        if (row["recipe"], row["set"]) == (stored.recipe.name, found)
+        and (row["protocol"], row["measure"], row["features"]) == (protocol, measure, features)
+        and row["images"] in ("", str(stored.images))
+    ]
+
+
+def set_named(data: str) -> str | None:
+    """Tell which known set a result was measured on, from its folder's name and its numbers of images; else None."""
+    place, _, counts = data.rpartition(": ")
+    parts = re.findall(r"([\d,]+) ([a-z+]+)(?=,|$)", counts)
+    if not parts or "held out" in counts:
+        return None
+    words = re.sub(r"[^a-z0-9/]", "", "/".join(PurePath(place).parts[-2:]).lower())
+    for name, (form, sizes) in SETS.items():
+        if re.search(form, words) and all(sizes.get(split) == int(n.replace(",", "")) for n, split in parts):
+            return name
+    return None
+
+
+def changes(stored: Stored) -> str:
+    """Say which settings of a run are not its recipe's: "schedule.epochs 5 (200)"."""
+    if stored.recipe.name not in RECIPES:
+        return ""
+    original = RECIPES[stored.recipe.name]()
+    before = telling(config.paths(original), kind_paths(original.method))
+    now = telling(config.paths(stored.recipe), kind_paths(stored.recipe.method))
+    return ", ".join(f"{path} {now.get(path)} ({before.get(path)})" for path in now if now[path] != before.get(path))
+
+
+@cache
+def _table() -> tuple[dict[str, str], ...]:
+    text = files("viewkin.recipes").joinpath("published.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+def _setting(row: dict[str, str]) -> str:
+    epochs = f"{row['epochs']} epochs" if row["epochs"] else "epochs not stated"
+    rounds = f" in each of {row['rounds']} rounds" if row["rounds"] != "1" else ""
+    batch = f"batch {row['batch']}" if row["batch"] else ""
+    images = f"{int(row['images']):,} images" if row["images"] else ""
+    return ", ".join(part for part in (row["backbone"], epochs + rounds, batch, images, row["note"]) if part)

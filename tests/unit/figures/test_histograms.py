@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from viewkin.figures.canvas import Text
+from viewkin.figures.histograms import any_pairs, cosines, draw_histograms, positive_pairs, shares
+
+LABELS = torch.tensor([0, 1, 0, 1, 2, -1, 0, -1])
+
+
+def test_positive_pairs_are_two_different_images_of_one_class():
+    pairs = positive_pairs(LABELS)
+    assert len(pairs) == 4
+    assert (LABELS[pairs[:, 0]] == LABELS[pairs[:, 1]]).all()
+    assert (LABELS[pairs] >= 0).all()
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    assert not positive_pairs(torch.tensor([0, 1, -1, -1])).numel()
+
+
+def test_any_pairs_are_two_different_images_each_as_often():
+    pairs = any_pairs(5, most=20_000)
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    pairs = any_pairs(200, most=20_000)
+    assert (pairs.flatten().bincount(minlength=200).float() / 200 - 1).abs().max() < 0.35
+
+
+def test_cosines_are_those_of_a_loop():
+    rows = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
+    pairs = torch.tensor([[0, 1], [2, 5], [3, 3]])
+    torch.testing.assert_close(cosines(rows, pairs), torch.stack([rows[a] @ rows[b] for a, b in pairs.tolist()]))
+
+
+def test_shares_are_percent_of_all_values_and_none_is_lost():
+    found = shares(torch.tensor([-1.0, 0.1, 0.1, 0.9, 1.0000001]), 0.0, 1.0, bins=4)
+    assert found == pytest.approx([60, 0, 0, 40])
+    assert sum(shares(torch.randn(1000), -1, 1)) == pytest.approx(100)
+
+
+def test_a_panel_says_both_means():
+    canvas = draw_histograms([("mine", torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3]))], "two of one class")
+    texts = {mark.text for mark in canvas.marks if isinstance(mark, Text)}
+    assert {"mine", "0.60", "0.20", "cosine", "pairs, %", "two of one class", "any two images"} <= texts
