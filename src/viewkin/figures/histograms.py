@@ -50,7 +50,9 @@ def shares(values: Tensor, low: float, high: float, bins: int = BINS) -> list[fl
 
 
 def draw_histograms(panels: Sequence[Panel], positives: str) -> Canvas:
-    """Draw one panel a model on common axes: the cosines of positives over those of any two images.
+    """Draw one panel a model: the cosines of positives over those of any two images.
+
+    The panels share the axis of cosines, not that of shares, or the narrow one would flatten all others.
 
     Args:
         panels: title and the cosines of both kinds each.
@@ -58,17 +60,16 @@ def draw_histograms(panels: Sequence[Panel], positives: str) -> Canvas:
     """
     every = torch.cat([part for _, *both in panels for part in both])
     low, high = max(float(every.min()), -1.0), 1.0
-    heights = [[shares(values, low, high) for values in both] for _, *both in panels]
-    top = 1.08 * max(max(bars) for both in heights for bars in both)
     canvas = Canvas(len(panels) * (WIDTH + MARGIN) + 30, HEIGHT + 150)
-    for place, ((title, *both), bars) in enumerate(zip(panels, heights)):
+    for place, (title, *both) in enumerate(panels):
+        bars = [shares(values, low, high) for values in both]
         axes = Axes(
             x=MARGIN + place * (WIDTH + MARGIN),
             y=44,
             width=WIDTH,
             height=HEIGHT,
             x_range=(low, high),
-            y_range=(0.0, top),
+            y_range=(0.0, 1.08 * max(map(max, bars))),
         )
         canvas.add(*axes.axes(title, "cosine", "pairs, %" if place == 0 else ""))
         # Any two first, so that the positives, which are what one looks for, stay on top.

@@ -23,8 +23,8 @@ from viewkin.recipes.published import changes, published
 from viewkin.recipes.say import say
 from viewkin.recipes.use import check_file
 
-UNITS = {"knn_monitor": "knn_monitor (share)", "images_per_second": "images/s"}
-"""Logged series to what the table calls them."""
+SPEED = "images/s"
+"""What the table calls the log's ``images_per_second``."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Line:
     features: str
     """What was judged: ``backbone``, ``embedding``, a baseline; empty for what the log says."""
     measure: str
-    """``knn@200``, ...; accuracies in percent."""
+    """``knn@200``, ... in percent; of the log ``knn_monitor``, a share, and images/s."""
     mean: float
     """Over seeds."""
     std: float | None
@@ -97,7 +97,8 @@ def lines_of(group: Sequence[Finished], *, baselines: bool = False) -> list[Line
                 key = (result.protocol, short(result.model), measure, result.data, _key(result.settings))
                 values.setdefault(key, {})[run.place] = (value, result)
         for name, value in run.logged.items():
-            values.setdefault(("log", "", UNITS[name], "", ""), {})[run.place] = (value, None)
+            measure = SPEED if name == "images_per_second" else name
+            values.setdefault(("log", "", measure, "", ""), {})[run.place] = (value, None)
     return [_line(group, key, found) for key, found in values.items()]
 
 
@@ -134,9 +135,9 @@ def show(lines: Sequence[Line], console: Console) -> None:
             table.add_section()
         new = before != (line.measure, line.features)
         before = (line.measure, line.features)
-        std = "-" if line.std is None else _number(line.std)
+        std = "-" if line.std is None else _number(line.std, line)
         first = (line.measure, line.features or "-") if new else ("", "")
-        table.add_row(*first, _name(line), _number(line.mean), std, str(len(line.runs)), line.published or "-")
+        table.add_row(*first, _name(line), _number(line.mean, line), std, str(len(line.runs)), line.published or "-")
     console.print(table, markup=False, highlight=False)
     for name, recipe, seeds, changed in dict.fromkeys((_name(a), a.recipe, a.seeds, a.changed) for a in lines):
         differs = f"; changed: {changed}" if changed else ""
@@ -184,8 +185,9 @@ def _order(line: Line, lines: Sequence[Line]) -> tuple[int, int]:
     return names.index((line.measure, line.features)), lines.index(line)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}" if abs(value) >= 2 else f"{value:.3f}"
+def _number(value: float, line: Line) -> str:
+    """Percent and images/s with two digits, the log's shares with three."""
+    return f"{value:,.{2 if line.protocol != 'log' or line.measure == SPEED else 3}f}"
 
 
 def _finite(value: Any) -> Any:

@@ -197,7 +197,7 @@ def titled(title: str, rows: list[list[Tile]]) -> str:
     """Add to a block's title how many of its tiles are of the anchor's class."""
     frames = [tile.frame for row in rows for tile in row]
     judged = sum(frame in (RIGHT, WRONG) for frame in frames)
-    return f"{title}: {100 * frames.count(RIGHT) / judged:.0f} % of the class" if judged else title
+    return f"{title}: {100 * frames.count(RIGHT) / judged:.0f} % right" if judged else title
 
 
 def draw_similarities(request: LookRequest, of: str, out: Path | None, console: Console) -> None:

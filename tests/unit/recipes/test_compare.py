@@ -42,7 +42,7 @@ def test_runs_that_differ_in_their_seed_are_one_line_with_mean_and_deviation(tmp
     assert {(line.protocol, line.features, line.measure) for line in lines_of(group)} == {
         ("knn", "backbone", "knn@200"),
         ("knn", "embedding", "knn@200"),
-        ("log", "", "knn_monitor (share)"),
+        ("log", "", "knn_monitor"),
         ("log", "", "images/s"),
     }
     assert "raw pixels" in {line.features for line in lines_of(group, baselines=True)}
