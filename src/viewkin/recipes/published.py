@@ -74,13 +74,15 @@ def set_named(data: str) -> str | None:
 
 
 def changes(stored: Stored) -> str:
-    """Say which settings of a run are not its recipe's: "schedule.epochs 5 (200)"."""
+    """Say which settings of a run are not its recipe's: "schedule.epochs 5 (200)"; none that the recipe leaves open."""
     if stored.recipe.name not in RECIPES:
         return ""
     original = RECIPES[stored.recipe.name]()
     before = telling(config.paths(original), kind_paths(original.method))
     now = telling(config.paths(stored.recipe), kind_paths(stored.recipe.method))
-    return ", ".join(f"{path} {now.get(path)} ({before.get(path)})" for path in now if now[path] != before.get(path))
+    left_open = (None, "auto")
+    differing = [path for path in now if now[path] != before.get(path) and before.get(path, "") not in left_open]
+    return ", ".join(f"{path} {now[path]} ({before.get(path)})" for path in differing)
 
 
 @cache
