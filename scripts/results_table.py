@@ -1,19 +1,20 @@
-"""Write the README's table of results from results/*.json.
+"""Write the README's tables of results from results/.
 
     python scripts/results_table.py
 
-Every ``results/<run>/evaluation-*.json`` gives its rows; ``versions.json`` beside it gives the machine.
+Every ``results/<run>/evaluation-*.json`` gives rows of the one; ``results/methods/cifar10_cpu.csv``, which
+``scripts/compare_methods.py`` writes, gives the other: mean and, of several seeds, standard deviation.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import statistics
 from pathlib import Path
 
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
-
-def rows(results: Path) -> list[str]:
+def run_rows(results: Path) -> list[str]:
     """One table row an evaluation."""
     lines: list[str] = []
     for file in sorted(results.glob("*/evaluation-*.json")):
@@ -24,14 +25,41 @@ def rows(results: Path) -> list[str]:
     return lines
 
 
+def method_rows(table: Path) -> list[str]:
+    """One table row a method."""
+    runs: dict[str, list[dict[str, str]]] = {}
+    if table.exists():
+        for run in csv.DictReader(table.read_text().splitlines()):
+            runs.setdefault(run["row"], []).append(run)
+    return [
+        f"| {name} | {spread(ours, 'knn200')} | {spread(ours, 'linear')} | {len(ours)} | {ours[0]['views']} "
+        f"| {spread(ours, 'seconds', 0)} | {', '.join(sorted({run['commit'] for run in ours}))} |"
+        for name, ours in runs.items()
+    ]
+
+
+def spread(runs: list[dict[str, str]], field: str, digits: int = 1) -> str:
+    """Mean over seeds, with the standard deviation where there are several."""
+    values = [float(run[field]) for run in runs]
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def put(text: str, name: str, header: str, rows: list[str]) -> str:
+    """Replace what stands between the markers of a table."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, _, rest = text.partition(begin)
+    rule = "| " + " | ".join("---" for _ in header.strip("| ").split("|")) + " |"
+    return head + begin + "\n" + "\n".join([header, rule, *rows]) + "\n" + end + rest.partition(end)[2]
+
+
 def main() -> None:
-    """Replace what stands between the markers."""
+    """Write both tables."""
     root = Path(__file__).resolve().parent.parent
-    readme = root / "README.md"
-    text = readme.read_text()
-    head, _, rest = text.partition(BEGIN)
-    table = ["| run | features | % | device | commit |", "| --- | --- | --- | --- | --- |", *rows(root / "results")]
-    readme.write_text(head + BEGIN + "\n" + "\n".join(table) + "\n" + END + rest.partition(END)[2])
+    readme, results = root / "README.md", root / "results"
+    text = put(readme.read_text(), "results", "| run | features | % | device | commit |", run_rows(results))
+    header = "| method | kNN (200) | linear | seeds | views | seconds | commit |"
+    readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
 
 
 if __name__ == "__main__":

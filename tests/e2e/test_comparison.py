@@ -1,0 +1,68 @@
+"""The rows of the comparison of methods are runs that can start, and the table says what they were."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import compare_methods
+import pytest
+from compare_methods import EPOCHS, ROWS, accuracy, gather
+
+from viewkin.data.opening import Survey
+from viewkin.nets.backbone import build_backbone
+from viewkin.recipes.resolve import Resolved, TrainRequest, fit_to_data, resolve
+from viewkin.recipes.stored import Stored, write_settings
+
+
+def resolved(row: str) -> Resolved:
+    """What ``viewkin train`` makes of a row's arguments on CIFAR-10."""
+    arguments, given = iter(ROWS[row]), dict[str, Any](settings=[])
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        value = value or next(arguments)
+        if name == "--set":
+            given["settings"].append(value)
+        else:
+            given[name.removeprefix("--")] = value
+    request = TrainRequest(data="data", recipe="cifar10_cpu", epochs=EPOCHS, **given)
+    return fit_to_data(resolve(request, Survey(50_000, 32, True, True, ("train", "test"))), 50_000)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_can_start_and_has_the_budget_of_all(row: str):
+    recipe = resolved(row).recipe
+    assert recipe.schedule.epochs == EPOCHS
+    assert recipe.data.batch_size == 256
+    recipe.method.build(build_backbone(recipe.backbone), count=1000 if "interclr" not in row else 50_000)
+
+
+def test_the_table_holds_what_ended_and_where_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compare_methods, "ROOT", tmp_path)
+    for row, seed in (("moco", 1), ("npid", 0), ("moco", 0)):
+        out = tmp_path / "runs" / f"{row}-s{seed}"
+        out.mkdir(parents=True)
+        write_settings(out, Stored(data="data", images=50_000, recipe=resolved(row).recipe, smoke=False, demo=False))
+        lines = [{"step": step, "images_per_second": speed} for step, speed in ((20, 100.0), (40, 300.0))]
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for protocol, value in (("knn", 61.234), ("linear", 70.0)):
+            found = [{"model": model, "values": {"x": value}} for model in ("chance", "backbone, 128-d")]
+            (out / f"evaluation-{protocol}.json").write_text(json.dumps(found))
+    (tmp_path / "runs" / "byol-s0").mkdir()
+    gather(tmp_path / "runs")
+    table = (tmp_path / "results" / "methods" / "cifar10_cpu.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [(row["row"], row["seed"], row["views"]) for row in rows] == [
+        ("npid", "0", "1"),
+        ("moco", "0", "2"),
+        ("moco", "1", "2"),
+    ]
+    assert (rows[0]["knn200"], rows[0]["linear"]) == ("61.23", "70.0")
+    assert float(rows[0]["images_per_second"]) == 150  # by time, not by lines
+    assert float(rows[0]["seconds"]) == 50_000 * EPOCHS / 150
+
+
+def test_accuracy_is_the_backbones(tmp_path: Path):
+    file = tmp_path / "evaluation.json"
+    file.write_text(json.dumps([{"model": "embedding", "values": {"x": 1}}, {"model": "backbone", "values": {"x": 2}}]))
+    assert accuracy(file) == 2
