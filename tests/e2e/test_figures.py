@@ -69,6 +69,7 @@ def test_each_figure_of_features_is_written_and_added_to_the_report(workplace, t
     report = workplace / "run" / "report.html"
     assert "t-SNE map of 20 images" in drawn("map", "run", "pixels", "--untrained", "--out", "map.svg")
     assert "in run/report.html" in drawn("neighbours", "pixels", "run", "--queries", 3)
+    assert "generated:images=64, test and train" in drawn("neighbours", "run", "--gallery", "train", "--out", "n.png")
     drawn("similarities", "run", "--untrained", "--split", "train", "--features", "embedding", "--out", "s.png")
     assert (workplace / "map.svg").read_bytes().startswith(b"<svg")
     assert (workplace / "run" / "neighbours.png").read_bytes().startswith(b"\x89PNG")
@@ -134,6 +135,7 @@ REFUSED = {
     "map run/backbone.safetensors": "name them with --data",
     "map run --data photos --by label": "no labels to colour by; take --by cluster",
     "neighbours run --queries 0": "--queries is 0; it must be 1 to 40",
+    "neighbours run --split train --gallery train": "--gallery is 'train'; it must be a split beside one other",
     "neighbours run --most 1": "--most is 1; it must be at least 2",
     "similarities run --data photos": "has no labels to say what positives are; take --of evidence",
     "similarities run --of evidence": "run has no evidence.parquet",

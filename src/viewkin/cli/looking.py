@@ -82,6 +82,9 @@ def neighbours(
     data: Data = None,
     split: Split = None,
     queries: Annotated[int, typer.Option(metavar="N", help="Images that ask.")] = 8,
+    gallery: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Split that answers; the one that asks if left out.")
+    ] = None,
     untrained: Untrained = False,
     most: Most = 5000,
     features: Features = "backbone",
@@ -101,7 +104,7 @@ def neighbours(
         most=most,
         device=device,
     )
-    draw_neighbours(look, queries, out, Console())
+    draw_neighbours(look, queries, gallery, out, Console())
 
 
 @figures.command(short_help="Histograms of the cosines of positives and of any two images.")

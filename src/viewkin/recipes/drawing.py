@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from viewkin.figures.histograms import Panel, any_pairs, cosines, draw_histogram
 from viewkin.figures.maps import PROJECTIONS, draw_maps
 from viewkin.figures.neighbours import RIGHT, WRONG, nearest_others
 from viewkin.memory.kmeans import kmeans
+from viewkin.neighbours import top_k
 from viewkin.recipes.looking import Look, LookRequest, check_target, folder_of, keep
 from viewkin.recipes.models import Model
 from viewkin.recipes.showing import evidence_pairs
@@ -164,21 +165,37 @@ def class_names(labels: Tensor | None, classes: tuple[str, ...], count: int) -> 
     return ["" if i < 0 else classes[i] if i < len(classes) else str(i) for i in labels.tolist()]
 
 
-def draw_neighbours(request: LookRequest, queries: int, out: Path | None, console: Console, k: int = 8) -> None:
+def draw_neighbours(
+    request: LookRequest, queries: int, gallery: str | None, out: Path | None, console: Console, k: int = 8
+) -> None:
     """Draw a few images with the eight most like them, by each model side by side.
+
+    Args:
+        request: models and images.
+        queries: images that ask.
+        gallery: split that answers; None: the one that asks.
+        out: file to write.
+        console: where to say so.
+        k: neighbours of each.
 
     Raises:
         UserError: a model or set that is not there.
     """
     check_target(out)
     require(1 <= queries <= 40, "--queries", queries, "1 to 40")
+    if gallery is not None:
+        request = replace(request, splits=(*(request.splits or ("test",)), gallery))
+        require(
+            len(request.splits) == 2 and request.splits[0] != gallery, "--gallery", gallery, "a split beside one other"
+        )
     look = Look(request)
-    asked = torch.linspace(0, len(look.ids) - 1, min(queries, len(look.ids))).long().unique()
+    first = len(look.ids) if gallery is None else len(look.sources[0])
+    asked = torch.linspace(0, first - 1, min(queries, first)).long().unique()
     labels = torch.full((len(look.ids),), -1) if look.labels is None else look.labels
     names = class_names(look.labels, look.classes, len(look.ids))
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for title, model in look.models:
-        similarity, index = nearest_others(look.rows(model), asked, k)
+        similarity, index = answered(look.rows(model), asked, None if gallery is None else first, k)
         rows = [
             [
                 kin_tile(image, int(labels[own]), int(labels[i]), float(s))
@@ -189,8 +206,16 @@ def draw_neighbours(request: LookRequest, queries: int, out: Path | None, consol
         blocks.append((titled(title, rows), rows))
     anchors = [Tile(image, names[i]) for image, i in zip(look.images(asked), asked.tolist())]
     frames = "" if look.labels is None else "; green: of the anchor's class, red and x: of another"
-    canvas = draw_grid(anchors, blocks, f"{min(k, len(look.ids) - 1)} nearest by cosine{frames}.")
+    canvas = draw_grid(anchors, blocks, f"{k} nearest by cosine{frames}.")
     keep(canvas, "neighbours", f"Nearest neighbours among {look.about}", request.models, out, console)
+
+
+def answered(rows: Tensor, asked: Tensor, gallery: int | None, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k nearest of some rows among all others, or among those from row ``gallery`` on: cosine, row."""
+    if gallery is None:
+        return nearest_others(rows, asked, k)
+    similarity, index = top_k(rows[asked], rows[gallery:], k)
+    return similarity, index + gallery
 
 
 def titled(title: str, rows: list[list[Tile]]) -> str:

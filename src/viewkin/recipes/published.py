@@ -63,7 +63,7 @@ def published(stored: Stored, data: str, protocol: str, measure: str, features: 
 def set_named(data: str) -> str | None:
     """Tell which known set a result was measured on, from its folder's name and its numbers of images; else None."""
     place, _, counts = data.rpartition(": ")
-    parts = re.findall(r"([\d,]+) ([a-z+]+)(?=,|$)", counts)
+    parts = re.findall(r"([\d,]+) ([a-z+]+)(?=,| of the classes|$)", counts)
     if not parts or "held out" in counts:
         return None
     words = re.sub(r"[^a-z0-9/]", "", "/".join(PurePath(place).parts[-2:]).lower())

@@ -94,7 +94,14 @@ def test_sets_are_told_by_name_and_numbers():
     assert set_named("/x/cifar10/parquet: 10,000 test") == "CIFAR-10"
     assert set_named("imagenet: 1,281,167 train, 50,000 val") == "ImageNet"
     assert set_named("imagenet-100: 126,689 train, 5,000 val") == "ImageNet-100"
-    for other in ("miniimagenet: 38,400 train, 9,600 val", "generated: 4,000 train, 1,000 test", "cifar10", ""):
+    assert set_named("cub: 5,924 test of the classes 100:200") == "CUB-200"
+    for other in (
+        "cifar10: 5,000 test of the classes 0:5",
+        "miniimagenet: 38,400 train, 9,600 val",
+        "generated: 4,000 train, 1,000 test",
+        "cifar10",
+        "",
+    ):
         assert set_named(other) is None
 
 
