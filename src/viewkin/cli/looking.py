@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from viewkin.cli.options import Device, Features
+
 figures = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -27,11 +29,9 @@ Split = Annotated[
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE", help=".png or .svg to write; NAME.png in the first run if left out.")
 ]
-Features = Annotated[str, typer.Option(metavar="KIND", help="backbone, or embedding (through the run's head as well).")]
 Untrained = Annotated[bool, typer.Option("--untrained", help="Put the first model's untrained network before it.")]
 Most = Annotated[int, typer.Option(metavar="N", help="Images at most.")]
 Anchors = Annotated[int, typer.Option(metavar="N", help="Images on the left.")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")]
 
 
 @figures.command("map", short_help="Embeddings in the plane, by t-SNE or UMAP.")

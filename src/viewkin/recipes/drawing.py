@@ -196,13 +196,7 @@ def draw_neighbours(
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for title, model in look.models:
         similarity, index = answered(look.rows(model), asked, None if gallery is None else first, k)
-        rows = [
-            [
-                kin_tile(image, int(labels[own]), int(labels[i]), float(s))
-                for image, i, s in zip(look.images(index[n]), index[n], similarity[n])
-            ]
-            for n, own in enumerate(asked.tolist())
-        ]
+        rows = [neighbour_row(look, labels, own, *found) for own, *found in zip(asked.tolist(), index, similarity)]
         blocks.append((titled(title, rows), rows))
     anchors = [Tile(image, names[i]) for image, i in zip(look.images(asked), asked.tolist())]
     frames = "" if look.labels is None else "; green: of the anchor's class, red and x: of another"
@@ -216,6 +210,12 @@ def answered(rows: Tensor, asked: Tensor, gallery: int | None, k: int) -> tuple[
         return nearest_others(rows, asked, k)
     similarity, index = top_k(rows[asked], rows[gallery:], k)
     return similarity, index + gallery
+
+
+def neighbour_row(look: Look, labels: Tensor, own: int, index: Tensor, similarity: Tensor) -> list[Tile]:
+    """Tiles of one anchor's neighbours (k,), framed by the labels (N,)."""
+    each = zip(look.images(index), index.tolist(), similarity.tolist())
+    return [kin_tile(image, int(labels[own]), int(labels[i]), cosine) for image, i, cosine in each]
 
 
 def titled(title: str, rows: list[list[Tile]]) -> str:
