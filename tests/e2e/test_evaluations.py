@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from commandline import images_in, mosaics_in, viewkin
+from commandline import TINY, images_in, mosaics_in, viewkin
 
 SPLIT = ("--test-split", "train")
 SHOTS = ("--set", "shots=1,2", "--set", "negatives=1")
@@ -49,6 +49,18 @@ def test_retrieval_on_some_classes_looks_at_these_alone(workplace, trained):
     assert [one["values"] for one in results_of(workplace / "found.json")] == [one["values"] for one in by_number]
 
 
+def test_a_run_on_some_classes_sees_no_other_and_retrieval_asks_for_these(workplace):
+    images_in(workplace / "data", 80, classes=("cat", "dog", "eel", "fox"))
+    ended = viewkin("train", "data", *TINY, "--set", "data.classes=0:2", "--out", "run")
+    assert ended.code == 0, ended.err
+    assert json.loads((workplace / "run" / "recipe.json").read_text())["images"] == 40
+    assert "naming one of 2 classes" in ended.out
+    (first, *_) = results_of(workplace / "run" / "evaluation-knn.json")
+    assert first["data"] == "data: 32 train, 8 held out of train of the classes 0:2"
+    ended = viewkin("evaluate", "retrieval", "run", "data", *SPLIT, "--classes", "2:4", "--no-baselines")
+    assert (ended.code, ended.err) == (0, "")
+
+
 def test_images_that_show_several_classes_are_judged_by_machines(workplace, trained):
     mosaics_in(workplace / "voc", 60, 20)
     for protocol, options in (("svm", ("--set", "preset=pcl")), ("lowshot", SHOTS)):
@@ -70,8 +82,6 @@ def test_a_low_shot_cost_chosen_on_test_is_marked_in_table_and_file(workplace, t
 
 
 def test_images_that_show_several_classes_are_trained_on_without_labels(workplace):
-    from commandline import TINY
-
     mosaics_in(workplace / "voc", 40, 8)
     ended = viewkin("train", "voc", *TINY, "--set", "data.split=trainval", "--out", "run")
     assert ended.code == 0, ended.err

@@ -23,6 +23,7 @@ from viewkin.recipes.opening import few
 from viewkin.recipes.resolve import TrainRequest
 from viewkin.recipes.run import Run, train
 from viewkin.recipes.say import say, show_results
+from viewkin.recipes.splits import labels_of
 from viewkin.recipes.use import EvaluateRequest, judged
 from viewkin.train.fabric import accelerator_of
 from viewkin.train.logs import duration, read_metrics
@@ -83,16 +84,25 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
             f"Learnt: of two views of one image among {count}, the network matches {trained:.1f} %; untrained "
             f"{untrained:.1f} %, by chance {100 / count:.1f} %."
         )
-    holdout = None if "test" in survey(stored.data).splits else 0.2
+    # A test split need not have the classes that were trained on: these are judged among themselves.
+    chosen = stored.recipe.data.classes
+    holdout = None if chosen is None and "test" in survey(stored.data).splits else 0.2
     # 200 voters, as published, are too many for the classes of a small set.
     settings = ("k=20",) if len(source) < SMALL else ()
     wanted = EvaluateRequest(
-        protocol="knn", model=str(out), data=stored.data, holdout=holdout, settings=settings, device=device.type
+        protocol="knn",
+        model=str(out),
+        data=stored.data,
+        holdout=holdout,
+        classes=chosen,
+        settings=settings,
+        device=device.type,
     )
     results = judged(wanted, ["backbone", "embedding"], SMOKE_IMAGES if stored.smoke else None)
     write_results(out / "evaluation-knn.json", results)
     show_results(console, f"kNN accuracy in percent, {results[0].data}", results)
-    return results, in_words(results, len(source.classes))
+    classes = len(source.classes) if chosen is None else len({*labels_of(source).tolist()} - {-1})
+    return results, in_words(results, classes)
 
 
 def in_words(results: Sequence[Result], classes: int) -> str:

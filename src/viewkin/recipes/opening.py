@@ -8,6 +8,7 @@ from collections.abc import Generator
 import torch
 
 from viewkin.data.cache import default_folder
+from viewkin.data.choosing import with_classes
 from viewkin.data.opening import Survey, open_source
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
@@ -24,6 +25,8 @@ def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
     size = recipe.data.stored_size or stored_size(found, recipe.augment.image_size)
     with in_turn(processes(recipe.runtime)[0]):
         source = open_source(data, split=recipe.data.split, size=size, workers=recipe.runtime.workers)
+    if recipe.data.classes is not None:
+        source = with_classes(source, recipe.data.classes)
     return few(source, SMOKE_IMAGES) if smoke else source
 
 

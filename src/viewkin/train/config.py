@@ -59,6 +59,9 @@ class DataConfig:
     split: str = "train"
     """Split of the images; STL-10 also has ``unlabeled`` and ``train+unlabeled``. Where a recipe's is not there, it is
     ``train``."""
+    classes: str | None = None
+    """Classes whose images are used, such as ``0:98``, where retrieval on the others is to follow; None: all. Labels
+    choose the images and never reach a loss."""
     stored_size: int | None = None
     """Side at which photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
 
