@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import make_voc_mosaics
 import numpy as np
 import torch
 from PIL import Image
@@ -61,22 +60,6 @@ def images_in(folder: Path, count: int, *, size: tuple[int, int] = (24, 20), cla
         place.mkdir(parents=True, exist_ok=True)
         coarse = random.integers(0, 255, (5, 6, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(place / f"{number:03d}.jpg")
-    return folder
-
-
-def mosaics_in(folder: Path, train: int, test: int, classes: tuple[str, ...] = ("cat", "dog", "fox")) -> Path:
-    """Write images of several classes each, laid out as PASCAL VOC, with the splits trainval and test."""
-    random = np.random.default_rng(0)
-    total = 4 * (train + test)
-    images = random.integers(0, 256, (total, 3, 32, 32), dtype=np.uint8)
-    labels = random.integers(0, len(classes), total).tolist()
-    made = list(make_voc_mosaics.mosaics(images, labels, list(classes), train + test, 1, 0))
-    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / name).mkdir(parents=True)
-    for one in made:
-        make_voc_mosaics.write_image(folder, one)
-    for split, part in (("trainval", made[:train]), ("test", made[train:])):
-        make_voc_mosaics.write_lists(folder, split, part, list(classes))
     return folder
 
 

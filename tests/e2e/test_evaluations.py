@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from commandline import TINY, images_in, mosaics_in, viewkin
+from commandline import TINY, images_in, viewkin
+from mosaics import mosaics_in
 
 SPLIT = ("--test-split", "train")
 SHOTS = ("--set", "shots=1,2", "--set", "negatives=1")

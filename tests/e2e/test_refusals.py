@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from commandline import TINY, Ended, images_in, mosaics_in, viewkin
+from commandline import TINY, Ended, images_in, viewkin
+from mosaics import mosaics_in
 
 
 @pytest.fixture

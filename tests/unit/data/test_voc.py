@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from commandline import mosaics_in
+from mosaics import mosaics_in
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import StreamingSource
 from viewkin.data.voc import objects, presence
