@@ -28,7 +28,7 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     number for the perplexity, as neither takes more.
 
     Raises:
-        UserError: fewer than five rows, or neither is installed.
+        UserError: fewer than five rows.
 
     References:
         van der Maaten and Hinton, Visualizing data using t-SNE, 2008.
@@ -40,10 +40,8 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     found = _optional("openTSNE")
     if found is not None:
         return _tensor(found.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
-    found = _optional("sklearn.manifold")
-    if found is not None:
-        return _tensor(found.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
-    raise UserError("A t-SNE map needs scikit-learn or openTSNE; install one: pip install 'viewkin[figures]'.")
+    slower = importlib.import_module("sklearn.manifold")  # here, for it is slow to import
+    return _tensor(slower.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
 
 
 def umap(rows: Tensor, *, seed: int = 0) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
@@ -24,7 +23,6 @@ from viewkin.recipes.looking import Look, LookRequest, check_target, folder_of, 
 from viewkin.recipes.models import Model
 from viewkin.recipes.showing import evidence_pairs
 
-By = Literal["auto", "label", "folder", "split", "cluster"]
 BY = ("auto", "label", "folder", "split", "cluster")
 WAYS = {"tsne": "t-SNE", "umap": "UMAP"}
 VIEWED = 40

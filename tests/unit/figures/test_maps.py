@@ -22,14 +22,40 @@ def test_t_sne_keeps_what_is_alike_together_and_repeats_itself():
     torch.testing.assert_close(tsne(rows), points)
 
 
-def test_too_few_points_and_missing_libraries_are_told_in_a_sentence(monkeypatch):
+class Library:
+    """Stands for openTSNE and umap-learn: notes what it is asked and gives the first two dimensions."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, object] = {}
+
+    def TSNE(self, **settings: object) -> "Library":  # noqa: N802 (its name there)
+        self.asked = settings
+        return self
+
+    UMAP = TSNE
+
+    def fit(self, points):
+        return points[:, :2].astype("float64")
+
+    fit_transform = fit
+
+
+def test_the_faster_library_is_taken_where_it_is_installed(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(maps, "_optional", lambda _: library)
+    rows = torch.randn(10, 4)
+    torch.testing.assert_close(tsne(rows, seed=3), rows[:, :2])
+    assert library.asked == {"perplexity": 3.0, "initialization": "pca", "random_state": 3}
+    torch.testing.assert_close(umap(rows, seed=3), rows[:, :2])
+    assert library.asked == {"n_neighbors": 9, "metric": "cosine", "random_state": 3, "n_jobs": 1}
+    tsne(torch.randn(200, 4))
+    assert library.asked["perplexity"] == 30
+
+
+def test_too_few_points_and_a_missing_library_are_told_in_a_sentence(monkeypatch):
     with pytest.raises(UserError, match="at least 5 images, not 4"):
         tsne(torch.eye(4))
     monkeypatch.setattr(maps, "_optional", lambda _: None)
-    with pytest.raises(
-        UserError, match=r"needs scikit-learn or openTSNE; install one: pip install 'viewkin\[figures\]'"
-    ):
-        tsne(torch.eye(8))
     with pytest.raises(UserError, match=r"needs umap-learn; install it with pip install 'viewkin\[umap\]'"):
         umap(torch.eye(8))
 
