@@ -50,7 +50,8 @@ def put(text: str, name: str, header: str, rows: list[str]) -> str:
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     head, _, rest = text.partition(begin)
     rule = "| " + " | ".join("---" for _ in header.strip("| ").split("|")) + " |"
-    return head + begin + "\n" + "\n".join([header, rule, *rows]) + "\n" + end + rest.partition(end)[2]
+    table = [header, rule, *rows] if rows else ["No run has ended yet."]
+    return head + begin + "\n" + "\n".join(table) + "\n" + end + rest.partition(end)[2]
 
 
 def main() -> None:
