@@ -12,7 +12,7 @@ from viewkin.recipes.finish import train_and_finish
 from viewkin.recipes.resolve import TrainRequest
 from viewkin.train.fabric import has_bf16
 
-SLOW_EPOCHS = 20
+SLOW_EPOCHS = 16
 """Epochs on a processor without bfloat16, where the recipe's would take twice its few minutes."""
 
 
