@@ -8,7 +8,8 @@ is therefore a function of its seed alone: nothing random has to be saved to res
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,14 @@ def seed_for(*parts: int | str) -> int:
 def generator_for(*parts: int | str) -> torch.Generator:
     """Make a CPU generator seeded by :func:`seed_for` of the parts."""
     return torch.Generator().manual_seed(seed_for(*parts))
+
+
+@contextmanager
+def own_random(device: torch.device, *parts: int | str) -> Generator[None]:
+    """Let torch's global stream follow from the parts (initial weights, dropout), and leave it as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed_for(*parts))
+        yield
 
 
 @dataclass

@@ -126,9 +126,7 @@ def embed(
 
 @app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs.")
 def evaluate(
-    protocol: Annotated[
-        str, typer.Argument(metavar="PROTOCOL", help="knn, linear, mlp, retrieval, cluster, svm or lowshot.")
-    ],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="One of those listed below.")],
     model: Model,
     data: Data,
     out: Annotated[
@@ -161,6 +159,8 @@ def evaluate(
     \b
     knn, linear, mlp    kNN, a linear probe, AMDIM's two heads
     retrieval, cluster  neighbours of one's own class, k-means; no split teaches
+    finetune, semi      the whole network goes on learning, with all labels or with a few
+    stages              a linear classifier on every stage of the frozen network
     svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
 
     \b
@@ -168,6 +168,7 @@ def evaluate(
       viewkin evaluate knn runs/mine photos/ --holdout 0.2
       viewkin evaluate knn runs/mine data/ --set k=5,20,200
       viewkin evaluate linear runs/mine/backbone.safetensors data/ --no-baselines
+      viewkin evaluate semi runs/mine data/ --set preset=interclr-10
       viewkin evaluate retrieval runs/mine cars/ --test-split train --classes 98:196
       viewkin evaluate svm runs/mine VOCdevkit/VOC2007 --train-split trainval
     """  # noqa: D301 (click reads \b as: keep the lines)

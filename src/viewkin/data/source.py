@@ -136,6 +136,10 @@ class Source:
         """Give the images at ``index`` (n,) int64 as a source of their own, without a copy of the pixels."""
         raise NotImplementedError
 
+    def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Give the images of each part in turn, as :meth:`images` does."""
+        return map(self.images, parts)
+
     def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Go through images ``start`` to ``stop`` in index order, ``size`` at a time: (index, images)."""
         rows = torch.arange(start, len(self) if stop is None else min(stop, len(self)))
@@ -234,6 +238,10 @@ class StreamingSource(Source):
         for images, broken in prefetched(self.read, batches, workers):
             self.report(broken)
             yield images
+
+    def batches(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Give the images of each part in turn, decoded ahead of time by the source's workers."""
+        return self.prefetch(parts, self._workers)
 
     def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Go through the images in index order, decoded ahead of time by the source's workers."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from viewkin import losses, metrics
-from viewkin.draws import generator_for, seed_for
+from viewkin.draws import generator_for, own_random
 from viewkin.errors import UserError, require
 from viewkin.evaluate.labels import checked_pair, to_positions
 from viewkin.progress import LateBar
@@ -129,7 +127,7 @@ def mlp(
     classes, y, wanted, notes = to_positions(train_labels, test_labels)
     if len(train) < 2:
         raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
-    with _own_random(config.seed, train.device):
+    with own_random(train.device, config.seed, "mlp"):
         heads = _heads(config, train.shape[1], len(classes)).to(train.device)
         _fit_(config, heads, train, y, progress)
     ranked = {name: _ranked(head, test, min(5, len(classes))) for name, head in heads.items()}
@@ -141,14 +139,6 @@ def mlp(
         seconds=time.perf_counter() - began,
         notes=notes,
     )
-
-
-@contextmanager
-def _own_random(seed: int, device: torch.device) -> Generator[None]:
-    """Let initial weights and dropout follow from the seed, and leave the global stream as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_for(seed, "mlp"))
-        yield
 
 
 def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:

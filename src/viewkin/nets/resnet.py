@@ -140,6 +140,15 @@ class ResNet(nn.Module):
             x = maps[f"conv{number}"] = layer(x)
         return maps
 
+    def blocks(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the map of every block: ``conv1``, then ``conv2.1``, ``conv2.2``, ... ``conv5.3``."""
+        maps = {"conv1": self.relu(self.bn1(self.conv1(x)))}
+        x = self.maxpool(maps["conv1"])
+        for number, layer in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), start=2):
+            for place, block in enumerate(layer, start=1):
+                x = maps[f"conv{number}.{place}"] = block(x)
+        return maps
+
     def pooled(self, maps: dict[str, Tensor]) -> Tensor:
         """Turn the maps of :meth:`stages` into the feature vector: (B, feature_dim)."""
         return self._pooled(maps["conv5"])

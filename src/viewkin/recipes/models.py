@@ -17,6 +17,7 @@ from viewkin.data.source import Source
 from viewkin.draws import seed_for
 from viewkin.errors import UserError
 from viewkin.evaluate.features import extract, frozen
+from viewkin.evaluate.network import Network
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import load_backbone
 from viewkin.recipes.stored import rebuilt, stored_run
@@ -47,6 +48,16 @@ class Model:
         self._send(device)
         with frozen(self.encoder):
             return self.encoder(views.to(device))
+
+    def network(self, device: torch.device) -> Network:
+        """Give the network itself, for protocols that show it images.
+
+        Raises:
+            UserError: this is none.
+        """
+        if not isinstance(self.encoder, nn.Module):
+            raise UserError(f"{self.name} has no network to show images to.")
+        return Network(encoder=self.encoder, policy=self.policy, image_size=self.image_size, device=device)
 
     def _send(self, device: torch.device) -> None:
         if isinstance(self.encoder, nn.Module):

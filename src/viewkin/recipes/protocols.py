@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from viewkin import config
+from viewkin.errors import UserError
 from viewkin.evaluate import machines
 from viewkin.evaluate.cluster import ClusterConfig, cluster
+from viewkin.evaluate.finetune import finetune, semi
 from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.evaluate.linear import LinearConfig, linear
 from viewkin.evaluate.lowshot import LowshotConfig, lowshot
 from viewkin.evaluate.mlp import MlpConfig, mlp
+from viewkin.evaluate.presets import (
+    FINETUNE_PRESETS,
+    SEMI_PRESETS,
+    STAGES_PRESETS,
+    FinetuneConfig,
+    SemiConfig,
+    StagesConfig,
+)
 from viewkin.evaluate.results import Result
 from viewkin.evaluate.retrieval import RetrievalConfig, by_chance, retrieval
+from viewkin.evaluate.stages import stages
 from viewkin.evaluate.svm import SvmConfig, svm
 
 Chance = Callable[[Result, Any, Tensor, Tensor], dict[str, float]]
@@ -30,15 +42,39 @@ class Protocol:
     settings: Callable[[], Any]
     """Its settings at their defaults."""
     function: Callable[..., Any]
-    """(settings, train, labels, test, labels), or (settings, test, labels) where nothing is taught, to a result."""
+    """(settings, train, labels, test, labels), or (settings, test, labels) where nothing is taught, to a result;
+    (settings, network, train source, test source) where it ``sees`` images."""
     teaches: bool = True
     """Whether it needs a split that teaches."""
     several: bool = False
     """Whether it takes images that show several classes."""
     squash: bool = False
     """Whether whole images are squashed to the test view, instead of cut to their centre."""
+    sees: bool = False
+    """Whether it takes the network and the images instead of features."""
+    presets: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Whole settings by name, which ``preset=name`` starts from."""
     chance: Chance | None = None
     """What knowing nothing gives, where that can be said."""
+
+
+def settings_of(protocol: Protocol, texts: Sequence[str]) -> Any:
+    """Read a protocol's settings from ``path=value`` texts; ``preset=name``, where it has some, comes first.
+
+    Raises:
+        UserError: an unknown setting or preset, or a value that the settings refuse.
+    """
+    settings = protocol.settings()
+    rest: list[str] = []
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name != "preset" or not protocol.presets:
+            rest.append(text)
+            continue
+        if value not in protocol.presets:
+            raise UserError(f"preset is {value!r}; it must be one of {', '.join(protocol.presets)}.")
+        settings = protocol.presets[value]
+    return config.with_values(settings, dict(config.read(settings, text) for text in rest))
 
 
 def commonest(like: Result, _settings: Any, train: Tensor, test: Tensor) -> dict[str, float]:
@@ -66,6 +102,11 @@ PROTOCOLS = {
     "knn": Protocol(settings=KnnConfig, function=knn, chance=commonest),
     "linear": Protocol(settings=LinearConfig, function=linear, chance=commonest),
     "mlp": Protocol(settings=MlpConfig, function=mlp, chance=commonest),
+    "finetune": Protocol(
+        settings=FinetuneConfig, presets=FINETUNE_PRESETS, function=finetune, sees=True, chance=commonest
+    ),
+    "semi": Protocol(settings=SemiConfig, presets=SEMI_PRESETS, function=semi, sees=True, chance=commonest),
+    "stages": Protocol(settings=StagesConfig, presets=STAGES_PRESETS, function=stages, sees=True, chance=commonest),
     "retrieval": Protocol(settings=RetrievalConfig, function=retrieval, teaches=False, chance=random_order),
     "cluster": Protocol(settings=ClusterConfig, function=cluster, teaches=False),
     "svm": Protocol(settings=SvmConfig, function=svm, several=True, squash=True, chance=prevalence),

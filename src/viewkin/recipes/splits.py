@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from viewkin.data.choosing import with_classes
@@ -12,6 +11,7 @@ from viewkin.data.opening import Survey, open_source
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
 from viewkin.errors import UserError
+from viewkin.evaluate.subsets import held_out as rows_held_out
 from viewkin.recipes.opening import stored_size
 from viewkin.recipes.protocols import Protocol
 
@@ -71,16 +71,10 @@ def held_out(source: Source, share: float) -> tuple[Source, Source]:
         raise UserError(f"--holdout is {share}; it must be a share between 0 and 1, such as 0.2.")
     if source.labels is None:
         raise UserError(f"{source.name} shows several classes an image; name a --test-split instead of --holdout.")
-    labels, order = source.labels, torch.randperm(len(source), generator=generator_for(0, "holdout"))
-    taken: list[Tensor] = []
-    for label in labels.unique():
-        own = order[labels[order] == label]
-        taken.append(own[: max(round(share * len(own)), 1)] if len(own) > 1 else own[:0])
-    asked = torch.cat(taken).sort().values
+    kept, asked = rows_held_out(source.labels, share, generator_for(0, "holdout"))
     if not len(asked):
         raise UserError(f"No class of {source.name} has two images, so none can be held out; add images.")
-    kept = torch.ones(len(source), dtype=torch.bool).index_fill_(0, asked, False)
-    return source.subset(kept.nonzero().squeeze(1)), source.subset(asked)
+    return source.subset(kept), source.subset(asked)
 
 
 def labels_of(source: Source) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from viewkin import config
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.errors import UserError, require
@@ -21,7 +20,7 @@ from viewkin.evaluate.embeddings import write_embeddings
 from viewkin.evaluate.results import Result, describe, write_results
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, stored_size
-from viewkin.recipes.protocols import PROTOCOLS, Protocol
+from viewkin.recipes.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.recipes.say import say, show_results
 from viewkin.recipes.splits import Asked, labelled_splits, labels_of
 from viewkin.recipes.stored import versions
@@ -122,18 +121,20 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
     if request.protocol not in PROTOCOLS:
         raise UserError(f"There is no protocol {request.protocol!r}; it must be one of {', '.join(PROTOCOLS)}.")
     protocol = PROTOCOLS[request.protocol]
-    settings = protocol.settings()
-    settings = config.with_values(settings, dict(config.read(settings, text) for text in request.settings))
+    settings = settings_of(protocol, request.settings)
     if request.out is not None:
         check_file(request.out)
     where = device_named(request.device)
+    if protocol.sees and "embedding" in features:
+        raise UserError(f"{request.protocol} takes the network and no head; use --features backbone.")
     models = [sized(open_model(request.model, name, where), request.image_size) for name in features]
     found = survey(request.data)
     train, test = labelled_splits(request, request.protocol, protocol, found, models[0].image_size)
     if most is not None:
         train, test = None if train is None else few(train, most), few(test, most)
     if request.baselines:
-        models = [*(sized(one, request.image_size) for one in baselines(request.model)), *models]
+        others = baselines(request.model)[1 if protocol.sees else 0 :]  # raw pixels are no network
+        models = [*(sized(one, request.image_size) for one in others), *models]
     results = [measured(request, protocol, settings, model, train, test, where) for model in models]
     if protocol.chance is None:
         return results
@@ -164,8 +165,11 @@ def measured(
 ) -> Result:
     """Judge one model."""
     began = time.monotonic()
-    sets = [(model.features(source, device), labels_of(source)) for source in (train, test) if source is not None]
-    found = protocol.function(settings, *(part for one in sets for part in one))
+    if protocol.sees:
+        found = protocol.function(settings, model.network(device), train, test)
+    else:
+        sets = [(model.features(source, device), labels_of(source)) for source in (train, test) if source is not None]
+        found = protocol.function(settings, *(part for one in sets for part in one))
     split = f"held out of {request.train_split}" if request.holdout is not None else request.test_split
     taught = "" if train is None else f"{len(train):,} {request.train_split}, "
     chosen = "" if request.classes is None else f" of the classes {request.classes}"

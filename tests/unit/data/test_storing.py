@@ -193,6 +193,12 @@ class TestStreaming:
         assert torch.cat([images for _, images in blocks])[:, 0, 0, 0].tolist() == [0, 10, 128, 30, 40, 50]
         assert len(caplog.records) == 1
 
+    @pytest.mark.parametrize("limit", [0, 2**30])
+    def test_batches_are_the_images_of_each_part_in_turn(self, photos: Path, opened: Open, limit: int):
+        parts = torch.tensor([5, 1, 3, 0]).split(3)
+        batches = list(opened(photos, memory_limit=limit).batches(parts))
+        assert [batch[:, 0, 0, 0].tolist() for batch in batches] == [[50, 10, 30], [0]]
+
     def test_the_limit_decides(self, photos: Path, opened: Open):
         needed = 6 * 3 * 8 * 8
         assert opened(photos, memory_limit=needed).resident
