@@ -124,7 +124,7 @@ def embed(
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
 
-@app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs.")
+@app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
 def evaluate(
     protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="One of those listed below.")],
     model: Model,
@@ -162,6 +162,7 @@ def evaluate(
     finetune, semi      the whole network goes on learning, with all labels or with a few
     stages              a linear classifier on every stage of the frozen network
     svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
+    detection           fine-tunes Faster R-CNN on images with boxes (VOC layout, or Parquet with boxes)
 
     \b
     Examples:
@@ -171,6 +172,7 @@ def evaluate(
       viewkin evaluate semi runs/mine data/ --set preset=interclr-10
       viewkin evaluate retrieval runs/mine cars/ --test-split train --classes 98:196
       viewkin evaluate svm runs/mine VOCdevkit/VOC2007 --train-split trainval
+      viewkin evaluate detection runs/mine VOCdevkit --train-split trainval --set preset=voc
     """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.recipes.use import EvaluateRequest
     from viewkin.recipes.use import evaluate as run

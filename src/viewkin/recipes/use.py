@@ -18,6 +18,7 @@ from viewkin.data.source import Source
 from viewkin.errors import UserError, require
 from viewkin.evaluate.embeddings import write_embeddings
 from viewkin.evaluate.results import Result, describe, write_results
+from viewkin.recipes.detect import DETECTION, judged_by_detection, show_detection
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, stored_size
 from viewkin.recipes.protocols import PROTOCOLS, Protocol, settings_of
@@ -100,11 +101,33 @@ def evaluate(request: EvaluateRequest, console: Console) -> list[Result]:
     model = Path(request.model)
     beside = model if model.is_dir() else model.parent
     target = request.out or beside / f"evaluation-{request.protocol}-{request.features}.json"
-    results = judged(request, [request.features])
+    if request.protocol == DETECTION:
+        results, show = detected(request), show_detection
+    else:
+        results, show = judged(request, [request.features]), show_results
     write_results(target, results)
-    show_results(console, f"{request.protocol} on {results[0].data}", results)
+    show(console, f"{request.protocol} on {results[0].data}", results)
     say(console, f"Written to {target}")
     return results
+
+
+def detected(request: EvaluateRequest) -> list[Result]:
+    """Judge a model by fine-tuning a detector from it.
+
+    Raises:
+        UserError: as :func:`evaluate`.
+    """
+    if request.out is not None:
+        check_file(request.out)
+    return judged_by_detection(
+        request,
+        model=request.model,
+        features=request.features,
+        image_size=request.image_size,
+        baseline=request.baselines,
+        settings=request.settings,
+        device=request.device,
+    )
 
 
 def judged(request: EvaluateRequest, features: Sequence[str], most: int | None = None) -> list[Result]:
@@ -119,7 +142,9 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
         UserError: as :func:`evaluate`.
     """
     if request.protocol not in PROTOCOLS:
-        raise UserError(f"There is no protocol {request.protocol!r}; it must be one of {', '.join(PROTOCOLS)}.")
+        raise UserError(
+            f"There is no protocol {request.protocol!r}; it must be one of {', '.join([*PROTOCOLS, DETECTION])}."
+        )
     protocol = PROTOCOLS[request.protocol]
     settings = settings_of(protocol, request.settings)
     if request.out is not None:

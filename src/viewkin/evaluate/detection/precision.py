@@ -1,0 +1,190 @@
+"""Average precision of detected boxes, by VOC 2007's rule and by COCO's: arrays in, numbers out.
+
+Letters: G true boxes and D detections of one image, M detections of one class over all images, P its true boxes that
+count. Boxes are (x1, y1, x2, y2) in pixels, continuous: width is x2 - x1. Precisions are fractions from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rule = Literal["voc07", "coco"]
+"""``voc07``: 11 recalls, overlap above the threshold. ``coco``: 101 recalls, overlap of at least the threshold."""
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""Overlaps 0.50 to 0.95 that AP is the mean over."""
+MOST = 100
+"""Detections of a class in an image that COCO's rule looks at, the surest first."""
+
+Boxes = NDArray[np.float64]
+TRUE, FALSE, IGNORED = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true boxes of one image."""
+
+    boxes: Boxes
+    """(G, 4)."""
+    labels: NDArray[np.int64]
+    """(G,) class."""
+    ignored: NDArray[np.bool_]
+    """(G,) whether finding a box is neither right nor wrong: VOC's difficult objects."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector found in one image."""
+
+    boxes: Boxes
+    """(D, 4)."""
+    labels: NDArray[np.int64]
+    """(D,) class."""
+    scores: NDArray[np.float64]
+    """(D,) larger is surer."""
+
+
+def overlaps(found: Boxes, true: Boxes) -> Boxes:
+    """Intersection over union of every detection with every true box: (D, 4), (G, 4) -> (D, G); 0 without area."""
+    low = np.maximum(found[:, None, :2], true[None, :, :2])
+    high = np.minimum(found[:, None, 2:], true[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(1) for boxes in (found, true)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def matched_voc(overlap: Boxes, ignored: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+    """Judge the detections of one class in one image by VOC's rule: (D,) of 1 true, 0 false, -1 ignored.
+
+    A detection claims the true box that it overlaps most, taken or not. It is true where the overlap is *above* the
+    threshold and nobody surer claimed the box; claiming an ignored box counts neither way.
+
+    Args:
+        overlap: (D, G), the surest detection first.
+        ignored: (G,).
+        threshold: least overlap.
+
+    References:
+        Everingham et al., The PASCAL Visual Object Classes Challenge 2007 development kit, section 4.4, VOCevaldet.m.
+    """
+    verdict = np.full(len(overlap), FALSE, np.int64)
+    taken = np.zeros(overlap.shape[1], np.bool_)
+    for row, shared in enumerate(overlap if overlap.shape[1] else ()):
+        best = int(shared.argmax())
+        if shared[best] <= threshold:
+            continue
+        if ignored[best]:
+            verdict[row] = IGNORED
+        elif not taken[best]:
+            verdict[row], taken[best] = TRUE, True
+    return verdict
+
+
+def matched_coco(overlap: Boxes, ignored: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+    """Judge the detections of one class in one image by COCO's rule: (D,) of 1 true, 0 false, -1 ignored.
+
+    A detection takes the free true box that it overlaps most, by *at least* the threshold, and an ignored one only
+    where no other is left. A box is taken once (COCO's crowds, which are taken any number of times, are not read here).
+
+    Args:
+        overlap: (D, G), the surest detection first.
+        ignored: (G,).
+        threshold: least overlap.
+
+    References:
+        Lin et al., Microsoft COCO, 2014, and the released cocoeval.py, evaluateImg.
+    """
+    verdict = np.full(len(overlap), FALSE, np.int64)
+    free = np.ones(overlap.shape[1], np.bool_)
+    for row, shared in enumerate(overlap):
+        for kind, value in ((~ignored, TRUE), (ignored, IGNORED)):
+            open_to = free & kind & (shared >= min(threshold, 1 - 1e-10))
+            if open_to.any():
+                # Of equal overlaps the released code takes the last.
+                best = len(shared) - 1 - int(np.where(open_to, shared, -1)[::-1].argmax())
+                free[best], verdict[row] = False, value
+                break
+    return verdict
+
+
+def precision_recall(verdict: NDArray[np.int64], positives: int) -> tuple[Boxes, Boxes]:
+    """Precision and recall after each detection that counts: (M,) verdicts, the surest first -> two (<= M,)."""
+    counted = verdict[verdict != IGNORED]
+    right = counted.cumsum()
+    return right / np.arange(1, len(counted) + 1), right / max(positives, 1)
+
+
+def average_precision(precision: Boxes, recall: Boxes, rule: Rule) -> float:
+    """Mean over recall levels r of ``max {p_j : recall_j >= r}``, 0 where no detection reaches r.
+
+    Args:
+        precision: (M,).
+        recall: (M,), not falling.
+        rule: ``voc07``: r of 0, 0.1, ..., 1; ``coco``: r of 0, 0.01, ..., 1. A recall of 3/10 reaches 0.3; the released
+            codes make their levels by sums, of which some lie a rounding above, so that a level may count 0 there.
+
+    References:
+        Everingham et al., The PASCAL Visual Object Classes Challenge, 2010, section 4.2; Lin et al., 2014.
+    """
+    steps = 10 if rule == "voc07" else 100
+    levels = np.arange(steps + 1) / steps
+    best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(best[np.searchsorted(recall, levels, side="left")].mean())
+
+
+def class_precision(
+    truths: Sequence[Truth], found: Sequence[Found], label: int, rule: Rule, thresholds: Sequence[float] = THRESHOLDS
+) -> NDArray[np.float64]:
+    """Average precision of one class at each threshold: (T,); NaN for a class without a true box that counts."""
+    positives = sum(int(((one.labels == label) & ~one.ignored).sum()) for one in truths)
+    if not positives:
+        return np.full(len(thresholds), math.nan)
+    match = matched_voc if rule == "voc07" else matched_coco
+    scores: list[NDArray[np.float64]] = []
+    verdicts: list[NDArray[np.int64]] = []
+    for true, got in zip(truths, found):
+        mine, theirs = true.labels == label, np.flatnonzero(got.labels == label)
+        order = theirs[np.argsort(-got.scores[theirs], kind="stable")][: MOST if rule == "coco" else None]
+        overlap = overlaps(got.boxes[order], true.boxes[mine])
+        scores.append(got.scores[order])
+        verdicts.append(np.array([match(overlap, true.ignored[mine], t) for t in thresholds]))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    judged = np.concatenate(verdicts, axis=1)[:, order]
+    return np.array([average_precision(*precision_recall(row, positives), rule) for row in judged])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxPrecision:
+    """Average precision of every class at every threshold."""
+
+    table: NDArray[np.float64]
+    """(C, T) fractions; NaN in the rows of classes without a true box."""
+
+    @property
+    def ap(self) -> float:
+        """AP: mean over thresholds and classes."""
+        return float(np.nanmean(self.table))
+
+    def at(self, threshold: float) -> float:
+        """Mean over classes at one of ``THRESHOLDS``: AP50 at 0.5, AP75 at 0.75."""
+        return float(np.nanmean(self.table[:, THRESHOLDS.index(threshold)]))
+
+    def values(self, classes: Sequence[str]) -> dict[str, float]:
+        """Name to percent, as the papers print them: AP50, AP, AP75, then AP of each class that has a box."""
+        overall = {"AP50": 100 * self.at(0.5), "AP": 100 * self.ap, "AP75": 100 * self.at(0.75)}
+        each = {name: 100 * float(row.mean()) for name, row in zip(classes, self.table)}
+        return {**overall, **{f"AP {name}": value for name, value in each.items() if not math.isnan(value)}}
+
+
+def box_precision(truths: Sequence[Truth], found: Sequence[Found], classes: int, rule: Rule) -> BoxPrecision:
+    """Measure detections (one :class:`Found` an image) against the truth (one :class:`Truth` an image).
+
+    Classes without a true box that counts are left out of the means; at least one class has one.
+    """
+    return BoxPrecision(table=np.stack([class_precision(truths, found, label, rule) for label in range(classes)]))
