@@ -128,8 +128,8 @@ class DetectionConfig:
         require(self.lr is None or self.lr > 0, "lr", self.lr, "above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         require(0 <= self.least_score < 1, "least_score", self.least_score, "at least 0 and below 1")
-        rising = self.milestones is None or list(self.milestones) == sorted(set(self.milestones))
-        require(rising, "milestones", self.milestones, "rising")
+        rising = self.milestones is None or list(self.milestones) == sorted(self.milestones)
+        require(rising, "milestones", self.milestones, "in rising order")
         levels = len(self.anchors) if self.anchors is not None else 5
         require(self.form != "fpn" or levels == 5, "anchors", self.anchors, "five, one a level of FPN")
 

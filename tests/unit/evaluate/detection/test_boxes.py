@@ -86,7 +86,7 @@ def test_bad_sets_are_one_sentence(voc: Path, tmp_path: Path):
     with pytest.raises(UserError, match="cannot be read"):
         open_boxes(str(tmp_path / "text.parquet"), "train")
     voc_list(voc, "val", ["three"])
-    with pytest.raises(UserError, match="val split of .* has no boxes"):
+    with pytest.raises(UserError, match=r"val split of .* has no boxes"):
         open_boxes(str(voc), "val")
     (voc / "Annotations" / "one.xml").write_text("<annotation><object><bndbox/></object></annotation>")
     with pytest.raises(UserError, match=r"one\.xml cannot be read"):
