@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from viewkin.evaluate.detection import precision
 from viewkin.evaluate.detection.precision import (
     THRESHOLDS,
     Found,
@@ -112,17 +113,17 @@ def test_overlap_of_boxes_worked_by_hand():
 
 def test_eleven_points_worked_by_hand():
     # Right, wrong, right of four boxes: precision 1, 1/2, 2/3 at recall 1/4, 1/4, 1/2.
-    precision, recall = precision_recall(np.array([1, 0, 1]), 4)
+    height, recall = precision_recall(np.array([1, 0, 1]), 4)
     assert recall.tolist() == [0.25, 0.25, 0.5]
     # Recalls 0, .1, .2 have 1; .3, .4, .5 have 2/3; the five above have 0.
-    assert average_precision(precision, recall, "voc07") == pytest.approx((3 + 3 * 2 / 3) / 11)
+    assert average_precision(height, recall, "voc07") == pytest.approx((3 + 3 * 2 / 3) / 11)
     # Recalls 0 to .25 have 1 (26 levels), .26 to .50 have 2/3 (25), the rest 0.
-    assert average_precision(precision, recall, "coco") == pytest.approx((26 + 25 * 2 / 3) / 101)
+    assert average_precision(height, recall, "coco") == pytest.approx((26 + 25 * 2 / 3) / 101)
 
 
 def test_a_recall_of_three_tenths_reaches_the_level():
-    precision, recall = precision_recall(np.array([1, 1, 1]), 10)
-    assert average_precision(precision, recall, "voc07") == pytest.approx(4 / 11)
+    height, recall = precision_recall(np.array([1, 1, 1]), 10)
+    assert average_precision(height, recall, "voc07") == pytest.approx(4 / 11)
 
 
 def test_an_overlap_at_the_threshold_counts_for_coco_and_not_for_voc():
@@ -201,3 +202,16 @@ def test_the_order_of_the_images_does_not_matter(rule):
         one.scores[:] = np.random.default_rng(len(one.scores)).random(len(one.scores)) + one.boxes[:, 0] / 1e4
     same = box_precision(truths[::-1], detections[::-1], 2, rule).table
     np.testing.assert_allclose(box_precision(truths, detections, 2, rule).table, same, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "name"), [("voc07", "matched_voc"), ("coco", "matched_coco")])
+def test_difficult_boxes_that_count_and_boxes_found_twice_would_be_seen(monkeypatch, rule, name):
+    truths, detections = drawn(25, 0)
+    match, right = getattr(precision, name), box_precision(truths, detections, 2, rule).ap
+    mutants = (
+        lambda overlap, ignored, t: match(overlap, np.zeros_like(ignored), t),
+        lambda overlap, ignored, t: np.concatenate([[0][:0], *(match(row[None], ignored, t) for row in overlap)]),
+    )
+    for mutant in mutants:
+        monkeypatch.setattr(precision, name, mutant)
+        assert abs(box_precision(truths, detections, 2, rule).ap - right) > 0.005
