@@ -77,7 +77,8 @@ def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
 def _block_sizes(queries: int, reference: int, block: int, memory: int) -> tuple[int, int]:
     """Rows of each side that fit in ``memory`` together; at least one row meets one row."""
     scores = max(memory // BYTES_PER_SCORE, 1)
-    block = max(min(block, reference, scores), 1)
+    # A product of few queries with many rows waits for memory: at least 256 queries, where there are as many.
+    block = max(min(block, reference, scores, max(scores // min(queries or 1, 256), 1024)), 1)
     return max(min(scores // block, queries, 1024), 1), block
 
 
