@@ -19,6 +19,7 @@ def top_k(
     memory: int = 256 * 2**20,
     exclude_self: bool = False,
     dtype: torch.dtype | None = None,
+    scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Find the k reference rows with the largest dot product ``s_j = q . r_j`` for every query.
 
@@ -33,6 +34,7 @@ def top_k(
         block: most reference rows compared at once.
         memory: bound on working memory, in bytes.
         exclude_self: the queries are the reference, and row i may not find itself.
+        scale: (N,) factors of the products with each reference row, such as 1 / norm: saves a normalised copy.
         dtype: precision of the products, by default that of the queries; bfloat16 is faster and finds 98-99 % of the
             neighbours.
 
@@ -54,6 +56,8 @@ def top_k(
         for start in range(0, len(reference), block):
             part = reference[start : start + block].to(queries.device, dtype)
             score = torch.mm(query, part.T, out=buffer[: len(query) * len(part)].view(len(query), len(part)))
+            if scale is not None:
+                score *= scale[start : start + block].to(queries.device, dtype)
             if exclude_self:
                 _hide_self_(score, first, start)
             value, column = _select(score, min(k, len(part)))

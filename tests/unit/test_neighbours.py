@@ -96,3 +96,14 @@ def test_merge_keeps_the_lower_index_of_a_tie_whatever_the_order_of_the_parts():
 def test_search_leaves_no_graph_behind():
     rows = unit(5, 3, 11).requires_grad_()
     assert not top_k(rows, rows, 2)[0].requires_grad
+
+
+def test_scaled_products_find_what_scaled_rows_would():
+    generator = torch.Generator().manual_seed(0)
+    queries, reference = torch.randn(7, 5, generator=generator), torch.randn(90, 5, generator=generator)
+    scale = torch.rand(90, generator=generator) + 0.1
+    expected = top_k(queries, scale[:, None] * reference, 9)
+    for memory in (2**28, 4000):
+        found = top_k(queries, reference, 9, memory=memory, scale=scale)
+        assert torch.equal(found[1], expected[1])
+        torch.testing.assert_close(found[0], expected[0])

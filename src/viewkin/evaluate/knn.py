@@ -85,13 +85,14 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
     """
     began = time.perf_counter()
     train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)
-    if config.normalise:
-        train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
+    scale = None
+    if config.normalise:  # no normalised copy of the reference, which may be most of the memory there is
+        test, scale = F.normalize(test, dim=1), 1 / torch.linalg.vector_norm(train, dim=1).clamp_min(1e-12)
     classes, positions, wanted, notes = to_positions(train_labels, test_labels)
     notes += tuple(
         f"k = {k} is more than the {len(train)} reference images: all vote." for k in config.ks if k > len(train)
     )
-    similarity, index = top_k(test, train, max(config.ks), memory=config.memory)
+    similarity, index = top_k(test, train, max(config.ks), memory=config.memory, scale=scale)
     temperature = config.temperature if config.weighted else None
     winners: dict[int, list[Tensor]] = {k: [] for k in config.ks}
     rows = max(config.memory // (4 * (len(classes) + 3 * similarity.shape[1])), 1)
