@@ -50,7 +50,8 @@ def check_features(name: str, features: Tensor) -> None:
     """
     if features.ndim != 2 or not features.numel():
         raise UserError(f"the {name} features have shape {tuple(features.shape)}: give (N, D) with at least one row.")
-    if not bool(torch.isfinite(features).all()):
+    # In parts: the check makes a copy.
+    if not all(bool(torch.isfinite(part).all()) for part in features.split(8192)):
         raise UserError(f"the {name} features hold NaN or infinity: the encoder has diverged, nothing can be measured.")
 
 
