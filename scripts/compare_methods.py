@@ -3,10 +3,12 @@
     python scripts/unpack_cifar.py data
     python scripts/compare_methods.py [ROW ...] [--seeds 0 1] [--threads 2]
 
-Every row is ``viewkin train`` with the recipe ``cifar10_cpu`` at 12 epochs and the row's arguments below, then
-kNN (200) and a linear probe of the last epoch's backbone on test. What is done stays done: a run that was stopped goes
-on, one that ended is not repeated, and the table is written anew after every run. Widths, batch, views and optimiser
-are the same for all; every setting that differs is named here, and what it was chosen by is in docs/log.md.
+Every row is ``viewkin train`` with the recipe ``cifar10_cpu`` at 12 epochs and the row's arguments below, then kNN
+(200) and a linear probe of the last epoch's backbone on test. What is done stays done: a run that was stopped goes
+on, one whose results lie under results/methods is not repeated (remove them to have it repeated), and the table is
+written anew after every run. Several commands may run side by side on different rows; ``cpu_seconds`` compares runs
+of a busy machine. Widths, batch, views and optimiser are the same for all; every setting that differs is named here,
+and what it was chosen by is in docs/log.md.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -70,7 +73,10 @@ ROWS: dict[str, list[str]] = {
     ],
 }
 """Row to its arguments."""
-FIELDS = ("row", "seed", "knn200", "linear", "views", "epochs", "seconds", "images_per_second", "threads", "commit")
+RESULTS = ROOT / "results" / "methods"
+KEPT = ("recipe.json", "versions.json", "metrics.jsonl", "evaluation-knn.json", "evaluation-linear.json")
+"""What is kept of a run under results/methods."""
+FIELDS = ("row", "seed", "knn200", "linear", "views", "epochs", "seconds", "cpu_seconds", "threads", "commit")
 
 
 def trained(out: Path, data: str, arguments: list[str], seed: int, threads: int) -> None:
@@ -114,7 +120,7 @@ def row_of(name: str, seed: int, out: Path) -> dict[str, Any]:
         "views": len(rebuilt(stored_run(out).recipe, recipe["images"]).view_spec),
         "epochs": recipe["recipe"]["schedule"]["epochs"],
         "seconds": round(seen / speed),
-        "images_per_second": round(speed),
+        "cpu_seconds": round(sum(line["cpu_seconds"] for line in logged)),
         "threads": recipe["recipe"]["runtime"]["threads"],
         "commit": versions.get("commit"),
     }
@@ -153,19 +159,29 @@ def main() -> None:
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     for seed in options.seeds:
         for name in options.rows or ROWS:
-            out = options.runs / f"{name}-s{seed}"
-            trained(out, options.data, ROWS[name], seed, options.threads)
-            probed(out, options.data, options.threads)
-            gather(options.runs)
+            finished(name, seed, options.data, options.runs, options.threads)
 
 
-def gather(runs: Path) -> None:
+def finished(name: str, seed: int, data: str, runs: Path, threads: int, results: Path = RESULTS) -> Path:
+    """Train and evaluate one row unless that is done; return where its results lie."""
+    kept = results / f"{name}-s{seed}"
+    if not (kept / KEPT[-1]).exists():
+        out = runs / f"{name}-s{seed}"
+        trained(out, data, ROWS[name], seed, threads)
+        probed(out, data, threads)
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in KEPT:
+            shutil.copy(out / file, kept / file)
+        gather(results)
+    return kept
+
+
+def gather(results: Path) -> None:
     """Write the table of all runs that have ended."""
-    done = sorted(runs.glob("*/evaluation-linear.json"))
-    names = [(file.parent.name.rpartition("-s"), file.parent) for file in done]
-    rows = [row_of(name, int(seed), out) for (name, _, seed), out in names]
+    done = [file.parent for file in results.glob(f"*/{KEPT[-1]}")]
+    rows = [row_of(place.name.rpartition("-s")[0], int(place.name.rpartition("-s")[2]), place) for place in done]
     rows.sort(key=lambda row: (list(ROWS).index(row["row"]) if row["row"] in ROWS else len(ROWS), row["seed"]))
-    write(ROOT / "results" / "methods" / "cifar10_cpu.csv", rows)
+    write(results / "cifar10_cpu.csv", rows)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,14 @@ def method_rows(table: Path) -> list[str]:
             runs.setdefault(run["row"], []).append(run)
     return [
         f"| {name} | {spread(ours, 'knn200')} | {spread(ours, 'linear')} | {len(ours)} | {ours[0]['views']} "
-        f"| {spread(ours, 'seconds', 0)} | {', '.join(sorted({run['commit'] for run in ours}))} |"
+        f"| {minutes(ours)} | {', '.join(sorted({run['commit'] for run in ours}))} |"
         for name, ours in runs.items()
     ]
+
+
+def minutes(runs: list[dict[str, str]]) -> str:
+    """Processor time of a run, mean over seeds."""
+    return f"{statistics.mean(float(run['cpu_seconds']) for run in runs) / 60:.0f}"
 
 
 def spread(runs: list[dict[str, str]], field: str, digits: int = 1) -> str:
@@ -59,7 +64,7 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     readme, results = root / "README.md", root / "results"
     text = put(readme.read_text(), "results", "| run | features | % | device | commit |", run_rows(results))
-    header = "| method | kNN (200) | linear | seeds | views | seconds | commit |"
+    header = "| method | kNN (200) | linear | seeds | views | CPU minutes | commit |"
     readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
 
 

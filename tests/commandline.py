@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from viewkin.cli import main
+from viewkin.train.logs import CLOCKED
 
 TINY = ("--smoke", "--epochs", "2", "--batch-size", "16", "--image-size", "16")
 """A run of a second: two epochs of a network of width 8."""
@@ -94,7 +95,7 @@ def metrics_of(out: Path) -> list[dict[str, Any]]:
     if (out / "metrics.jsonl").exists():
         for text in (out / "metrics.jsonl").read_text().splitlines(keepends=True):
             if text.endswith("\n"):
-                lines.append({k: v for k, v in json.loads(text).items() if k != "images_per_second"})
+                lines.append({k: v for k, v in json.loads(text).items() if k not in CLOCKED})
     return lines
 
 

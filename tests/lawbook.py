@@ -42,6 +42,7 @@ from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.schedules import Progress, RampConfig
 from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
 from viewkin.train.fabric import make_fabric
+from viewkin.train.logs import CLOCKED
 from viewkin.train.loop import Trainer
 
 KIN: dict[str, Any] = {
@@ -295,4 +296,4 @@ def checkpoint_of(out: Path) -> dict[str, Tensor]:
 def metrics_of(out: Path) -> list[dict[str, float]]:
     """Read a run's log without what the clock says."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in CLOCKED} for line in lines]

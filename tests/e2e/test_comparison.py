@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import compare_methods
 import pytest
-from compare_methods import EPOCHS, ROWS, accuracy, gather
+from compare_methods import EPOCHS, ROWS, accuracy, finished, gather
 
 from viewkin.data.opening import Survey
 from viewkin.nets.backbone import build_backbone
@@ -37,20 +36,21 @@ def test_every_row_can_start_and_has_the_budget_of_all(row: str):
     recipe.method.build(build_backbone(recipe.backbone), count=1000 if "interclr" not in row else 50_000)
 
 
-def test_the_table_holds_what_ended_and_where_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compare_methods, "ROOT", tmp_path)
+def test_the_table_holds_what_ended_and_where_it_came_from(tmp_path: Path):
     for row, seed in (("moco", 1), ("npid", 0), ("moco", 0)):
-        out = tmp_path / "runs" / f"{row}-s{seed}"
+        out = tmp_path / f"{row}-s{seed}"
         out.mkdir(parents=True)
         write_settings(out, Stored(data="data", images=50_000, recipe=resolved(row).recipe, smoke=False, demo=False))
-        lines = [{"step": step, "images_per_second": speed} for step, speed in ((20, 100.0), (40, 300.0))]
+        speeds = ((20, 100.0), (40, 300.0))
+        lines = [{"step": step, "images_per_second": speed, "cpu_seconds": 7.2} for step, speed in speeds]
         (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         for protocol, value in (("knn", 61.234), ("linear", 70.0)):
             found = [{"model": model, "values": {"x": value}} for model in ("chance", "backbone, 128-d")]
             (out / f"evaluation-{protocol}.json").write_text(json.dumps(found))
-    (tmp_path / "runs" / "byol-s0").mkdir()
-    gather(tmp_path / "runs")
-    table = (tmp_path / "results" / "methods" / "cifar10_cpu.csv").read_text()
+        (out / "versions.json").write_text(json.dumps({"commit": "abc"}))
+    (tmp_path / "byol-s0").mkdir()
+    gather(tmp_path)
+    table = (tmp_path / "cifar10_cpu.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
     assert [(row["row"], row["seed"], row["views"]) for row in rows] == [
         ("npid", "0", "1"),
@@ -58,8 +58,16 @@ def test_the_table_holds_what_ended_and_where_it_came_from(tmp_path: Path, monke
         ("moco", "1", "2"),
     ]
     assert (rows[0]["knn200"], rows[0]["linear"]) == ("61.23", "70.0")
-    assert float(rows[0]["images_per_second"]) == 150  # by time, not by lines
-    assert float(rows[0]["seconds"]) == 50_000 * EPOCHS / 150
+    assert float(rows[0]["seconds"]) == 50_000 * EPOCHS / 150  # by time, not by lines
+    assert (rows[0]["cpu_seconds"], rows[0]["commit"]) == ("14", "abc")
+
+
+def test_a_row_whose_results_are_kept_is_not_trained_again(tmp_path: Path):
+    kept = tmp_path / "results" / "moco-s3"
+    kept.mkdir(parents=True)
+    (kept / "evaluation-linear.json").write_text("[]")
+    assert finished("moco", 3, "no such data", tmp_path / "runs", 1, tmp_path / "results") == kept
+    assert not (tmp_path / "runs").exists()
 
 
 def test_accuracy_is_the_backbones(tmp_path: Path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from compare_methods import ROOT, ROWS, models_of, trained
+from compare_methods import ROOT, ROWS, finished, models_of
 
 POINTS = 5.0
 """Percentage points that kNN must gain over the untrained network and over raw pixels."""
@@ -21,8 +21,7 @@ def test_law_5_every_method_learns_on_cifar10(row: str, seed: int):
     data = ROOT / "data" / "cifar-10-batches-py"
     if not data.is_dir():
         subprocess.run([sys.executable, "scripts/unpack_cifar.py", "data"], cwd=ROOT, check=True)
-    out = ROOT / "runs" / "methods" / f"{row}-s{seed}"
-    trained(out, str(data), ROWS[row], seed, threads=2)
+    out = finished(row, seed, str(data), ROOT / "runs" / "methods", threads=2)
     found = models_of(out / "evaluation-knn.json")
     learnt = next(value for model, value in found.items() if model.startswith("backbone"))
     others = [value for model, value in found.items() if not model.startswith(("backbone", "embedding"))]

@@ -14,6 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+CLOCKED = ("images_per_second", "cpu_seconds")
+"""What a line says of time: it differs between runs that are equal bit for bit."""
+
 
 class MetricsLog:
     """``metrics.jsonl`` (one JSON object a line, ``step`` rising) and TensorBoard events of one run directory."""

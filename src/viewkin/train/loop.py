@@ -170,7 +170,7 @@ class Trainer:
             at.step += 1
             ends = at.step % per_epoch == 0
             watch.add(steps, norm, at)
-            if at.total_step % self.recipe.runtime.log_every == 0 or ends:
+            if self._reports(at.total_step):
                 self._check_finite()
                 more = {**self.method.gauges(), **{name: float(norm) for name, norm in self.term_norms.items()}}
                 watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends, more)
@@ -203,7 +203,7 @@ class Trainer:
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
                 found: Step = self.forward(batch, at)
-                if last and self._reports_next:
+                if last and self._reports(at.total_step + 1):
                     self.term_norms = term_gradients(found, self.method.last_weight)
                 self.fabric.backward(found.loss / accumulate)
             steps.append(found)
@@ -217,11 +217,9 @@ class Trainer:
             self.monitor.write_(record)
         return steps, norm
 
-    @property
-    def _reports_next(self) -> bool:
-        """Whether the log gets a line after the step that is being done."""
-        next_step = self.at.step + 1
-        return (self.at.total_step + 1) % self.recipe.runtime.log_every == 0 or next_step % self.loader.steps == 0
+    def _reports(self, done: int) -> bool:
+        """Whether the log gets a line once so many steps are done: every few steps, and at an epoch's end."""
+        return done % self.recipe.runtime.log_every == 0 or done % self.loader.steps == 0
 
     def encode(self, what: str = "embedding") -> Tensor:
         """Encode every image once by the test view: (N, D) ``embedding`` or ``target``, or (N, F) ``features``."""

@@ -38,7 +38,7 @@ class Watch:
 
     def _reset(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps, self.began = 0, time.monotonic()
+        self.steps, self.began, self.cpu_began = 0, time.monotonic(), time.process_time()
 
     def add(self, steps: list[Step], norm: Tensor, at: Progress) -> None:
         """Add one optimiser step, ``at`` already past it: the mean of its micro-batches' terms."""
@@ -56,6 +56,8 @@ class Watch:
         total = distributed.mean(torch.stack(list(self.sums.values())))
         values = dict(zip(self.sums, (total / self.steps).tolist()))
         values["images_per_second"] = self.steps * self.batch_size / max(time.monotonic() - self.began, 1e-9)
+        # What the run takes of the processor, so that runs compare on a machine that is shared.
+        values["cpu_seconds"] = time.process_time() - self.cpu_began
         values |= health(*last.pairs[0])
         values |= {"lr": lr, "epoch": at.total_step / self.steps_per_epoch, **more}
         if self.monitor and last.found:
