@@ -17,6 +17,8 @@ QUICK = [
     for part in ("--set", setting)
 ]  # fmt: skip
 
+MEASURES = ["AP50", "AP", "AP75", "AP red", "AP blue", "11-point AP50", "11-point AP", "11-point AP75"]
+
 
 def test_a_model_and_the_untrained_network_are_fine_tuned_and_measured(workplace: Path, trained: Path):
     parquet_of_boxes(workplace / "cells.parquet", {"train": 2, "test": 1})
@@ -26,7 +28,7 @@ def test_a_model_and_the_untrained_network_are_fine_tuned_and_measured(workplace
     assert untrained["model"].startswith("untrained")
     assert model["model"].startswith("backbone")
     for one in (untrained, model):
-        assert list(one["values"]) == ["AP50", "AP", "AP75", "AP red", "AP blue"]
+        assert list(one["values"]) == MEASURES
         assert one["data"] == "cells.parquet: 2 train, 1 test"
         assert (one["settings"]["iterations"], one["settings"]["lr"], one["seed"]) == (1, 0.005, 0)
     assert "AP50" in ended.out
@@ -36,7 +38,7 @@ def test_a_model_and_the_untrained_network_are_fine_tuned_and_measured(workplace
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("photos", "neither laid out as VOC nor Parquet"),
+        ("photos", "neither laid out as VOC or COCO nor Parquet"),
         ("cells.parquet --test-split val", "no val split, only test, train"),
         ("cells.parquet --classes gren", "no boxes of a class 'gren'; give names such as"),
         ("cells.parquet --holdout 0.5", "leave out --features, --holdout and"),

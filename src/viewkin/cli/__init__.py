@@ -162,7 +162,7 @@ def evaluate(
     finetune, semi      the whole network goes on learning, with all labels or with a few
     stages              a linear classifier on every stage of the frozen network
     svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
-    detection           fine-tunes Faster R-CNN on images with boxes (VOC layout, or Parquet with boxes)
+    detection           fine-tunes Faster R-CNN on images with boxes (laid out as VOC or COCO, or Parquet)
 
     \b
     Examples:
@@ -173,6 +173,7 @@ def evaluate(
       viewkin evaluate retrieval runs/mine cars/ --test-split train --classes 98:196
       viewkin evaluate svm runs/mine VOCdevkit/VOC2007 --train-split trainval
       viewkin evaluate detection runs/mine VOCdevkit --train-split trainval --set preset=voc
+      viewkin evaluate detection runs/mine coco/ --test-split val --set preset=coco
     """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.recipes.use import EvaluateRequest
     from viewkin.recipes.use import evaluate as run

@@ -21,8 +21,8 @@ from viewkin.recipes.splits import Asked
 
 DETECTION = "detection"
 """Name of the protocol on the command line."""
-OVERALL = ("AP50", "AP", "AP75")
-"""Measures over all classes; the others are of one class each."""
+OF_CLASS = "AP "
+"""What measures of one class begin with; the others are over all classes."""
 
 
 def judged_by_detection(
@@ -91,13 +91,17 @@ def _like(untrained: Any, trained: Any) -> nn.Module:
 
 def show_detection(console: Console, title: str, results: Sequence[Result]) -> None:
     """Print the measures over all classes, one row a model, then one row a class and one column a model."""
-    show_results(console, title, [replace(one, values={name: one.values[name] for name in OVERALL}) for one in results])
+    overall = [
+        replace(one, values={name: value for name, value in one.values.items() if not name.startswith(OF_CLASS)})
+        for one in results
+    ]
+    show_results(console, title, overall)
     table = Table()
     table.add_column("AP of")
     for one in results:
         table.add_column(one.model, justify="right")
     for name in results[0].values:
-        if name not in OVERALL:
-            table.add_row(name.removeprefix("AP "), *(f"{one.values[name]:.2f}" for one in results))
+        if name.startswith(OF_CLASS):
+            table.add_row(name.removeprefix(OF_CLASS), *(f"{one.values[name]:.2f}" for one in results))
     console.print(table, markup=False, highlight=False)
     say(console, f"Average precision in percent, rule {results[0].settings['rule']}.")

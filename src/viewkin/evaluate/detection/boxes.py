@@ -1,99 +1,19 @@
-"""Images with boxes: a folder laid out as PASCAL VOC, or Parquet with columns image, boxes, labels and split."""
+"""Readers of images with boxes: folders laid out as PASCAL VOC or COCO, and Parquet with image, boxes and labels."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from PIL import Image
-from torch import Tensor
 
-from viewkin.data.decode import reason, to_rgb
 from viewkin.data.parquet import class_names, image_column, parquet_files, stream_of
 from viewkin.data.voc import is_voc, splits_of
 from viewkin.errors import UserError
-from viewkin.evaluate.detection.precision import Truth
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boxed:
-    """Images of one split with the boxes of what they show."""
-
-    name: str
-    """What a table calls the set."""
-    classes: tuple[str, ...]
-    """Class names by label."""
-    encoded: Sequence[Path | bytes]
-    """Images, not yet decoded."""
-    ids: Sequence[str]
-    """Name of each image."""
-    truths: Sequence[Truth]
-    """Boxes in pixels of the image as it is stored, one an image."""
-    notes: tuple[str, ...] = ()
-    """What was left out."""
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.ids)
-
-    @property
-    def boxes(self) -> int:
-        """Boxes in all."""
-        return sum(len(one.labels) for one in self.truths)
-
-    def image(self, position: int) -> Tensor:
-        """Decode one image: (3, H, W) float of 0 to 1. Boxes are of the stored pixels, so no EXIF flag turns it.
-
-        Raises:
-            UserError: it cannot be decoded.
-        """
-        stored = self.encoded[position]
-        try:
-            with Image.open(BytesIO(stored) if isinstance(stored, bytes) else stored) as image:
-                pixels = np.asarray(to_rgb(image))
-        except Exception as error:  # as in data.decode
-            raise UserError(
-                f"{self.ids[position]} of {self.name} cannot be read ({reason(error)}); fetch it again."
-            ) from error
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-
-    def only(self, wanted: str) -> Boxed:
-        """Keep the boxes of some classes, names with commas between; labels count these alone.
-
-        Raises:
-            UserError: an unknown class.
-        """
-        names = [part.strip() for part in wanted.split(",") if part.strip()]
-        for name in names:
-            if name not in self.classes:
-                near = difflib.get_close_matches(name, self.classes, n=2, cutoff=0.4) or self.classes[:4]
-                raise UserError(f"{self.name} has no boxes of a class {name!r}; give names such as {', '.join(near)}.")
-        kept = tuple(name for name in self.classes if name in names)
-        place = np.array([kept.index(name) if name in kept else -1 for name in self.classes])
-        return replace(self, classes=kept, truths=[_placed(one, place) for one in self.truths])
-
-    def with_boxes(self) -> Boxed:
-        """Keep the images that have a box: the others teach nothing, as in Detectron2."""
-        rows = [row for row, one in enumerate(self.truths) if len(one.labels)]
-        parts: dict[str, Any] = {
-            name: [getattr(self, name)[row] for row in rows] for name in ("encoded", "ids", "truths")
-        }
-        return replace(self, **parts)
-
-
-def _placed(truth: Truth, place: np.ndarray) -> Truth:
-    labels = place[truth.labels]
-    kept = labels >= 0
-    return Truth(truth.boxes[kept], labels[kept], truth.ignored[kept])
+from viewkin.evaluate.detection.boxed import Boxed, left_out, truth_of
+from viewkin.evaluate.detection.coco import from_coco, instances
 
 
 def open_boxes(data: str, split: str) -> Boxed:
@@ -101,7 +21,8 @@ def open_boxes(data: str, split: str) -> Boxed:
 
     Args:
         data: a folder in VOC's layout; a folder of such (VOCdevkit with VOC2007 and VOC2012: all that have the split
-            are joined); a Parquet file or a folder of some.
+            are joined); a folder in COCO's layout, with ``annotations/instances_*.json``; a Parquet file or a folder
+            of some.
         split: ``train``, ``trainval``, ``val`` or ``test``, or any value of the Parquet column ``split``.
 
     Raises:
@@ -109,9 +30,12 @@ def open_boxes(data: str, split: str) -> Boxed:
     """
     path = Path(data)
     if not path.exists():
-        raise UserError(f"There is no {data}; give a folder laid out as VOC, or Parquet with boxes.")
+        raise UserError(f"There is no {data}; give a folder laid out as VOC or COCO, or Parquet with boxes.")
     parts = [path] if is_voc(path) else sorted(one for one in path.glob("*") if is_voc(one))
-    found = _from_voc(path, parts, split) if parts else _from_parquet(path, split)
+    if parts:
+        found = _from_voc(path, parts, split)
+    else:
+        found = from_coco(path, split) if instances(path) else _from_parquet(path, split)
     if not found.boxes:
         raise UserError(f"The {split} split of {data} has no boxes; detection needs some in both splits.")
     return found
@@ -130,7 +54,7 @@ def _from_voc(path: Path, roots: Sequence[Path], split: str) -> Boxed:
     classes = tuple(sorted({name for objects in shown.values() for name, _, _ in objects}))
     keys = [(root, one) for root, splits in lists if split in splits for one in splits[split].read_text().split()]
     read = [
-        _truth([box for _, box, _ in shown[key]], [classes.index(name) for name, _, _ in shown[key]],
+        truth_of([box for _, box, _ in shown[key]], [classes.index(name) for name, _, _ in shown[key]],
                [difficult for _, _, difficult in shown[key]])
         for key in keys
     ]  # fmt: skip
@@ -140,7 +64,7 @@ def _from_voc(path: Path, roots: Sequence[Path], split: str) -> Boxed:
         encoded=[root / "JPEGImages" / f"{one}.jpg" for root, one in keys],
         ids=[f"{root.name}/{one}" for root, one in keys],
         truths=[truth for truth, _ in read],
-        notes=_left_out(sum(lost for _, lost in read)),
+        notes=left_out(sum(lost for _, lost in read)),
     )
 
 
@@ -167,7 +91,7 @@ def _objects(annotation: Path) -> list[tuple[str, list[float], bool]]:
 def _from_parquet(path: Path, split: str) -> Boxed:
     files = parquet_files(path)
     if not files:
-        raise UserError(f"{path} has no boxes: it is neither laid out as VOC nor Parquet.")
+        raise UserError(f"{path} has no boxes: it is neither laid out as VOC or COCO nor Parquet.")
     try:
         schema = pq.read_schema(files[0])
         missing = [name for name in ("boxes", "labels") if name not in schema.names]
@@ -196,7 +120,7 @@ def _boxed_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]
         raise UserError(f"{path} has boxes of an unknown class: labels must be 0 to {len(classes) - 1}.")
     if any(len(one) != len(other) for one, other in zip(boxes, labels)):
         raise UserError(f"{path} has an image with more boxes than labels, or fewer; each box needs one.")
-    read = [_truth(own, kinds, [False] * len(kinds)) for own, kinds in zip(boxes, labels)]
+    read = [truth_of(own, kinds, [False] * len(kinds)) for own, kinds in zip(boxes, labels)]
     ids = table["name"].to_pylist() if "name" in table.column_names else range(table.num_rows)
     return Boxed(
         name=path.name,
@@ -204,17 +128,5 @@ def _boxed_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]
         encoded=[stream_of(cell).getvalue() for cell in table[column]],
         ids=[str(one) for one in ids],
         truths=[truth for truth, _ in read],
-        notes=_left_out(sum(lost for _, lost in read)),
+        notes=left_out(sum(lost for _, lost in read)),
     )
-
-
-def _truth(boxes: list[list[float]], labels: list[int], ignored: list[bool]) -> tuple[Truth, int]:
-    """Make the truth of an image, and count the boxes without area that are left out."""
-    sides = np.array(boxes, np.float64).reshape(-1, 4)
-    kept = (sides[:, 2:] > sides[:, :2]).all(1)
-    truth = Truth(sides[kept], np.array(labels, np.int64)[kept], np.array(ignored, np.bool_)[kept])
-    return truth, int((~kept).sum())
-
-
-def _left_out(lost: int) -> tuple[str, ...]:
-    return (f"Left out because they have no area: {lost} boxes.",) if lost else ()

@@ -15,10 +15,10 @@ from torchvision.models.detection import FasterRCNN
 
 from viewkin.draws import generator_for, seed_for
 from viewkin.errors import UserError
-from viewkin.evaluate.detection.boxes import Boxed
+from viewkin.evaluate.detection.boxed import Boxed
 from viewkin.evaluate.detection.config import DetectionConfig
 from viewkin.evaluate.detection.network import build_detector
-from viewkin.evaluate.detection.precision import BoxPrecision, Found, box_precision
+from viewkin.evaluate.detection.precision import BoxPrecision, Found, Rule, box_precision
 from viewkin.progress import LateBar
 from viewkin.schedules import step_decay, warmup
 
@@ -33,8 +33,8 @@ class DetectionResult:
 
     config: DetectionConfig
     """Settings, the preset filled in."""
-    precision: BoxPrecision
-    """Average precision by class and threshold."""
+    precision: dict[Rule, BoxPrecision]
+    """Average precision by class and threshold: by the rule asked for, then by the other."""
     classes: tuple[str, ...]
     """Class names."""
     found: tuple[Found, ...]
@@ -49,8 +49,13 @@ class DetectionResult:
     """What the reader of the numbers should know."""
 
     def values(self) -> dict[str, float]:
-        """Name to percent: AP50, AP, AP75, then AP of each class."""
-        return self.precision.values(self.classes)
+        """Name to percent: AP50, AP, AP75, AP of each class, then the first three by the other rule."""
+        (_, asked), (other, again) = self.precision.items()
+        points = "11-point" if other == "voc07" else "101-point"
+        return {
+            **asked.values(self.classes),
+            **{f"{points} {name}": value for name, value in again.overall().items()},
+        }
 
 
 def detection(
@@ -98,9 +103,10 @@ def detection(
         losses = _train_(detector, settings, train, torch.device(device), bar)
         settle_norms_(detector, settings, train, torch.device(device))
     found = detected(detector, settings, test, torch.device(device), progress=progress)
+    rules: tuple[Rule, Rule] = ("voc07", "coco") if settings.rule == "voc07" else ("coco", "voc07")
     return DetectionResult(
         config=settings,
-        precision=box_precision(test.truths, found, len(test.classes), settings.rule or "coco"),
+        precision={rule: box_precision(test.truths, found, len(test.classes), rule) for rule in rules},
         classes=train.classes,
         found=tuple(found),
         losses=tuple(losses),

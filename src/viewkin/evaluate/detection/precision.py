@@ -34,7 +34,14 @@ class Truth:
     labels: NDArray[np.int64]
     """(G,) class."""
     ignored: NDArray[np.bool_]
-    """(G,) whether finding a box is neither right nor wrong: VOC's difficult objects."""
+    """(G,) whether finding a box is neither right nor wrong: VOC's difficult objects, COCO's crowds."""
+    crowd: NDArray[np.bool_] | None = None
+    """(G,) whether a box holds a crowd, which any number of detections may find; None: none does."""
+
+    def kept(self, which: NDArray[np.bool_]) -> Truth:
+        """Keep the boxes at ``which`` (G,)."""
+        crowd = None if self.crowd is None else self.crowd[which]
+        return Truth(self.boxes[which], self.labels[which], self.ignored[which], crowd)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,18 @@ class Found:
     """(D,) larger is surer."""
 
 
-def overlaps(found: Boxes, true: Boxes) -> Boxes:
-    """Intersection over union of every detection with every true box: (D, 4), (G, 4) -> (D, G); 0 without area."""
+def overlaps(found: Boxes, true: Boxes, crowd: NDArray[np.bool_] | None = None) -> Boxes:
+    """Intersection over union of every detection with every true box: (D, 4), (G, 4) -> (D, G); 0 without area.
+
+    With a ``crowd`` (G,) it is intersection over the detection's own area, as pycocotools has it.
+    """
     low = np.maximum(found[:, None, :2], true[None, :, :2])
     high = np.minimum(found[:, None, 2:], true[None, :, 2:])
     shared = (high - low).clip(min=0).prod(2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(1) for boxes in (found, true)]
     union = areas[0][:, None] + areas[1][None] - shared
+    if crowd is not None:
+        union = np.where(crowd[None], areas[0][:, None], union)
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -86,16 +98,19 @@ def matched_voc(overlap: Boxes, ignored: NDArray[np.bool_], threshold: float) ->
     return verdict
 
 
-def matched_coco(overlap: Boxes, ignored: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+def matched_coco(
+    overlap: Boxes, ignored: NDArray[np.bool_], threshold: float, crowd: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Judge the detections of one class in one image by COCO's rule: (D,) of 1 true, 0 false, -1 ignored.
 
     A detection takes the free true box that it overlaps most, by *at least* the threshold, and an ignored one only
-    where no other is left. A box is taken once (COCO's crowds, which are taken any number of times, are not read here).
+    where no other is left. A box is taken once, a crowd any number of times.
 
     Args:
         overlap: (D, G), the surest detection first.
         ignored: (G,).
         threshold: least overlap.
+        crowd: (G,) crowds, which are among the ignored; None: none.
 
     References:
         Lin et al., Microsoft COCO, 2014, and the released cocoeval.py, evaluateImg.
@@ -108,7 +123,7 @@ def matched_coco(overlap: Boxes, ignored: NDArray[np.bool_], threshold: float) -
             if open_to.any():
                 # Of equal overlaps the released code takes the last.
                 best = len(shared) - 1 - int(np.where(open_to, shared, -1)[::-1].argmax())
-                free[best], verdict[row] = False, value
+                free[best], verdict[row] = crowd is not None and crowd[best], value
                 break
     return verdict
 
@@ -145,18 +160,26 @@ def class_precision(
     positives = sum(int(((one.labels == label) & ~one.ignored).sum()) for one in truths)
     if not positives:
         return np.full(len(thresholds), math.nan)
-    match = matched_voc if rule == "voc07" else matched_coco
     scores: list[NDArray[np.float64]] = []
     verdicts: list[NDArray[np.int64]] = []
     for true, got in zip(truths, found):
         mine, theirs = true.labels == label, np.flatnonzero(got.labels == label)
         order = theirs[np.argsort(-got.scores[theirs], kind="stable")][: MOST if rule == "coco" else None]
-        overlap = overlaps(got.boxes[order], true.boxes[mine])
+        own = true.kept(mine)
         scores.append(got.scores[order])
-        verdicts.append(np.array([match(overlap, true.ignored[mine], t) for t in thresholds]))
+        verdicts.append(_verdicts(own, got.boxes[order], rule, thresholds))
     order = np.argsort(-np.concatenate(scores), kind="stable")
     judged = np.concatenate(verdicts, axis=1)[:, order]
     return np.array([average_precision(*precision_recall(row, positives), rule) for row in judged])
+
+
+def _verdicts(true: Truth, boxes: Boxes, rule: Rule, thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """Judge detections (D, 4) of one class in one image, the surest first, at each threshold: (T, D)."""
+    if rule == "voc07":
+        overlap = overlaps(boxes, true.boxes)
+        return np.array([matched_voc(overlap, true.ignored, t) for t in thresholds])
+    overlap = overlaps(boxes, true.boxes, true.crowd)
+    return np.array([matched_coco(overlap, true.ignored, t, true.crowd) for t in thresholds])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +198,14 @@ class BoxPrecision:
         """Mean over classes at one of ``THRESHOLDS``: AP50 at 0.5, AP75 at 0.75."""
         return float(np.nanmean(self.table[:, THRESHOLDS.index(threshold)]))
 
+    def overall(self) -> dict[str, float]:
+        """Name to percent, mean over classes: AP50, AP, AP75."""
+        return {"AP50": 100 * self.at(0.5), "AP": 100 * self.ap, "AP75": 100 * self.at(0.75)}
+
     def values(self, classes: Sequence[str]) -> dict[str, float]:
         """Name to percent, as the papers print them: AP50, AP, AP75, then AP of each class that has a box."""
-        overall = {"AP50": 100 * self.at(0.5), "AP": 100 * self.ap, "AP75": 100 * self.at(0.75)}
         each = {name: 100 * float(row.mean()) for name, row in zip(classes, self.table)}
-        return {**overall, **{f"AP {name}": value for name, value in each.items() if not math.isnan(value)}}
+        return {**self.overall(), **{f"AP {name}": value for name, value in each.items() if not math.isnan(value)}}
 
 
 def box_precision(truths: Sequence[Truth], found: Sequence[Found], classes: int, rule: Rule) -> BoxPrecision:

@@ -80,7 +80,7 @@ def test_bad_sets_are_one_sentence(voc: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no val split in ImageSets/Main, only test, trainval"):
         open_boxes(str(voc), "val")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="neither laid out as VOC nor Parquet"):
+    with pytest.raises(UserError, match="neither laid out as VOC or COCO nor Parquet"):
         open_boxes(str(tmp_path / "empty"), "train")
     (tmp_path / "text.parquet").write_text("no Parquet")
     with pytest.raises(UserError, match="cannot be read"):

@@ -9,7 +9,8 @@ from torch import nn
 
 from boxes import parquet_of_boxes
 from viewkin.errors import UserError
-from viewkin.evaluate.detection.boxes import Boxed, open_boxes
+from viewkin.evaluate.detection.boxed import Boxed
+from viewkin.evaluate.detection.boxes import open_boxes
 from viewkin.evaluate.detection.config import DetectionConfig
 from viewkin.evaluate.detection.finetune import batch_at, detection, flipped, settle_norms_
 from viewkin.evaluate.detection.network import build_detector

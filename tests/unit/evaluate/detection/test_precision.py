@@ -20,12 +20,13 @@ from viewkin.evaluate.detection.precision import (
 )
 
 
-def truth(*boxes, labels=None, ignored=None):
+def truth(*boxes, labels=None, ignored=None, crowd=None):
     count = len(boxes)
     return Truth(
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(labels or [0] * count, np.int64),
         np.array(ignored or [False] * count, np.bool_),
+        None if crowd is None else np.array(crowd, np.bool_),
     )
 
 
@@ -155,6 +156,26 @@ def test_difficult_boxes_are_neither_right_nor_wrong():
     assert class_precision(one, more, 0, "coco")[0] == pytest.approx(0.5)
 
 
+def test_a_crowd_takes_any_number_of_detections_by_their_own_area():
+    # Two detections lie whole inside the crowd, whose union with each is 100 times larger; the third half outside.
+    crowded = [truth((0, 0, 100, 100), (200, 0, 210, 10), ignored=[True, False], crowd=[True, False])]
+    inside = [(0, 0, 10, 10), (50, 50, 60, 60), (95, 95, 105, 105), (200, 0, 210, 10)]
+    scores = [0.9, 0.8, 0.7, 0.6]
+    found_all = class_precision(crowded, [found(*inside, scores=scores)], 0, "coco")
+    assert found_all[0] == pytest.approx(1 / 2)  # the third overlaps by a quarter of itself: wrong; the fourth right
+    without = [found(*inside[:2], inside[3], scores=[0.9, 0.8, 0.6])]
+    assert class_precision(crowded, without, 0, "coco").tolist() == pytest.approx([1.0] * 10)
+    # As a difficult object of VOC the same box is taken by none of them.
+    alone = [truth((0, 0, 100, 100), (200, 0, 210, 10), ignored=[True, False])]
+    assert class_precision(alone, without, 0, "coco")[0] == pytest.approx(1 / 3)
+
+
+def test_a_crowd_is_taken_only_where_no_other_box_is_left():
+    overlap, ignored, crowd = np.array([[0.9, 0.6]] * 3), np.array([True, False]), np.array([True, False])
+    assert matched_coco(overlap, ignored, 0.5, crowd).tolist() == [1, -1, -1]
+    assert matched_coco(overlap, ignored, 0.5).tolist() == [1, -1, 0]
+
+
 def test_coco_prefers_a_box_that_counts_to_a_nearer_one_that_does_not():
     assert matched_coco(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [1]
     assert matched_voc(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [-1]
@@ -209,8 +230,8 @@ def test_difficult_boxes_that_count_and_boxes_found_twice_would_be_seen(monkeypa
     truths, detections = drawn(25, 0)
     match, right = getattr(precision, name), box_precision(truths, detections, 2, rule).ap
     mutants = (
-        lambda overlap, ignored, t: match(overlap, np.zeros_like(ignored), t),
-        lambda overlap, ignored, t: np.concatenate([[0][:0], *(match(row[None], ignored, t) for row in overlap)]),
+        lambda overlap, ignored, t, *_: match(overlap, np.zeros_like(ignored), t),
+        lambda overlap, ignored, t, *_: np.concatenate([[0][:0], *(match(row[None], ignored, t) for row in overlap)]),
     )
     for mutant in mutants:
         monkeypatch.setattr(precision, name, mutant)
