@@ -25,7 +25,7 @@ from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.draws import Draw, generator_for
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
-from viewkin.methods.base import Batch, Method, MethodConfig, Wrapper
+from viewkin.methods.base import Batch, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
 from viewkin.methods.interclr import InterCLRConfig
@@ -36,6 +36,7 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.methods.wrapper import Wrapper
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import average_statistics_, convert_norm
 from viewkin.optim import OptimConfig, ScheduleConfig
@@ -263,16 +264,16 @@ def recipe_for(config: MethodConfig, *, accumulate: int = 1, epochs: int = 1, ro
 
 
 def trainer_for(
-    recipe: Recipe, source: Source, out: Path, *, norm: str = "batch", seed: int = 0, double: bool = False
+    recipe: Recipe, source: Source, out: Path, *, norm: str = "batch", seed: int = 0, precision: str = "32-true"
 ) -> Trainer:
-    """A trainer on as many ranks as there are, in float64 with ``double``."""
+    """A trainer on as many ranks as there are."""
     out.mkdir(exist_ok=True)
     if distributed.world() > 1:  # what torchrun would set; the process group is the pool's
         rank, world = str(distributed.rank()), str(distributed.world())
         os.environ.update(WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, RANK=rank, LOCAL_RANK=rank, NODE_RANK="0")
         os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="29500")
     method = build(recipe.method, norm=norm, count=len(source), seed=seed)
-    with mock.patch("viewkin.train.fabric.precision_of", return_value="64-true" if double else "32-true"):
+    with mock.patch("viewkin.train.fabric.precision_of", return_value=precision):
         fabric = make_fabric(recipe.runtime, method)
     console = Console(file=io.StringIO())
     return Trainer(recipe, source, method, recipe.augment.chosen(), fabric, out, {}, console)

@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from lawbook import BATCH, METHODS, NAMES, batch_for, build, copied, differing, memory_of
+from lawbook import (
+    BATCH,
+    METHODS,
+    NAMES,
+    batch_for,
+    build,
+    copied,
+    differing,
+    memory_of,
+    metrics_of,
+    noise_source,
+    recipe_for,
+    trainer_for,
+)
 from lawcheck import AT, INDEX, loss_in_eval, pure_forward, saved_state_goes_on, scale_free, trained_a_little
 from viewkin.methods.base import Batch, Method, Step, ViewMethod
 
@@ -166,3 +179,12 @@ def test_half_precision_networks_give_finite_float32_losses(name, autocast):
     torch.testing.assert_close(step.loss, plain, rtol=0.1, atol=0.1)
     step.loss.backward()
     assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)
+
+
+@every_method
+def test_the_loop_runs_in_mixed_precision(name, tmp_path):
+    trainer = trainer_for(recipe_for(METHODS[name]), noise_source(), tmp_path, precision="bf16-mixed")
+    assert trainer.run().finished
+    terms = {key.partition("/")[2] for line in metrics_of(tmp_path) for key in line if key.startswith("term/")}
+    norms = {key.partition("/")[2] for line in metrics_of(tmp_path) for key in line if key.startswith("gradient/")}
+    assert norms == (terms if len(terms) > 1 else set())

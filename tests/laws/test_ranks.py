@@ -47,7 +47,9 @@ def test_law_4_two_ranks_are_one_with_twice_the_batch(pool: Pool, name: str, nor
 
 def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
     """Run the real loop, in float64, with everything around a method: order, views, records, log."""
-    trainer_for(recipe_for(METHODS[name], accumulate=accumulate), noise_source(), out, norm=norm, double=True).run()
+    trainer_for(
+        recipe_for(METHODS[name], accumulate=accumulate), noise_source(), out, norm=norm, precision="64-true"
+    ).run()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from torch import nn
 
 from lawbook import BATCH, COUNT, METHODS, batch_for, build
 from viewkin.errors import UserError
-from viewkin.methods.base import MethodConfig, Step, ViewMethod, Wrapper, base_limits, build_base
+from viewkin.methods.base import MethodConfig, Step, ViewMethod
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.recipes import catalogue
 from viewkin.recipes.baselines import moco_cifar10
 from viewkin.recipes.compose import parsed, settings_within, with_method

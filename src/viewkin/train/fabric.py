@@ -6,10 +6,12 @@ import inspect
 import logging
 import os
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning.fabric import Fabric, wrappers
 from lightning.fabric.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -98,6 +100,19 @@ def takes_channels_last(network: nn.Module, accelerator: str) -> bool:
         return True
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     return not any(m.kernel_size == (1, 1) and m.in_channels < 8 for m in convolutions)
+
+
+@contextmanager
+def differentiating() -> Generator[None]:
+    """Let ``torch.autograd.grad`` look at what a forward pass returned.
+
+    With mixed precision Fabric takes any gradient outside of its own ``backward`` for a forgotten one, and raises.
+    """
+    wrappers._in_fabric_backward = True  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        wrappers._in_fabric_backward = False  # pyright: ignore[reportPrivateUsage]
 
 
 def _ddp() -> DDPStrategy:

@@ -30,7 +30,7 @@ from viewkin.schedules import Progress
 from viewkin.train import checkpoint
 from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
-from viewkin.train.fabric import takes_channels_last
+from viewkin.train.fabric import differentiating, takes_channels_last
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
@@ -204,7 +204,8 @@ class Trainer:
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
                 found: Step = self.forward(batch, at)
                 if last and self._reports(at.total_step + 1):
-                    self.term_norms = term_gradients(found, self.method.last_weight)
+                    with differentiating():
+                        self.term_norms = term_gradients(found, self.method.last_weight)
                 self.fabric.backward(found.loss / accumulate)
             steps.append(found)
         norm = gradient_norm(self.method.parameters())
