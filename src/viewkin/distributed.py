@@ -24,6 +24,11 @@ def world() -> int:
     return dist.get_world_size() if _grouped() else 1
 
 
+def rows(count: int) -> slice:
+    """Where this rank's ``count`` rows lie in what :func:`gather` joins."""
+    return slice(rank() * count, (rank() + 1) * count)
+
+
 def barrier() -> None:
     """Wait until every rank has come here."""
     if world() > 1:

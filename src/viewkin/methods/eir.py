@@ -13,7 +13,8 @@ from viewkin import distributed, losses
 from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, Wrapper, base_limits, build_base
+from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.schedules import Progress
 
 Relation = Literal["views", "symmetric", "teacher"]
@@ -174,7 +175,7 @@ class EIR(Wrapper):
         config = self.config
         generator = batch.draw.generator("eir/mix")
         count = len(batch.index) * distributed.world()
-        rows = slice(distributed.rank() * len(batch.index), (distributed.rank() + 1) * len(batch.index))
+        rows = distributed.rows(len(batch.index))
         partner = torch.randperm(count, generator=generator)[rows].to(batch.index.device)
         ratio = config.mix_ratio
         if ratio is None:

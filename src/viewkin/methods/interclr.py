@@ -16,19 +16,8 @@ from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters, LabelRule
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
-from viewkin.methods.base import (
-    Batch,
-    Choice,
-    Encode,
-    Limit,
-    MethodConfig,
-    Step,
-    ViewMethod,
-    Wrapper,
-    base_limits,
-    build_base,
-    feature_dim,
-)
+from viewkin.methods.base import Batch, Choice, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.nets.heads import HeadConfig, build_head
 from viewkin.schedules import Progress
 

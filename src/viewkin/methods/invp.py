@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -13,14 +13,15 @@ from viewkin import distributed, losses
 from viewkin.augment.mix import beta
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
-from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.memory.graph import NeighbourGraph, found_by_hop
+from viewkin.methods.base import Batch, Step, ViewMethod, projected
+from viewkin.methods.kin import KinConfig
 from viewkin.nets.init import Init
-from viewkin.schedules import Progress, RampConfig
+from viewkin.schedules import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvPConfig:
+class InvPConfig(KinConfig):
     """Settings of InvP; with ``weight=0`` its instance discrimination alone."""
 
     kind: ClassVar[str] = "invp"
@@ -33,48 +34,22 @@ class InvPConfig:
     """The head's start: ``kaiming`` (Xavier uniform, as released) or PyTorch's ``default``."""
     temperature: float = 0.2
     """tau, dimensionless: 0.2 with an MLP head, 0.07 (ImageNet) or 0.1 (CIFAR) with a linear one."""
-    candidates: int = 4096
-    """M, nearest bank rows in the denominators."""
-    weight: float = 0.6
-    """lambda_inv, weight of the propagation term."""
-    graph: GraphConfig = field(default_factory=GraphConfig)
-    """k, l, P and how kin are found."""
-    ramp: RampConfig = field(default_factory=RampConfig)
-    """w(t), when the propagation term comes in: T is 30 epochs of 200 or 800 in the paper."""
-    denominator: Literal["code", "paper"] = "code"
-    """``code`` as released; ``paper`` leaves all kin but the hard ones out of the denominator (METHODS 3.2)."""
-    exclusive: bool = True
-    """Leave the own bank row out of the propagation term's denominator (``code``; the paper's never has it)."""
     mix_weight: float = 0.0
     """Weight of MixContrast, an extra pass over mixed images: 1 in the older release on CIFAR, 0 switches it off."""
     mix_alpha: float = 0.75
     """Both parameters of the Beta distribution of MixContrast's shares."""
-    bank_momentum: float = 0.5
-    """m, weight of the old bank row."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows, or the uniform entries of the NPID release."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
         require(self.head_init in ("default", "kaiming"), "method.head_init", self.head_init, "default or kaiming")
         require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
-        require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.weight >= 0, "method.weight", self.weight, "at least 0")
         require(self.mix_weight >= 0, "method.mix_weight", self.mix_weight, "at least 0")
         require(self.mix_alpha > 0, "method.mix_alpha", self.mix_alpha, "above 0")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
-        least = self.graph.neighbours + (self.denominator == "code")
-        require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
-        inside = self.exclusive or self.denominator == "code"
-        require(inside, "method.exclusive", self.exclusive, "true with denominator=paper")
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No more neighbours and candidates than there are images."""
-        others = Limit(count - 1, "the other images of the set")
-        every = Limit(count, "the images of the set")
-        return {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
 
     def build(self, backbone: nn.Module, *, count: int) -> InvP:
         """Make the method for ``count`` images."""
@@ -137,18 +112,14 @@ class InvP(ViewMethod):
         if config.denominator == "paper":  # the anchor is no kin of itself
             image = image.masked_fill(image == nearest.anchor.unsqueeze(1), -1)
         kin = losses.Kin(image, losses.bank_similarity(q, self.bank.everything(), image))
-        chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy)
-        return losses.propagation_loss(
-            nearest, kin, chosen, self.temperature, config.denominator, exclusive=config.exclusive
-        ), chosen.image
+        return config.pull(nearest, kin, self.temperature)
 
     def _mixed(self, batch: Batch) -> Tensor:
         """MixContrast: each image mixed with another of the batch, recognised as both."""
         x, b = batch.views["view"], len(batch.index)
         everyone, images = distributed.gather(x), distributed.gather(batch.index)
         order = torch.randperm(len(everyone), generator=batch.draw.generator("mix partner")).to(x.device)
-        start = distributed.rank() * b
-        partner = order[start : start + b]
+        partner = order[distributed.rows(b)]
         alpha = self.config.mix_alpha
         share = batch.draw.rows("mix share", lambda total, g: beta(alpha, total, g)).to(x.device, x.dtype)
         weight = share.view(-1, 1, 1, 1)

@@ -102,10 +102,10 @@ class MoCo(ViewMethod):
         x = batch.views[name]
         if not self.config.shuffle:
             return self.target(x)
-        everyone, b, start = distributed.gather(x), len(x), distributed.rank() * len(x)
+        everyone, rows = distributed.gather(x), distributed.rows(len(x))
         order = torch.randperm(len(everyone), generator=batch.draw.generator(f"shuffle {name}")).to(x.device)
-        keys = distributed.gather(self.target(everyone[order[start : start + b]]))
-        return keys[order.argsort()[start : start + b]]
+        keys = distributed.gather(self.target(everyone[order[rows]]))
+        return keys[order.argsort()[rows]]
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Push the keys, then let the key encoder follow."""

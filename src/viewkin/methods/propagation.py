@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.errors import require
-from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
-from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, Wrapper, base_limits, build_base
-from viewkin.schedules import Progress, RampConfig
+from viewkin.memory.graph import NeighbourGraph, found_by_hop
+from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.kin import KinConfig
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.schedules import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagationConfig:
+class PropagationConfig(KinConfig):
     """Settings of the propagation term; tau is the base's."""
 
     kind: ClassVar[str] = "propagation"
 
     base: MethodConfig
-    """The view method that the term is added to."""
-    weight: float = 0.6
-    """lambda_inv, weight of the term."""
-    candidates: int = 4096
-    """M, nearest bank rows in the denominator; of no meaning around a method without negatives."""
-    graph: GraphConfig = field(default_factory=GraphConfig)
-    """k, l, P and how kin are found."""
-    ramp: RampConfig = field(default_factory=RampConfig)
-    """w(t), when the term comes in."""
-    denominator: Literal["code", "paper"] = "code"
-    """``code`` as released; ``paper`` leaves all kin but the hard ones out of the denominator (METHODS 3.2)."""
-    exclusive: bool = True
-    """Leave the own bank row out of the denominator (``code``; the paper's never has it)."""
-    bank_momentum: float = 0.5
-    """m, weight of the old row of a bank that the base does not bring."""
+    """The view method that the term is added to. ``bank_momentum`` is of a bank that it does not bring."""
 
     def __post_init__(self) -> None:
-        require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
+        super().__post_init__()
         require(self.weight > 0, "method.weight", self.weight, "above 0")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
-        least = self.graph.neighbours + (self.denominator == "code")
-        require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
-        inside = self.exclusive or self.denominator == "code"
-        require(inside, "method.exclusive", self.exclusive, "true with denominator=paper")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """No more neighbours and candidates than there are images; and the base's."""
-        others = Limit(count - 1, "the other images of the set")
-        every = Limit(count, "the images of the set")
-        own = {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
-        return own | base_limits(self.base, count, batch_size)
+        return {**super().limits(count, batch_size), **base_limits(self.base, count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> Propagation:
         """Make the term around its base for ``count`` images."""
@@ -78,9 +58,10 @@ class Propagation(Wrapper):
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Add the term to the base's, and the graph's new rows to its record."""
         step, config, b = self.base(batch, at), self.config, len(batch.index)
-        q = torch.cat([query for query, _ in step.pairs])
-        index = batch.index.repeat(len(step.pairs))
         weight = config.weight * config.ramp.weight_at(at)
+        pairs = step.pairs if weight > 0 else step.pairs[:1]  # the first direction keeps the graph up to date
+        q = torch.cat([query for query, _ in pairs])
+        index = batch.index.repeat(len(pairs))
         known, image = self.bank.nearest(q, self._reach(weight))
         hops = self.graph.reached(index, config.graph)
         found = {**step.found, **found_by_hop("propagation", tuple(hop[:b] for hop in hops))}
@@ -88,12 +69,14 @@ class Propagation(Wrapper):
         if weight > 0:
             columns = self._without_anchor(torch.cat(hops, 1), index)
             kin = losses.Kin(columns, losses.bank_similarity(q, self.bank.everything(), columns))
-            chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy)
             if self.contrastive:
-                pull = self._against_bank(q, index, known, image, kin, chosen)
+                similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
+                own = (q * self.bank.read(index)).sum(1)
+                pull, chosen = config.pull(losses.Nearest(index, own, image, similarity), kin, self.temperature)
             else:
-                pull = self._by_base(q, index, chosen.image)
-            term, found["propagation/positives"] = weight * pull.mean(), chosen.image[:b]
+                chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy).image
+                pull = self._by_base(q, index, chosen)
+            term, found["propagation/positives"] = weight * pull.mean(), chosen[:b]
         record = {**step.record, "propagation/nearest": image[:b, : config.graph.neighbours + 1]}
         return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, found=found)
 
@@ -109,16 +92,6 @@ class Propagation(Wrapper):
         if self.contrastive and self.config.denominator == "code":
             return image
         return image.masked_fill(image == index.unsqueeze(1), -1)
-
-    def _against_bank(
-        self, q: Tensor, index: Tensor, known: Tensor, image: Tensor, kin: losses.Kin, chosen: losses.Kin
-    ) -> Tensor:
-        config, bank = self.config, self.bank
-        similarity = losses.bank_similarity(q, bank.everything(), image, known)
-        nearest = losses.Nearest(index, (q * bank.read(index)).sum(1), image, similarity)
-        return losses.propagation_loss(
-            nearest, kin, chosen, self.temperature, config.denominator, exclusive=config.exclusive
-        )
 
     def _by_base(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
         """Mean of the base's loss of (B, D) queries against their (B, P) kin, 0 where there is none: (B,)."""

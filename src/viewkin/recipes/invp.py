@@ -54,6 +54,11 @@ def invp_cifar100() -> Recipe:
     )
 
 
+def invp_svhn() -> Recipe:
+    """The settings of CIFAR-10 on SVHN, which is read as a folder of images."""
+    return replace(invp_cifar10(), name="invp_svhn")
+
+
 def invp_imagenet() -> Recipe:
     """InvP with an MLP head (Wang et al., 2020): linear top-1 71.3, of this recipe by inference from the README."""
     return Recipe(
@@ -80,4 +85,4 @@ def invp_imagenet_linear() -> Recipe:
     )
 
 
-RECIPES = (invp_cifar10, invp_cifar10_linear, invp_cifar100, invp_imagenet, invp_imagenet_linear)
+RECIPES = (invp_cifar10, invp_cifar10_linear, invp_cifar100, invp_svhn, invp_imagenet, invp_imagenet_linear)

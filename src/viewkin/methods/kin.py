@@ -1,0 +1,56 @@
+"""Settings of InvP's propagation term, which InvP and the term around other methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from viewkin import losses
+from viewkin.errors import require
+from viewkin.memory.graph import GraphConfig
+from viewkin.methods.base import Limit
+from viewkin.schedules import RampConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class KinConfig:
+    """How kin are found and pulled, and when."""
+
+    weight: float = 0.6
+    """lambda_inv, weight of the propagation term."""
+    candidates: int = 4096
+    """M, nearest bank rows in a denominator; of no meaning around a method without negatives."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """k, l, P and how kin are found."""
+    ramp: RampConfig = field(default_factory=RampConfig)
+    """w(t), when the propagation term comes in: T is 30 epochs of 200 or 800 in the paper."""
+    denominator: Literal["code", "paper"] = "code"
+    """``code`` as released; ``paper`` leaves all kin but the hard ones out of the denominator (METHODS 3.2)."""
+    exclusive: bool = True
+    """Leave the own bank row out of the propagation term's denominator (``code``; the paper's never has it)."""
+    bank_momentum: float = 0.5
+    """m, weight of the old bank row."""
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, "method.weight", self.weight, "at least 0")
+        require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+        least = self.graph.neighbours + (self.denominator == "code")
+        require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
+        inside = self.exclusive or self.denominator == "code"
+        require(inside, "method.exclusive", self.exclusive, "true with denominator=paper")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """No more neighbours and candidates than there are images."""
+        others = Limit(count - 1, "the other images of the set")
+        every = Limit(count, "the images of the set")
+        return {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
+
+    def pull(self, nearest: losses.Nearest, kin: losses.Kin, temperature: float) -> tuple[Tensor, Tensor]:
+        """L_inv of the nearest bank rows and the kin found, (B,), and the positives chosen, (B, P)."""
+        chosen = losses.chosen_kin(kin, self.graph.positives, easy=self.graph.easy)
+        loss = losses.propagation_loss(nearest, kin, chosen, temperature, self.denominator, exclusive=self.exclusive)
+        return loss, chosen.image

@@ -1,0 +1,116 @@
+"""What a term around a view method is, whichever term it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from viewkin.errors import UserError
+from viewkin.memory.bank import FeatureBank
+from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
+from viewkin.nets.heads import Encoder
+from viewkin.schedules import Progress
+
+
+class Wrapper(ViewMethod):
+    """A term around a view method. It lends the method's parts on, so that wrappers wrap wrappers.
+
+    The base's memory is written first. A base with a bank shares it; any other gets one here, which is written with
+    the record's embeddings.
+    """
+
+    def __init__(self, base: ViewMethod, *, count: int, momentum: float | None) -> None:
+        """Wrap a base.
+
+        Args:
+            base: the method that the term is added to.
+            count: N, images.
+            momentum: weight of the old row of a bank made here; None: the term needs no bank, make none.
+        """
+        nn.Module.__init__(self)  # not ViewMethod's: the bank may be the base's
+        self.base = base
+        self.own_bank = None
+        if base.bank is None and momentum is not None:
+            self.own_bank = FeatureBank(count, base.dim, momentum=momentum)
+        self.view_spec = dict(base.view_spec)
+        self.dim, self.temperature, self.contrastive = base.dim, base.temperature, base.contrastive
+
+    @property
+    def bank(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The base's :class:`FeatureBank`, the wrapper's own, or None."""
+        return self.base.bank if self.own_bank is None else self.own_bank
+
+    @property
+    def encoder(self) -> Encoder:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The base's online network."""
+        return self.base.encoder
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the base's memory, then the own bank."""
+        self.base.update(record, at)
+        if self.own_bank is not None:
+            self.own_bank.write_(record["index"], record["embedding"])
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Start the base."""
+        self.base.start(encode, at)
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Begin the base's epoch."""
+        return [f"base.{name}" for name in self.base.epoch(encode, at)]
+
+    def query(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.query(x)
+
+    def target(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.target(x)
+
+    def key(self, batch: Batch) -> Tensor:
+        """The base's."""
+        return self.base.key(batch)
+
+    def remember(self, step: Step) -> Tensor:
+        """The base's."""
+        return self.base.remember(step)
+
+    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.pair_loss(q, k, index)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.embed(x)
+
+    def gauges(self) -> dict[str, float]:
+        """The base's."""
+        return self.base.gauges()
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The base's groups, and one of what the term itself trains."""
+        groups = [
+            {**group, "named": [(f"base.{name}", p) for name, p in group["named"]]}
+            for group in self.base.param_groups()
+        ]
+        own = [(n, p) for n, p in self.named_parameters() if p.requires_grad and not n.startswith("base.")]
+        return [*groups, {"named": own}] if own else groups
+
+
+def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: int) -> ViewMethod:
+    """Build what a wrapper wraps.
+
+    Raises:
+        UserError: it is no view method.
+    """
+    base = config.build(backbone, count=count)
+    if not isinstance(base, ViewMethod):
+        raise UserError(f"{wrapper} wraps methods that compare views by one vector each; {config.kind} is none.")
+    return base
+
+
+def base_limits(config: MethodConfig, count: int, batch_size: int) -> dict[str, Limit]:
+    """The limits of a wrapped method, by their paths from the wrapper's settings."""
+    return {f"base.{name}": limit for name, limit in config.limits(count, batch_size).items()}
