@@ -13,7 +13,7 @@ from viewkin.recipes.finish import train_and_finish
 from viewkin.recipes.resolve import TrainRequest
 
 ARCHIVES = ("cifar100", "cifar10", "stl10")
-FOLDERS = ("imagenet", "cub", "cars", "photos", "moco")
+FOLDERS = ("imagenet", "cub", "cars", "photos", "moco", "svhn")
 
 
 def ran(workplace, recipe: str, printed: str) -> None:
