@@ -31,7 +31,7 @@ from viewkin.evaluate.presets import FinetuneConfig, Rates, SemiConfig
 from viewkin.evaluate.subsets import balanced, held_out, named
 from viewkin.optim import OptimConfig, build_optimizer
 from viewkin.progress import LateBar
-from viewkin.schedules import step_decay
+from viewkin.schedules import cosine, step_decay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +151,9 @@ def _taught(
     y = y.to(network.device)
     with own_random(network.device, config.seed, "finetune"):
         whole = with_head(network, classes, config.init_std)
-        optimizer = optimizer_of(config, rates, whole)
+        optimizer = optimizer_of(config, rates, whole, min(config.batch_size, len(train)))
         with LateBar("fine-tuning", config.epochs * lessons.steps, shown=progress) as bar:
             for epoch in range(config.epochs):
-                set_rates(config, optimizer, epoch)
                 loss = _epoch_(config, network, lessons, epoch, whole, optimizer, y)
                 if not math.isfinite(loss):
                     raise DivergedError("fine-tuning diverged: give smaller learning_rates or head_factors.")
@@ -173,7 +172,8 @@ def _epoch_(
 ) -> float:
     """Teach for one epoch; the sum of the losses."""
     total = torch.zeros((), device=network.device)
-    for index, views in lessons.epoch(epoch):
+    for step, (index, views) in enumerate(lessons.epoch(epoch)):
+        set_rates(config, optimizer, epoch + step / lessons.steps)
         with autocast(config.precision, network.device):
             loss = F.cross_entropy(whole(views).float(), y[index])
         optimizer.zero_grad()
@@ -192,20 +192,29 @@ def with_head(network: Network, classes: int, init_std: float) -> nn.Sequential:
     return nn.Sequential(encoder, head).to(network.device).requires_grad_().train()
 
 
-def optimizer_of(config: FinetuneConfig, rates: Rates, whole: nn.Sequential) -> Optimizer:
-    """Make SGD with one group for the backbone and one for the head."""
+def optimizer_of(config: FinetuneConfig, rates: Rates, whole: nn.Sequential, batch: int) -> Optimizer:
+    """Make SGD with one group for the backbone and one for the head; ``batch`` images a step."""
     rate, factor = rates
     encoder, head = whole
     groups = [
         {"named": list(encoder.named_parameters())},
         {"named": list(head.named_parameters()), "lr_scale": factor, "constant_lr": config.head_constant},
     ]
-    sgd = OptimConfig(lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
-    return build_optimizer(groups, sgd, config.batch_size)
+    sgd = OptimConfig(
+        lr=rate,
+        scale_lr=config.scale_lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
+    return build_optimizer(groups, sgd, batch)
 
 
-def set_rates(config: FinetuneConfig, optimizer: Optimizer, epoch: int) -> None:
-    """Set every group's rate for an epoch, counted from 0."""
+def set_rates(config: FinetuneConfig, optimizer: Optimizer, done: float) -> None:
+    """Set every group's rate after ``done`` epochs."""
+    if config.schedule == "cosine":
+        fall = cosine(done / config.epochs)
+    else:
+        fall = step_decay(done, config.milestones, config.factor)
     for group in optimizer.param_groups:
-        fall = 1.0 if group["constant_lr"] else step_decay(epoch, config.milestones, config.factor)
-        group["lr"] = group["base_lr"] * fall
+        group["lr"] = group["base_lr"] * (1.0 if group["constant_lr"] else fall)

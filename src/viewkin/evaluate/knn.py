@@ -12,7 +12,7 @@ from torch import Tensor
 
 from viewkin import metrics
 from viewkin.errors import UserError
-from viewkin.evaluate.labels import checked_pair, to_positions
+from viewkin.evaluate.labels import paired
 from viewkin.neighbours import top_k
 
 
@@ -44,6 +44,15 @@ class KnnConfig:
     def ks(self) -> tuple[int, ...]:
         """Every k asked for, as given."""
         return self.k if isinstance(self.k, tuple) else (self.k,)
+
+
+KNN_PRESETS = {
+    "npid": KnnConfig(),
+    "eir": KnnConfig(k=(5, 20, 200)),
+    "invp": KnnConfig(temperature=0.07),
+    "simsiam": KnnConfig(temperature=0.2),
+}
+"""Name to published settings (METHODS 8.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,26 +93,25 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, section 3.4.
     """
     began = time.perf_counter()
-    train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)
-    scale = None
+    pair = paired(train, train_labels, test, test_labels)
+    train, test, scale = pair.train, pair.test, None
     if config.normalise:  # no normalised copy of the reference, which may be most of the memory there is
         test, scale = F.normalize(test, dim=1), 1 / torch.linalg.vector_norm(train, dim=1).clamp_min(1e-12)
-    classes, positions, wanted, notes = to_positions(train_labels, test_labels)
-    notes += tuple(
+    notes = pair.notes + tuple(
         f"k = {k} is more than the {len(train)} reference images: all vote." for k in config.ks if k > len(train)
     )
     similarity, index = top_k(test, train, max(config.ks), memory=config.memory, scale=scale)
     temperature = config.temperature if config.weighted else None
     winners: dict[int, list[Tensor]] = {k: [] for k in config.ks}
-    rows = max(config.memory // (4 * (len(classes) + 3 * similarity.shape[1])), 1)
+    rows = max(config.memory // (4 * (len(pair.classes) + 3 * similarity.shape[1])), 1)
     for start in range(0, len(test), rows):
         part = slice(start, start + rows)
-        for k, score in votes(similarity[part], positions[index[part]], len(classes), config.ks, temperature):
+        for k, score in votes(similarity[part], pair.y[index[part]], len(pair.classes), config.ks, temperature):
             winners[k].append(score.argmax(1))
     best = {k: torch.cat(parts) for k, parts in winners.items()}
     return KnnResult(
-        top1={k: metrics.accuracy(best[k], wanted) for k in config.ks},
-        predicted={k: classes[best[k]] for k in config.ks},
+        top1={k: metrics.accuracy(best[k], pair.wanted) for k in config.ks},
+        predicted={k: pair.classes[best[k]] for k in config.ks},
         seconds=time.perf_counter() - began,
         notes=notes,
     )

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from viewkin import metrics
 from viewkin.errors import UserError
 
+CHUNK = 8192
+"""Rows classified at once."""
 
-def checked_pair(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return both sets as float features (N, D) and int64 labels (N,) on the device of the training features.
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Features that teach and features that are judged, on one device, with classes numbered 0..C-1."""
+
+    train: Tensor
+    """(N, D) float32."""
+    y: Tensor
+    """(N,) positions in ``classes``."""
+    test: Tensor
+    """(M, D) float32."""
+    wanted: Tensor
+    """(M,) positions in ``classes``; -1 for a class that no training image has."""
+    classes: Tensor
+    """(C,) labels, rising."""
+    notes: tuple[str, ...]
+    """What the reader of a number should know."""
+
+    @torch.no_grad()
+    def judged(self, classify: Callable[[Tensor], Tensor], test: Tensor) -> tuple[float, float, Tensor]:
+        """Classify test features (M, D), scaled or not, by logits (B, D) -> (B, C).
+
+        Returns:
+            top-1 and top-5 (all, with fewer than five classes), 0 to 1, and the predicted labels (M,).
+        """
+        most = min(5, len(self.classes))
+        best = torch.cat([classify(part).topk(most, dim=1).indices for part in test.split(CHUNK)])
+        return metrics.accuracy(best[:, 0], self.wanted), metrics.accuracy(best, self.wanted), self.classes[best[:, 0]]
+
+
+def paired(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> Pair:
+    """Check both sets and number their classes, on the device of the training features.
 
     Raises:
         UserError: a set is empty, of unequal length, not finite, or has images without a label (-1); or the sets differ
@@ -23,7 +57,10 @@ def checked_pair(
             "take both from the same encoder."
         )
     device = train.device
-    return (*checked("training", train, train_labels, device), *checked("test", test, test_labels, device))
+    train, train_labels = checked("training", train, train_labels, device)
+    test, test_labels = checked("test", test, test_labels, device)
+    classes, y, wanted, notes = to_positions(train_labels, test_labels)
+    return Pair(train=train, y=y, test=test, wanted=wanted, classes=classes, notes=notes)
 
 
 def checked(name: str, features: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

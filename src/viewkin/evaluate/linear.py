@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -12,21 +13,14 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.draws import generator_for
 from viewkin.errors import UserError
-from viewkin.evaluate.labels import checked_pair, to_positions
+from viewkin.evaluate.labels import CHUNK, paired
 from viewkin.progress import LateBar
 from viewkin.schedules import cosine, step_decay
-
-CHUNK = 8192
-"""Rows classified at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig:
-    """Linear probe on pooled features, by default as for EIR's LC (CIFAR, STL, ImageNet-100).
-
-    MoCo's is ``LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1)``, InvP's on
-    small images ``LinearConfig(learning_rates=(30.0,), schedule="step")``.
-    """
+    """Linear probe on pooled features, by default as for EIR's LC (CIFAR, STL, ImageNet-100)."""
 
     learning_rates: tuple[float, ...] = (0.1, 1.0, 10.0, 30.0)
     """Peak rates tried, per 256 images; with several, the best on a held-out part of *train* is used."""
@@ -44,8 +38,8 @@ class LinearConfig:
     """Epochs done at which the step schedule falls."""
     factor: float = 0.2
     """What the step schedule multiplies the rate by."""
-    init_std: float = 0.01
-    """Standard deviation of the initial weights; biases start at 0."""
+    init_std: float | None = 0.01
+    """Standard deviation of the initial weights; None: sqrt(2 / classes). Biases start at 0."""
     scaling: Literal["none", "standardise", "unit"] = "none"
     """Features as they are, with mean 0 and variance 1 per dimension over train, or each of unit norm."""
     holdout: float = 0.1
@@ -67,6 +61,15 @@ class LinearConfig:
             raise UserError(f"the linear probe's schedule must be cosine or step, not {self.schedule!r}.")
         if self.scaling not in ("none", "standardise", "unit"):
             raise UserError(f"the linear probe's scaling must be none, standardise or unit, not {self.scaling!r}.")
+
+
+LINEAR_PRESETS = {
+    "eir": LinearConfig(),
+    "moco": LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1),
+    "invp": LinearConfig(learning_rates=(30.0,), schedule="step", init_std=None),
+}
+"""Name to published settings: EIR's LC (the optimiser is not published: METHODS 8.2), MoCo's on ImageNet, InvP's on
+CIFAR and SVHN (METHODS 3.6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,21 +129,20 @@ def linear(
         Zhang et al., Colorful Image Colorization, 2016, section 3.2; He et al., MoCo, 2020, section 4.1 (rate 30).
     """
     began = time.perf_counter()
-    train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)
-    classes, y, wanted, notes = to_positions(train_labels, test_labels)
-    train, test = _scaled(config, train, test)
-    rate, validation, weight, bias = _choose_and_fit(config, train, y, len(classes), progress)
-    ranked = torch.cat([(x @ weight + bias).topk(min(5, len(classes)), dim=1).indices for x in test.split(CHUNK)])
+    pair = paired(train, train_labels, test, test_labels)
+    train, test = _scaled(config, pair.train, pair.test)
+    rate, validation, weight, bias = _choose_and_fit(config, train, pair.y, len(pair.classes), progress)
+    top1, top5, predicted = pair.judged(lambda x: x @ weight + bias, test)
     return LinearResult(
-        top1=metrics.accuracy(ranked[:, 0], wanted),
-        top5=metrics.accuracy(ranked, wanted),
+        top1=top1,
+        top5=top5,
         learning_rate=rate,
         validation=validation,
-        predicted=classes[ranked[:, 0]],
+        predicted=predicted,
         weight=weight.T.contiguous(),
         bias=bias,
         seconds=time.perf_counter() - began,
-        notes=notes,
+        notes=pair.notes + ((f"Learning rate {rate:g}, chosen on a part of train.",) if validation else ()),
     )
 
 
@@ -196,7 +198,8 @@ def _fit(
     ``x^T (softmax - onehot) / B``; a rate that diverges spoils its own columns only.
     """
     generator = generator_for(config.seed, "linear init")
-    start = torch.randn(x.shape[1], 1, classes, generator=generator) * config.init_std
+    std = math.sqrt(2 / classes) if config.init_std is None else config.init_std
+    start = torch.randn(x.shape[1], 1, classes, generator=generator) * std
     weight = start.expand(-1, len(rates), -1).flatten(1).to(x.device, copy=True)
     bias = x.new_zeros(len(rates) * classes)
     state = [(weight, torch.zeros_like(weight)), (bias, torch.zeros_like(bias))]

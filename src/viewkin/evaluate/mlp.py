@@ -8,20 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from viewkin import losses, metrics
+from viewkin import losses
 from viewkin.draws import generator_for, own_random
 from viewkin.errors import UserError, require
-from viewkin.evaluate.labels import checked_pair, to_positions
+from viewkin.evaluate.labels import paired
 from viewkin.progress import LateBar
 from viewkin.schedules import step_decay, warmup
-
-CHUNK = 8192
-"""Rows classified at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MlpConfig:
-    """AMDIM's heads, by default as on CIFAR and STL-10; ImageNet: 30 epochs and 15, 25; Places: 15 epochs and 7, 12."""
+    """AMDIM's heads, by default as on CIFAR and STL-10."""
 
     hidden: int = 1024
     """Width of the MLP's hidden layer."""
@@ -64,6 +61,14 @@ class MlpConfig:
         length = min(self.warmup_steps, self.epochs * per_epoch // 10)
         decay = step_decay(step // per_epoch, self.milestones, self.factor)
         return self.learning_rate * warmup(step + 1, length) * decay
+
+
+MLP_PRESETS = {
+    "cifar": MlpConfig(),
+    "imagenet": MlpConfig(epochs=30, milestones=(15, 25)),
+    "places": MlpConfig(epochs=15, milestones=(7, 12)),
+}
+"""Name to published settings (METHODS 4.6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +128,20 @@ def mlp(
         and the released code; METHODS 4.6.
     """
     began = time.perf_counter()
-    train, train_labels, test, test_labels = checked_pair(train, train_labels, test, test_labels)
-    classes, y, wanted, notes = to_positions(train_labels, test_labels)
-    if len(train) < 2:
+    pair = paired(train, train_labels, test, test_labels)
+    if len(pair.train) < 2:
         raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
-    with own_random(train.device, config.seed, "mlp"):
-        heads = _heads(config, train.shape[1], len(classes)).to(train.device)
-        _fit_(config, heads, train, y, progress)
-    ranked = {name: _ranked(head, test, min(5, len(classes))) for name, head in heads.items()}
+    with own_random(pair.train.device, config.seed, "mlp"):
+        heads = _heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
+        _fit_(config, heads, pair.train, pair.y, progress)
+    found = {name: pair.judged(head, pair.test) for name, head in heads.items()}
     return MlpResult(
-        top1={name: metrics.accuracy(best[:, 0], wanted) for name, best in ranked.items()},
-        top5={name: metrics.accuracy(best, wanted) for name, best in ranked.items()},
-        predicted={name: classes[best[:, 0]] for name, best in ranked.items()},
+        top1={name: one[0] for name, one in found.items()},
+        top5={name: one[1] for name, one in found.items()},
+        predicted={name: one[2] for name, one in found.items()},
         heads=heads,
         seconds=time.perf_counter() - began,
-        notes=notes,
+        notes=pair.notes,
     )
 
 
@@ -179,9 +183,3 @@ def _fit_(config: MlpConfig, heads: nn.ModuleDict, x: Tensor, y: Tensor, progres
     heads.eval()
     if not torch.isfinite(total):
         raise UserError("the evaluation heads diverged: give a smaller learning_rate.")
-
-
-@torch.no_grad()
-def _ranked(head: nn.Module, x: Tensor, k: int) -> Tensor:
-    """The k best classes of each row, best first: (M, k)."""
-    return torch.cat([head(part).topk(k, dim=1).indices for part in x.split(CHUNK)])

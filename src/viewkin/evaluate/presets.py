@@ -23,16 +23,22 @@ class FinetuneConfig:
     """Multiples of it for the head; of several pairs, the best on a held-out part of *train* is used."""
     head_constant: bool = False
     """Whether the head's rate stays while the backbone's falls (InvP's released semi-supervised code)."""
+    scale_lr: bool = False
+    """Whether rates are per 256 images of a step; a set smaller than ``batch_size`` makes smaller steps."""
     momentum: float = 0.9
     """Weight of the old velocity."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
     weight_decay: float = 1e-6
     """L2 penalty on every parameter."""
     batch_size: int = 128
     """Images a step."""
     epochs: int = 81
     """Passes over the training images."""
+    schedule: Literal["step", "cosine"] = "step"
+    """``factor`` at each milestone, or half a cosine to 0 over all steps."""
     milestones: tuple[int, ...] = (50, 70, 80)
-    """Epochs done at which the rate falls."""
+    """Epochs done at which the step schedule falls."""
     factor: float = 0.1
     """What the rate is multiplied by there."""
     least_area: float = 0.08
@@ -51,6 +57,8 @@ class FinetuneConfig:
             values = getattr(self, name)
             require(bool(values) and all(0 < v < math.inf for v in values), name, values, "one or more, all above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        require(not self.nesterov or self.momentum > 0, "nesterov", self.nesterov, "false without momentum")
+        require(self.schedule in ("step", "cosine"), "schedule", self.schedule, "step or cosine")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -105,6 +113,17 @@ _INVP = SemiConfig(
     factor=0.1,
 )
 _SEARCH = replace(SemiConfig(), learning_rates=(0.001, 0.01, 0.1), head_factors=(1.0, 10.0, 100.0))
+_SIMCLR = SemiConfig(
+    learning_rates=(0.05,),
+    scale_lr=True,
+    head_factors=(1.0,),
+    nesterov=True,
+    weight_decay=0.0,
+    batch_size=4096,
+    epochs=60,
+    schedule="cosine",
+    init_std=0.0,
+)
 
 SEMI_PRESETS = {
     "interclr-1": SemiConfig(),
@@ -113,23 +132,27 @@ SEMI_PRESETS = {
     "search-10": replace(_SEARCH, share=0.1, weight_decay=1e-4),
     "invp-1": _INVP,
     "invp-10": replace(_INVP, share=0.1),
+    "simclr-1": _SIMCLR,
+    "simclr-10": replace(_SIMCLR, share=0.1, epochs=30),
 }
-"""Name to published settings of ``semi``; ``search`` is InterCLR's grid for the methods it compares with."""
+"""Name to published settings of ``semi``; ``search`` is InterCLR's grid for the methods it compares with. Of SimCLR's,
+rate, epochs and no decay are those of METHODS 8.5, from general knowledge; Nesterov's momentum, the cosine without
+warm-up and the head of zeros are those of the released code (model_util.py, README) for its linear evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagesConfig:
     """SGD on linear classifiers, by default InterCLR's on ImageNet (feat1 to feat5)."""
 
-    maps: Literal["stages", "blocks"] = "stages"
-    """A classifier on the stem and on each stage, or on the stem and on each block."""
+    maps: Literal["stages", "blocks", "pooled"] = "stages"
+    """A classifier on the stem and on each stage, on the stem and on each block, or on the pooled features alone."""
     pooling: Literal["published", "dims"] = "published"
     """``published``: the authors' (InterCLR's windows for stages of 224 pixels, InvP's squares for blocks), and
     ``dims`` where these do not fit; ``dims``: squares with about ``dims`` numbers, at most the map itself."""
     dims: int = 9216
     """Numbers after pooling that squares aim at."""
-    norm: Literal["channel", "number"] = "channel"
-    """BatchNorm before the classifier: of each channel, without scale and shift; or of each number, with them."""
+    norm: Literal["channel", "number", "none"] = "channel"
+    """BatchNorm before the classifier: of each channel, without scale and shift; of each number, with them; or none."""
     learning_rates: tuple[float, ...] = (0.01,)
     """Rates tried, absolute; of several, each map's best on a held-out part of *train* is used."""
     momentum: float = 0.9
@@ -160,9 +183,12 @@ class StagesConfig:
     """Seed of the classifiers, the order, the views and the held-out part."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("maps", ("stages", "blocks")), ("pooling", ("published", "dims"))):
-            require(getattr(self, name) in kind, name, getattr(self, name), " or ".join(kind))
-        require(self.norm in ("channel", "number"), "norm", self.norm, "channel or number")
+        for name, kinds in (
+            ("maps", ("stages", "blocks", "pooled")),
+            ("pooling", ("published", "dims")),
+            ("norm", ("channel", "number", "none")),
+        ):
+            require(getattr(self, name) in kinds, name, getattr(self, name), f"one of {', '.join(kinds)}")
         require(self.precision in get_args(Precision), "precision", self.precision, "32-true or bf16-mixed")
         good = bool(self.learning_rates) and all(0 < rate < math.inf for rate in self.learning_rates)
         require(good, "learning_rates", self.learning_rates, "one or more, all above 0")
@@ -193,5 +219,16 @@ STAGES_PRESETS = {
         milestones=(50, 80, 100),
         colour=False,
     ),
+    "moco": StagesConfig(
+        maps="pooled",
+        norm="none",
+        learning_rates=(30.0,),
+        nesterov=False,
+        weight_decay=0.0,
+        epochs=100,
+        milestones=(60, 80),
+        colour=False,
+    ),
 }
-"""Name to published settings: InterCLR on ImageNet and on Places205, InvP on both (METHODS 8.2, 3.6)."""
+"""Name to published settings: InterCLR on ImageNet and on Places205, InvP on both, MoCo on ImageNet (METHODS 8.2 and
+3.6)."""

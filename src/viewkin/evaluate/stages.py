@@ -135,7 +135,8 @@ class Probe:
             UserError: the network has no stages, or no blocks.
         """
         self.config, self.network, self.classes, self.progress = config, network, classes, progress
-        found: Maps | None = getattr(network.encoder, config.maps, None)
+        pooled: Maps = lambda views: {"pooled": network.encoder(views)[:, :, None, None]}  # noqa: E731
+        found: Maps | None = pooled if config.maps == "pooled" else getattr(network.encoder, config.maps, None)
         if found is None:
             raise UserError(
                 f"this backbone has no {config.maps}, so stages cannot judge it: take a ResNet of viewkin's."
@@ -199,13 +200,15 @@ class Probe:
         return {name: some.eval() for name, some in heads.items()}
 
     def head(self, name: str) -> nn.Sequential:
-        """Make a map's classifier: BatchNorm, then a linear layer."""
+        """Make a map's classifier: BatchNorm, if any, then a linear layer."""
         width, dims = self.shapes[name][0], self.dims[name]
         last = nn.Linear(dims, self.classes)
         nn.init.normal_(last.weight, std=self.config.init_std)
         nn.init.zeros_(last.bias)
         if self.config.norm == "number":
             return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(dims), last)
+        if self.config.norm == "none":
+            return nn.Sequential(nn.Flatten(), last)
         return nn.Sequential(nn.BatchNorm2d(width, affine=False), nn.Flatten(), last)
 
     def ranked(self, heads: Mapping[str, nn.ModuleList], source: Source, most: int) -> dict[str, Tensor]:

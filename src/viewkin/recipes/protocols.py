@@ -14,10 +14,10 @@ from viewkin.errors import UserError
 from viewkin.evaluate import machines
 from viewkin.evaluate.cluster import ClusterConfig, cluster
 from viewkin.evaluate.finetune import finetune, semi
-from viewkin.evaluate.knn import KnnConfig, knn
-from viewkin.evaluate.linear import LinearConfig, linear
+from viewkin.evaluate.knn import KNN_PRESETS, KnnConfig, knn
+from viewkin.evaluate.linear import LINEAR_PRESETS, LinearConfig, linear
 from viewkin.evaluate.lowshot import LowshotConfig, lowshot
-from viewkin.evaluate.mlp import MlpConfig, mlp
+from viewkin.evaluate.mlp import MLP_PRESETS, MlpConfig, mlp
 from viewkin.evaluate.presets import (
     FINETUNE_PRESETS,
     SEMI_PRESETS,
@@ -99,9 +99,9 @@ def prevalence(like: Result, _settings: Any, _train: Tensor, test: Tensor) -> di
 
 
 PROTOCOLS = {
-    "knn": Protocol(settings=KnnConfig, function=knn, chance=commonest),
-    "linear": Protocol(settings=LinearConfig, function=linear, chance=commonest),
-    "mlp": Protocol(settings=MlpConfig, function=mlp, chance=commonest),
+    "knn": Protocol(settings=KnnConfig, presets=KNN_PRESETS, function=knn, chance=commonest),
+    "linear": Protocol(settings=LinearConfig, presets=LINEAR_PRESETS, function=linear, chance=commonest),
+    "mlp": Protocol(settings=MlpConfig, presets=MLP_PRESETS, function=mlp, chance=commonest),
     "finetune": Protocol(
         settings=FinetuneConfig, presets=FINETUNE_PRESETS, function=finetune, sees=True, chance=commonest
     ),

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ SHORT = FinetuneConfig(learning_rates=(0.1,), epochs=8, milestones=(5, 7), batch
 
 def rates_of(config, epochs):
     """(backbone's, head's) rate at each epoch, and their weight decays."""
-    optimizer = optimizer_of(config, (config.learning_rates[0], config.head_factors[0]), with_head(tiny(), 3, 0.01))
+    pair, whole = (config.learning_rates[0], config.head_factors[0]), with_head(tiny(), 3, 0.01)
+    optimizer = optimizer_of(config, pair, whole, config.batch_size)
     found = []
     for epoch in epochs:
         set_rates(config, optimizer, epoch)
@@ -55,6 +57,9 @@ def rates_of(config, epochs):
             256,
         ),
         (SEMI_PRESETS["interclr-10"], (0, 12, 16), [(0.01, 1), (0.002, 0.2), (4e-4, 0.04)], 1e-4, 20, 256),
+        # 0.05 * 4096 / 256 = 0.8; a cosine is 1, 3/4, 1/2 and 0 after no, a third, half and all of the epochs.
+        (SEMI_PRESETS["simclr-1"], (0, 20, 30, 60), [(0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0, 0)], 0, 60, 4096),
+        (SEMI_PRESETS["simclr-10"], (0, 10, 15, 30), [(0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0, 0)], 0, 30, 4096),
     ],
 )
 def test_rates_decay_length_and_batch_are_the_published_ones(config, epochs, rates, decay, total, batch):
@@ -66,11 +71,40 @@ def test_rates_decay_length_and_batch_are_the_published_ones(config, epochs, rat
 
 def test_shares_and_the_search_are_the_published_ones():
     assert {name: config.share for name, config in SEMI_PRESETS.items()} == {
-        f"{name}-{percent}": percent / 100 for name in ("interclr", "search", "invp") for percent in (1, 10)
+        f"{name}-{percent}": percent / 100 for name in ("interclr", "search", "invp", "simclr") for percent in (1, 10)
     }
     search = SEMI_PRESETS["search-10"]
     assert (search.learning_rates, search.head_factors) == ((0.001, 0.01, 0.1), (1, 10, 100))
     assert search.weight_decay == 1e-4
+
+
+def test_simclrs_fine_tuning_is_nesterovs_on_a_cosine_from_a_head_of_zeros():
+    network, config = tiny(), dataclasses.replace(SEMI_PRESETS["simclr-1"], epochs=3, batch_size=16)
+    found = finetune(config, network, TRAIN, TEST)
+    torch.manual_seed(seed_for(0, "finetune"))
+    whole = with_head(network, 3, 0.0)
+    assert not whole[1].weight.any()
+    lessons = Lessons(network, TRAIN, teaching_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
+    weights = dict(whole.named_parameters())
+    velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    step = 0
+    for epoch in range(3):
+        for index, views in lessons.epoch(epoch):
+            rate = 0.05 * 16 / 256 * (1 + math.cos(math.pi * step / 9)) / 2
+            gradient = torch.autograd.grad(F.cross_entropy(whole(views), TRAIN.labels[index]), list(weights.values()))
+            for (name, weight), slope in zip(weights.items(), gradient, strict=True):
+                velocity[name] = 0.9 * velocity[name] + slope
+                weight.data -= rate * (slope + 0.9 * velocity[name])
+            step += 1
+    for name, weight in found.network.named_parameters():
+        torch.testing.assert_close(weight, weights[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_rate_per_256_images_follows_the_images_there_are():
+    config = dataclasses.replace(SEMI_PRESETS["simclr-1"], epochs=2)
+    few = finetune(dataclasses.replace(config, batch_size=48), tiny(), TRAIN, TEST)
+    more = finetune(config, tiny(), TRAIN, TEST)  # 4,096 asked for, 48 there
+    torch.testing.assert_close(few.network.state_dict(), more.network.state_dict(), rtol=0, atol=0)
 
 
 def test_training_is_sgd_with_a_rate_of_its_own_for_the_head():
@@ -171,6 +205,11 @@ def test_what_cannot_be_taught_is_refused():
         finetune(two, tiny(), coloured(3, 0, 3), TEST)
 
 
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(UserError, match=r"nesterov is True; it must be false without momentum\."):
+        FinetuneConfig(momentum=0.0, nesterov=True)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -181,6 +220,7 @@ def test_what_cannot_be_taught_is_refused():
         ("weight_decay", -1.0, "at least 0"),
         ("batch_size", 1, "at least 2"),
         ("epochs", 0, "at least 1"),
+        ("schedule", "linear", "step or cosine"),
         ("milestones", (5, 3), "rising"),
         ("factor", 0.0, "above 0"),
         ("least_area", 2.0, "at most 1"),

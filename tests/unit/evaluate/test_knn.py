@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
 from viewkin.errors import UserError
-from viewkin.evaluate.knn import KnnConfig, knn
+from viewkin.evaluate.knn import KNN_PRESETS, KnnConfig, knn
 
 
 def blobs(count: int, seed: int, noise: float = 1.5, classes: int = 6, dim: int = 10):
@@ -112,6 +112,15 @@ def test_votes_equal_a_loop_over_the_formula():
         expected.append(max(score, key=score.__getitem__))
     found = knn(KnnConfig(k=7, temperature=0.2), train, labels, test, torch.zeros(10, dtype=torch.int64))
     assert found.predicted[7].tolist() == expected
+
+
+def test_presets_are_the_published_ones():
+    assert {name: (one.ks, one.temperature) for name, one in KNN_PRESETS.items()} == {
+        "npid": ((200,), 0.1),
+        "eir": ((5, 20, 200), 0.1),
+        "invp": ((200,), 0.07),
+        "simsiam": ((200,), 0.2),
+    }
 
 
 @pytest.mark.parametrize(

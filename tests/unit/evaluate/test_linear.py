@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from viewkin.errors import UserError
-from viewkin.evaluate.linear import LinearConfig, linear
+from viewkin.evaluate.linear import LINEAR_PRESETS, LinearConfig, linear
 
 
 def blobs(count: int, seed: int, noise: float = 1.0, classes: int = 4, dim: int = 6):
@@ -137,6 +137,31 @@ def test_labels_of_any_value_and_classes_unseen_in_training():
     assert set(found.predicted.tolist()) <= set(names.tolist())
     assert found.top1 == pytest.approx((plain.predicted[3:] == TEST[1][3:]).sum().item() / 100)
     assert found.notes[0].startswith("3 of 100 test images")
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "schedule", "milestones", "factor"),
+    [
+        ("eir", (0.1, 1, 10, 30), "cosine", None, None),
+        ("moco", (30,), "step", (60, 80), 0.1),
+        ("invp", (30,), "step", (40, 60, 80), 0.2),
+    ],
+)
+def test_presets_are_the_published_ones(name, rates, schedule, milestones, factor):
+    config = LINEAR_PRESETS[name]
+    assert (config.learning_rates, config.schedule, config.epochs) == (rates, schedule, 100)
+    assert (config.batch_size, config.weight_decay, config.momentum) == (256, 0.0, 0.9)
+    assert milestones is None or (config.milestones, config.factor) == (milestones, factor)
+
+
+def test_invps_initial_weights_shrink_with_the_number_of_classes():
+    config = LinearConfig(learning_rates=(1e-30,), epochs=1, init_std=None)
+    draw = torch.Generator().manual_seed(0)
+    for classes in (8, 50):
+        labels = torch.arange(100) % classes
+        features = torch.randn(100, 400, generator=draw)
+        found = linear(config, features, labels, features, labels)
+        assert found.weight.std().item() == pytest.approx(math.sqrt(2 / classes), rel=0.05)
 
 
 def test_the_features_are_left_as_they_were():

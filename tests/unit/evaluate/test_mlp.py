@@ -4,7 +4,7 @@ from torch import nn
 
 from viewkin import losses
 from viewkin.errors import UserError
-from viewkin.evaluate.mlp import MlpConfig, mlp
+from viewkin.evaluate.mlp import MLP_PRESETS, MlpConfig, mlp
 
 
 def blobs(count: int, seed: int, noise: float = 1.0, classes: int = 4, dim: int = 6):
@@ -65,6 +65,14 @@ def test_rate_warms_up_over_500_steps_or_a_tenth_of_all_and_falls_at_the_milesto
     assert [config.rate(step, 104) for step in (499, 79 * 104)] == pytest.approx([2e-4, 2e-4])
     assert [config.rate(epoch * 104, 104) for epoch in (80, 110)] == pytest.approx([4e-5, 8e-6])
     assert config.rate(11, 1) == pytest.approx(2e-4)  # 120 steps in all
+
+
+def test_schedules_are_the_published_ones():
+    assert {name: (one.epochs, one.milestones) for name, one in MLP_PRESETS.items()} == {
+        "cifar": (120, (80, 110)),
+        "imagenet": (30, (15, 25)),
+        "places": (15, (7, 12)),
+    }
 
 
 def test_heads_are_the_papers():

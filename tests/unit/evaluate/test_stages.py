@@ -70,6 +70,7 @@ def test_blocks_end_in_the_stages():
         ("interclr", 0.01, 1e-4, 90, (30, 60), True, True),
         ("places", 0.01, 1e-4, 14, (4, 8, 12), True, False),
         ("invp", 1.0, 0.0, 120, (50, 80, 100), False, False),
+        ("moco", 30.0, 0.0, 100, (60, 80), False, False),
     ],
 )
 def test_schedules_are_the_published_ones(name, rate, decay, epochs, milestones, nesterov, colour):
@@ -107,6 +108,30 @@ def test_training_is_nesterovs_sgd_with_decay_on_every_classifier_alone():
         taught = found.heads[name][-1]
         torch.testing.assert_close(taught.weight, head.weight, rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(taught.bias, head.bias, rtol=1e-3, atol=1e-5)
+
+
+def test_pooled_features_alone_have_one_linear_layer_on_augmented_views():
+    config = dataclasses.replace(
+        STAGES_PRESETS["moco"], epochs=2, milestones=(1,), batch_size=16, learning_rates=(0.5,)
+    )
+    network = tiny()
+    found = stages(config, network, TRAIN, TEST)
+    assert found.dims == {"pooled": 6}
+    encoder = network.encoder.eval()
+    torch.manual_seed(seed_for(0, "stages"))
+    head = nn.Linear(6, 3)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    optimiser = torch.optim.SGD(head.parameters(), 0.5, momentum=0.9)
+    lessons = Lessons(network, TRAIN, teaching_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
+    for epoch in range(2):
+        optimiser.param_groups[0]["lr"] = 0.5 * 0.1**epoch
+        for index, views in lessons.epoch(epoch):
+            optimiser.zero_grad()
+            F.cross_entropy(head(encoder(views).detach()), TRAIN.labels[index]).backward()
+            optimiser.step()
+    assert len(found.heads["pooled"]) == 2  # flattened, and no BatchNorm
+    torch.testing.assert_close(found.heads["pooled"][-1].weight, head.weight, rtol=1e-3, atol=1e-5)
 
 
 def test_every_map_is_judged_and_the_network_stays_as_it_was():
@@ -161,9 +186,9 @@ def test_what_cannot_be_judged_is_refused():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("maps", "layers", "stages or blocks"),
-        ("pooling", "max", "published or dims"),
-        ("norm", "layer", "channel or number"),
+        ("maps", "layers", "one of stages, blocks, pooled"),
+        ("pooling", "max", "one of published, dims"),
+        ("norm", "layer", "one of channel, number, none"),
         ("dims", 0, "at least 1"),
         ("learning_rates", (), "above 0"),
         ("momentum", 1.0, "below 1"),

@@ -18,6 +18,14 @@ def test_the_published_schedules_are_those_of_the_papers():
     assert (voc.rule, coco.rule) == ("voc07", "coco")
 
 
+def test_invps_detection_is_voc_s_with_four_images_a_step():
+    voc, invp = (DetectionConfig(preset=name).resolved(10**5) for name in ("voc", "voc-invp"))
+    assert (invp.iterations, invp.milestones, invp.warmup) == (96_000, (72_000, 88_000), 400)
+    assert (invp.batch_size, invp.lr) == (4, 0.005)
+    for name in ("train_sides", "test_side", "longest", "anchors", "rule", "weight_decay", "momentum"):
+        assert getattr(invp, name) == getattr(voc, name)
+
+
 def test_the_rate_rises_and_falls_where_the_schedule_says():
     voc = DetectionConfig(preset="voc").resolved(16)
     expected = {0: 2e-5, 50: 0.01001, 100: 0.02, 17_999: 0.02, 18_000: 0.002, 21_999: 0.002, 22_000: 0.0002}
@@ -41,7 +49,7 @@ def test_the_batch_is_shrunk_to_the_images_unless_it_was_asked_for():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"preset": "lvis"}, "preset is 'lvis'; it must be one of small, voc, coco"),
+        ({"preset": "lvis"}, "preset is 'lvis'; it must be one of small, voc, voc-invp, coco"),
         ({"form": "c5"}, "one of c4, fpn"),
         ({"norm": "none"}, "one of batch, frozen"),
         ({"rule": "voc12"}, "voc07 or coco"),
