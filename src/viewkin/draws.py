@@ -35,6 +35,11 @@ def own_random(device: torch.device, *parts: int | str) -> Generator[None]:
         yield
 
 
+def onto(drawn: Tensor, device: torch.device) -> Tensor:
+    """Send what was drawn on the CPU to a device, without waiting for what the device still has to do."""
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
+
+
 @dataclass
 class Draw:
     """The place of one micro-batch in the random numbers of one optimiser step.

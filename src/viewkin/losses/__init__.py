@@ -24,6 +24,7 @@ from viewkin.losses.infomax import (
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.margin import angular_margin
+from viewkin.losses.pool import nce_of_sum, pool_log_sum
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.propagation import (
     Denominator,
@@ -58,9 +59,11 @@ __all__ = [
     "mixed_instance_loss",
     "mixed_target",
     "mixture_objective",
+    "nce_of_sum",
     "nearest_instance_loss",
     "nt_xent",
     "partition_estimate",
+    "pool_log_sum",
     "product_type",
     "propagation_loss",
     "regression",

@@ -50,7 +50,8 @@ class FeatureBank(nn.Module):
 
     def read(self, index: Tensor) -> Tensor:
         """Copy rows: index of any shape (...) -> (..., D)."""
-        return self.features[index]
+        # Row by row instead of entry by entry, which is many times slower on a processor.
+        return self.features.index_select(0, index.flatten()).view(*index.shape, -1)
 
     def everything(self) -> Tensor:
         """All rows (N, D), not a copy: read only."""

@@ -9,19 +9,25 @@ from torch import Tensor, nn
 
 from viewkin import distributed
 from viewkin.draws import generator_for
-from viewkin.kmeans import means
-from viewkin.memory.kmeans import halves, kmeans
+from viewkin.losses import wide
+from viewkin.memory.kmeans import halves, halves_among, kmeans
+from viewkin.memory.members import MemberLists, Members
 from viewkin.schedules import Progress
 
 LabelRule = Literal["dot", "euclidean"]
 """What the centroid of a label is: the one of the largest dot product, or the nearest one."""
+FEW = 2
+"""Small clusters that one step dissolves on a GPU."""
+HALVED = 4096
+"""Members of the largest cluster that are told apart there; the others stay."""
 
 
 class Clusters(nn.Module):
     """Label y_i of N images, and C centroids: the means of the members' features, *not* re-normalised.
 
     Reads have no side effect. Writes take the joined batch of all ranks and the whole bank; what an argmax or a sum on
-    a GPU decides is rank 0's on every rank.
+    a GPU decides is rank 0's on every rank. A step costs what its batch costs, whatever N: members are listed, and
+    centroids are quotients of sums that are kept up.
 
     References:
         Xie et al., InterCLR, 2022, section 3.2 and the released code; METHODS 6.4.
@@ -35,6 +41,8 @@ class Clusters(nn.Module):
     """(C,) int64, members."""
     epoch_labels: Tensor
     """(N,) int64, the labels when the epoch began."""
+    sums: Tensor
+    """(C, D) float64, of the members' features as they were when last seen here."""
     moved: Tensor
     """() int64, images that lost a small cluster or half of a large one since the epoch began."""
 
@@ -53,11 +61,15 @@ class Clusters(nn.Module):
         super().__init__()
         self.min_size, self.rule, self.refresh = min_size, rule, refresh
         labels = torch.arange(len(features)) % clusters
+        counts = torch.bincount(labels, minlength=clusters)
         self.register_buffer("labels", labels)
         self.register_buffer("epoch_labels", labels.clone())
-        self.register_buffer("counts", torch.bincount(labels, minlength=clusters))
-        self.register_buffer("centroids", means(features, labels, features.new_zeros(clusters, features.shape[1])))
+        self.register_buffer("counts", counts)
+        self.register_buffer("centroids", wide(features.new_zeros(clusters, features.shape[1])))
+        self.register_buffer("sums", torch.zeros(clusters, features.shape[1], dtype=torch.float64))
         self.register_buffer("moved", torch.zeros((), dtype=torch.int64))
+        self.lists = MemberLists(labels, counts)
+        self.refresh_(features)
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -75,9 +87,19 @@ class Clusters(nn.Module):
     def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20) -> None:
         """Cluster all images anew by k-means: features (N, D), drawing by seed and step."""
         found = kmeans(features, len(self), generator_for(at.seed, "k-means", at.total_step), iterations=iterations)
-        self.labels.copy_(found[0])
-        self.centroids.copy_(found[1])
+        self.relabel_(found[0], features)
+
+    @torch.no_grad()
+    def relabel_(self, labels: Tensor, features: Tensor) -> None:
+        """Give all images labels (N,), and every cluster its members and its mean of (N, D)."""
+        self.labels.copy_(labels)
         self.counts.copy_(torch.bincount(self.labels, minlength=len(self)))
+        self.lists.build_(self.labels, self.counts)
+        self.refresh_(features)
+
+    def members(self) -> Members:
+        """Who shares a label: what kin and strangers are drawn from."""
+        return self.lists.members(self.labels)
 
     def begin_epoch_(self) -> None:
         """Count label churn and moves from here."""
@@ -85,66 +107,145 @@ class Clusters(nn.Module):
         self.moved.zero_()
 
     @torch.no_grad()
-    def follow_(self, index: Tensor, features: Tensor, at: Progress) -> None:
+    def follow_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
         """Do one iteration: label the batch by its updated rows, dissolve small clusters, refresh centroids.
 
         Args:
             index: (B,) int64, the joined batch.
-            features: (N, D), the bank after its own update.
+            before: (B, D), its rows before the bank's update.
+            features: (N, D), the bank after it.
             at: before this step.
         """
-        self.assign_(index, self.nearest(features[index]))
-        self.dissolve_small_(features, at)
-        if (at.total_step + 1) % self.refresh == 0:
-            self.refresh_(features)
+        rows = features[index]
+        self._shift_(index, before, rows, self.nearest(rows))
+        on_cpu = self.labels.device.type == "cpu"
+        (self.dissolve_small_ if on_cpu else self.dissolve_few_)(features, at)
+        due = (at.total_step + 1) % self.refresh == 0
+        if due:
+            self._agree_(self.sums, self.counts)
+        # Looking for lost images waits for a GPU, sorting there does not.
+        if int(self.lists.lost) if on_cpu else due:
+            self.lists.build_(self.labels, self.counts)
 
     @torch.no_grad()
     def assign_(self, index: Tensor, labels: Tensor) -> None:
         """Give images (B,), each once, new labels (B,)."""
-        one = torch.ones_like(labels)
-        self.counts.index_add_(0, self.labels[index], -one).index_add_(0, labels, one)
+        one, old = torch.ones_like(labels), self.labels[index]
+        self.counts.index_add_(0, old, -one).index_add_(0, labels, one)
+        self.lists.move_(index, old, labels)
         self.labels[index] = labels
+
+    def _shift_(self, index: Tensor, before: Tensor, after: Tensor, labels: Tensor) -> None:
+        """Give images new labels and rows, the sums too."""
+        self.sums.index_add_(0, self.labels[index], -before.to(self.sums.dtype))
+        self.sums.index_add_(0, labels, after.to(self.sums.dtype))
+        self.assign_(index, labels)
+
+    def _agree_(self, sums: Tensor, counts: Tensor) -> None:
+        """Take rank 0's sums, and the centroids that follow."""
+        self.sums.copy_(distributed.agree(sums))
+        self.centroids.copy_(self._quotients(self.sums, counts, self.centroids))
+
+    @staticmethod
+    def _quotients(sums: Tensor, counts: Tensor, before: Tensor) -> Tensor:
+        """Means (C, D) by sums and counts; an empty cluster keeps its value of ``before``."""
+        size = counts.unsqueeze(1)
+        return torch.where(size > 0, (sums / size.clamp_min(1)).to(before.dtype), before)
 
     @torch.no_grad()
     def refresh_(self, features: Tensor) -> None:
-        """Compute all centroids as means of their members in (N, D); an empty cluster keeps its value."""
-        self.centroids.copy_(distributed.agree(means(features, self.labels, self.centroids)))
+        """Compute all centroids anew as means of their members in (N, D); an empty cluster keeps its value."""
+        sums = torch.zeros_like(self.sums)
+        for rows, labels in zip(features.split(2**16), self.labels.split(2**16)):
+            sums.index_add_(0, labels, rows.to(sums.dtype))
+        self._agree_(sums, torch.bincount(self.labels, minlength=len(self)))
 
     @torch.no_grad()
     def dissolve_small_(self, features: Tensor, at: Progress) -> None:
         """Move the members of small clusters to the others, then fill each emptied one with half of the largest.
 
         Nothing happens where no cluster is small; where all are, only the empty ones count. Afterwards none is empty.
-        The number of moves is free and the state's shapes are fixed, so a form with a fixed number of moves, which need
-        not wait for a GPU, can take its place.
+        The number of moves is free: :meth:`dissolve_few_` does without.
 
         Args:
             features: (N, D), the bank.
             at: what chance is drawn by, where halves cannot be told apart.
         """
-        small = self.counts < self.min_size
-        if small.all():
-            small = self.counts == 0
+        small = self._small()
         if not small.any():
             return
-        members = small[self.labels].nonzero().squeeze(1)
+        members = self._members_of(small.nonzero().squeeze(1))
         if len(members):
-            self.assign_(members, self.nearest(features[members], ~small))
+            rows = features[members]
+            self._shift_(members, rows, rows, self.nearest(rows, ~small))
             self.moved.add_(len(members))
         for cluster in small.nonzero().squeeze(1).tolist():
             self._split_largest_(cluster, features, at)
 
+    def _small(self) -> Tensor:
+        small = self.counts < self.min_size
+        return torch.where(small.all(), self.counts == 0, small)
+
+    def _members_of(self, clusters: Tensor) -> Tensor:
+        """All members of some clusters (n,), in rising order."""
+        if int(self.lists.lost):
+            self.lists.build_(self.labels, self.counts)
+        images, there = self.lists.rows(clusters, int(self.counts[clusters].max()))
+        return images[there].sort().values
+
     def _split_largest_(self, empty: int, features: Tensor, at: Progress) -> None:
-        largest = int(self.counts.argmax())
-        members = (self.labels == largest).nonzero().squeeze(1)
-        second = distributed.agree(halves(features[members]))
+        largest = self.counts.argmax()
+        members = self._members_of(largest.unsqueeze(0))
+        rows = features[members]
+        second = distributed.agree(halves(wide(rows)))
         if not second.any():  # all members are equal
             order = torch.randperm(len(members), generator=generator_for(at.seed, "halves", at.total_step, empty))
             second = (order < len(members) // 2).to(second.device)
-        self.assign_(members[second], torch.full_like(members[second], empty))
+        self._shift_(members[second], rows[second], rows[second], torch.full_like(members[second], empty))
         self.moved.add_(second.sum())
-        for cluster, part in ((largest, members[~second]), (empty, members[second])):
-            self.centroids[cluster] = distributed.agree(features[part].mean(0).to(self.centroids.dtype))
+        for cluster, part in ((largest, ~second), (empty, second)):
+            self.centroids[cluster] = distributed.agree(wide(rows[part]).mean(0).to(self.centroids.dtype))
+
+    @torch.no_grad()
+    def dissolve_few_(self, features: Tensor, at: Progress) -> None:
+        """Do what :meth:`dissolve_small_` does in shapes that are fixed, so that no step waits for a GPU.
+
+        A step takes the first ``FEW`` small clusters, later ones those that are left, and tells ``HALVED`` members of
+        the largest cluster apart. Arguments as there.
+        """
+        small = self._small()
+        number = torch.arange(len(self), 0, -1, device=small.device)
+        taken, chosen = torch.where(small, number, 0).topk(min(FEW, len(self)))
+        images, there = self.lists.rows(chosen, self.min_size)
+        there &= (taken > 0).unsqueeze(1)
+        images, there = images.flatten(), there.flatten()
+        rows = features[images]
+        self._shift_where_(images, rows, self.nearest(rows, ~small), there)
+        for cluster, real in zip(chosen, taken > 0):
+            self._split_largest_where_(cluster, real, features, at)
+
+    def _split_largest_where_(self, empty: Tensor, real: Tensor, features: Tensor, at: Progress) -> None:
+        largest = self.counts.argmax()
+        images, there = self.lists.rows(largest.unsqueeze(0), min(HALVED, len(features)))
+        images, there = images[0], there[0] & real
+        rows = features[images]
+        second = distributed.agree(halves_among(wide(rows), there))
+        alternate = there & (torch.arange(len(there), device=there.device) % 2 == 1)
+        second = torch.where(second.any(), second, alternate)  # all members are equal
+        self._shift_where_(images, rows, empty, second)
+        both = torch.stack([largest, empty])
+        found = self._quotients(self.sums[both], self.counts[both], self.centroids[both])
+        self.centroids[both] = distributed.agree(torch.where(real, found, self.centroids[both]))
+
+    def _shift_where_(self, images: Tensor, rows: Tensor, labels: Tensor, wanted: Tensor) -> None:
+        """Give some of the images new labels. The others stay, whatever stands in their place, even twice."""
+        old, weighed = self.labels[images], rows.to(self.sums.dtype) * wanted.unsqueeze(1)
+        new = torch.where(wanted, labels, old)
+        self.sums.index_add_(0, old, -weighed).index_add_(0, new, weighed)
+        self.counts.index_add_(0, old, -wanted.long()).index_add_(0, new, wanted.long())
+        self.lists.move_(images, old, new)
+        self.labels.index_add_(0, images, torch.where(wanted, new - old, 0))  # adding nothing may repeat
+        self.moved.add_(wanted.sum())
 
     def gauges(self) -> dict[str, float]:
         """Sizes of the clusters, the share of images whose label changed since the epoch began, and forced moves."""

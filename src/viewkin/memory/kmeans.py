@@ -57,3 +57,31 @@ def halves(points: Tensor, *, iterations: int = 20) -> Tensor:
             break
         one, other = points[~second].mean(0), points[second].mean(0)
     return second
+
+
+@torch.no_grad()
+def halves_among(points: Tensor, there: Tensor, *, iterations: int = 20) -> Tensor:
+    """:func:`halves` of the rows of (n, D) that are ``there`` (n,), by a fixed number of products: no wait for a GPU.
+
+    Of rows that are all equal none belongs to the second half.
+    """
+    rows, outside = points * there.unsqueeze(1), ~there
+    mean = rows.sum(0) / there.sum().clamp_min(1)
+    ends = [_farthest(points, mean, outside)]
+    ends.append(_farthest(points, ends[0], outside))
+    centres = torch.stack(ends)
+    second = torch.zeros_like(there)
+    for _ in range(iterations):
+        score = points @ centres.T - centres.square().sum(1) / 2
+        found = there & (score[:, 1] > score[:, 0])
+        share = torch.stack([there & ~found, found]).to(points.dtype)
+        size = share.sum(1, keepdim=True)
+        split = (size > 0).all()
+        second = torch.where(split, found, second)
+        centres = torch.where(split, share @ rows / size.clamp_min(1), centres)
+    return second
+
+
+def _farthest(points: Tensor, centre: Tensor, outside: Tensor) -> Tensor:
+    distance = (points - centre).square().sum(1).masked_fill(outside, -1)
+    return points[distance.argmax()]

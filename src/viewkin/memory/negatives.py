@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.draws import Draw
+from viewkin.draws import Draw, onto
 from viewkin.memory.members import Members
 
 Sampler = Literal["semihard", "hard", "random", "semieasy"]
@@ -22,6 +22,8 @@ SCORES = 2**24
 """Similarities held at once while the whole bank is searched: 64 MiB in float32."""
 SHOWN = 64
 """Negatives of each query that monitors see."""
+LOOKED_AT = 8192
+"""Candidates whose similarities say where the pool's edge lies."""
 
 
 class Drawn(NamedTuple):
@@ -45,7 +47,8 @@ class NegativeSampler:
     ``candidates`` draws K / ``pool`` rows at random and leaves out those of the query's label: of the rest
     ``semihard`` keeps the K most similar, ``semieasy`` the K least; ``random`` draws K rows and leaves out the own.
     ``hard`` has no such form. A row at rank r of the bank is in with probability near K/N_pool below N_pool and near 0
-    beyond, so the exact distribution is approached as K grows.
+    beyond, so the exact distribution is approached as K grows. :meth:`log_sum` cuts shared candidates at a threshold
+    instead: the similarity of the K / M-th part of the first ``LOOKED_AT`` of M, so that about K are kept.
 
     Where a whole pool has the query's label, the query has no negative.
 
@@ -75,10 +78,46 @@ class NegativeSampler:
         """
         if self.sampler == "random" and self.form == "exact":
             chance = draw.rows(purpose, lambda n, g: torch.rand(n, self.negatives, generator=g, dtype=torch.float64))
-            return self._chosen(q, bank, members.strangers(index, chance.to(q.device)))
+            return self._chosen(q, bank, members.strangers(index, onto(chance, q.device)))
         if self.form == "candidates" and self.sampler != "hard":
             return self._of_candidates(q, index, bank, members, draw, purpose)
         return self._of_everything(q, index, bank, members, draw, purpose)
+
+    def log_sum(
+        self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """``log sum e^(q.V_j / tau)`` over the negatives (B,), with gradient, and some of their images (B, m).
+
+        Shared candidates are summed over blockwise. Arguments as of a call, and tau.
+        """
+        if self.form == "candidates" and self.shared and self.sampler != "hard":
+            return self._pooled(q, index, bank, members, draw, purpose, temperature)
+        found = self(q, index, bank, members, draw, purpose)
+        none = found.similarity.isneginf().all(1)
+        logits = (found.similarity / temperature).masked_fill(none.unsqueeze(1), 0)  # any number: finite gradients
+        return logits.logsumexp(1).masked_fill(none, -torch.inf), found.images
+
+    def _pooled(
+        self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        drawn = onto(self._shared(len(bank), draw, purpose), q.device)
+        labels, own, far = members.labels[drawn], members.labels[index], self.sampler == "semieasy"
+        kind = losses.product_type(bank)
+        with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
+            first = losses.wide(q.detach().to(kind) @ bank[drawn[:LOOKED_AT]].to(kind).T)
+            other = labels[:LOOKED_AT] != own.unsqueeze(1)
+            score = first.masked_fill(~other, torch.inf if far else -torch.inf)
+            kept = first.shape[1] if self.sampler == "random" else max(round(self.pool * first.shape[1]), 1)
+            value, place = score.topk(kept, dim=1, largest=not far)
+            images = drawn[place].masked_fill(~other.gather(1, place), -1)
+            least = None if self.sampler == "random" else value[:, -1]
+        found = losses.pool_log_sum(q, bank, drawn, labels, own, least, temperature, far=far)
+        return found, some_of(images)
+
+    def _shared(self, count: int, draw: Draw, purpose: str) -> Tensor:
+        """Candidates (M,) for the whole batch."""
+        wanted = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
+        return torch.randint(count, (wanted,), generator=draw.generator(purpose))
 
     # ---------------------------------------------------------------- exact
 
@@ -90,7 +129,7 @@ class NegativeSampler:
         if self.sampler != "hard":
             size = max(round(self.pool * len(bank)), 1)
             for what, width in (("order", size), ("again", min(self.negatives, size))):
-                chances.append(draw.rows(f"{purpose} {what}", partial(_chances, width)).to(q.device))
+                chances.append(onto(draw.rows(f"{purpose} {what}", partial(_chances, width)), q.device))
         own = members.labels[index]
         columns: list[Tensor] = []
         values: list[Tensor] = []
@@ -121,12 +160,13 @@ class NegativeSampler:
         self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str
     ) -> Drawn:
         """Compare with rows drawn at random, the same for all queries or each query's own."""
-        count = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
         if self.shared:
-            drawn = torch.randint(len(bank), (count,), generator=draw.generator(purpose)).to(q.device)
+            drawn = onto(self._shared(len(bank), draw, purpose), q.device)
             similarity = losses.wide(q @ bank[drawn].to(q.dtype).T)
         else:
-            drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g)).to(q.device)
+            count = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
+            drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g))
+            drawn = onto(drawn, q.device)
             similarity = torch.cat([s.gather(1, drawn[part]) for part, s in similarities(q, bank)])
         other = members.labels[drawn] != members.labels[index].unsqueeze(1)
         best = self._extreme(similarity.detach(), other)

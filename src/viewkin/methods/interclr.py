@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.draws import onto
 from viewkin.errors import UserError, require
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters, LabelRule
@@ -217,7 +218,7 @@ class InterCLR(Wrapper):
             first = torch.cat(features)[: len(queries) * len(batch.index)]
             queries = list(losses.unit(self.head(first)).chunk(len(queries)))
             record["interclr/embedding"] = queries[0].detach()
-        members = Members.of(self.clusters.labels, self.clusters.counts)
+        members = self.clusters.members()
         found = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
         inter = torch.stack([loss.mean() for loss, _, _ in found]).mean()
         terms = {name: self.config.lambda_ * term for name, term in step.terms.items()}
@@ -238,26 +239,29 @@ class InterCLR(Wrapper):
     def _inter(self, q: Tensor, batch: Batch, members: Members, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (B,) of one direction's queries, and the images taken for positives and, in part, for negatives."""
         config, draw = self.config, batch.draw
-        chance = draw.rows(f"interclr positive {number}", _chance).to(q.device)
+        chance = onto(draw.rows(f"interclr positive {number}", _chance), q.device)
         kin = members.kin(batch.index, chance, itself=config.positive_self)
         positive = self.memory.read(kin.squeeze(1)).to(q.dtype)
         if not self.contrastive:
             return self.base.pair_loss(q, positive, batch.index), kin, kin[:, :0]
         purpose = f"interclr negatives {number}"
-        negative = self.draw_negatives(q, batch.index, self.memory.everything(), members, draw, purpose)
+        log_sum, negatives = self.draw_negatives.log_sum(
+            q, batch.index, self.memory.everything(), members, draw, purpose, self.inter_temperature
+        )
         similarity, margin = (q * positive).sum(1), config.margin
         if config.margin_kind == "angular":
             similarity, margin = losses.angular_margin(similarity, margin), 0.0
-        loss = losses.info_nce_of(similarity, negative.similarity, self.inter_temperature, margin)
-        return loss, kin, negative.images
+        return losses.nce_of_sum(similarity, log_sum, self.inter_temperature, margin), kin, negatives
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write base and bank; then labels and centroids follow the updated bank."""
+        index = record["index"]
+        before = None if self.clusters is None else self.memory.read(index)
         super().update(record, at)
         if self.inter_bank is not None:
-            self.inter_bank.write_(record["index"], record["interclr/embedding"])
-        if self.clusters is not None and self.config.labels == "online":
-            self.clusters.follow_(record["index"], self.memory.everything(), at)
+            self.inter_bank.write_(index, record["interclr/embedding"])
+        if self.clusters is not None and before is not None and self.config.labels == "online":
+            self.clusters.follow_(index, before, self.memory.everything(), at)
 
     def start(self, encode: Encode, at: Progress) -> None:
         """Fill the bank with the key side's embeddings and cluster them."""

@@ -27,9 +27,7 @@ def at(degrees: list[float]) -> Tensor:
 def labelled(features: Tensor, labels: list[int], clusters: int, **settings) -> Clusters:
     """A state with given labels, its centroids the means."""
     found = Clusters(features, clusters, **settings)
-    found.labels.copy_(torch.tensor(labels))
-    found.counts.copy_(torch.bincount(found.labels, minlength=clusters))
-    found.centroids.copy_(means(features, found.labels, torch.zeros_like(found.centroids)))
+    found.relabel_(torch.tensor(labels), features)
     return found
 
 
@@ -123,9 +121,9 @@ def test_centroids_wait_for_their_step(settings, steps):
     state.refresh_(features)
     index = torch.arange(8)
     for step in range(steps):
-        features[index] = rows(8, seed=step + 1)
+        old, features[index] = features[index], rows(8, seed=step + 1)
         before = state.centroids.clone()
-        state.follow_(index, features, after(step))
+        state.follow_(index, old, features, after(step))
         check(state)
         if step + 1 < steps and not int(state.moved):
             assert torch.equal(state.centroids, before)
@@ -174,3 +172,64 @@ def test_fitting_labels_every_image_and_uses_every_cluster():
     check(state)
     assert int(state.counts.min()) >= 1
     torch.testing.assert_close(state.centroids, means(features, state.labels, state.centroids))
+
+
+# ---------------------------------------------------------------- what a step keeps up instead of computing anew
+
+
+def test_centroids_by_sums_are_the_means_to_rounding_after_many_steps():
+    features = losses.unit(torch.randn(400, 16, generator=torch.Generator().manual_seed(0)))
+    state = Clusters(features, 8, min_size=38)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(200):
+        index = torch.randperm(400, generator=generator)[:32]
+        before = features[index]
+        features[index] = losses.unit(before + 0.5 * torch.randn(32, 16, generator=generator))
+        state.follow_(index, before, features, after(step))
+        check(state)
+    assert int(state.moved) > 0, "the test means to meet small clusters"
+    exact = means(features.double(), state.labels, state.centroids.double())
+    assert (state.sums / state.counts.unsqueeze(1) - exact).abs().max() < 1e-13
+    assert (state.centroids - exact).abs().max() < 1e-6  # the last step was one of refreshing
+
+
+def compare_forms(features: Tensor, labels: list[int], clusters: int, **settings) -> tuple[Clusters, Clusters]:
+    exact, few = (labelled(features, labels, clusters, **settings) for _ in range(2))
+    exact.dissolve_small_(features, after(0))
+    few.dissolve_few_(features, after(0))
+    return exact, few
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_dissolving_in_fixed_shapes_does_what_the_exact_form_does(seed):
+    features, generator = rows(90, seed=seed), torch.Generator().manual_seed(seed)
+    weights = torch.tensor([1.0, 1.0, 1.0, 0.06, 0.03 * (seed % 3)])
+    labels = (weights + 1e-9).multinomial(90, replacement=True, generator=generator)
+    exact, few = compare_forms(features, labels.tolist(), 5, min_size=9)
+    assert int(exact.moved) > 0, "the test means to meet small clusters"
+    check(few)
+    assert torch.equal(few.labels, exact.labels)
+    assert torch.equal(few.counts, exact.counts)
+    assert torch.equal(few.moved, exact.moved)
+    torch.testing.assert_close(few.centroids, exact.centroids)
+    torch.testing.assert_close(few.sums, exact.sums)
+
+
+def test_where_nothing_is_small_the_fixed_shapes_change_nothing():
+    features = rows(30)
+    state = labelled(features, [i % 3 for i in range(30)], 3, min_size=10)
+    before = {name: value.clone() for name, value in state.state_dict().items()}
+    state.dissolve_few_(features, after(0))
+    assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
+
+
+def test_what_is_too_much_for_one_step_is_done_in_the_next():
+    features = rows(200, seed=3)
+    state = labelled(features, [0] * 190 + [1] * 4 + [2] * 3 + [3] * 3, 6, min_size=10)
+    for step in range(4):
+        state.dissolve_few_(features, after(step))
+        check(state)
+    assert int(state.counts.min()) >= 1
+    collapsed = labelled(features[:1].repeat(40, 1), [0] * 40, 2, min_size=2)
+    collapsed.dissolve_few_(features[:1].repeat(40, 1), after(0))
+    assert collapsed.counts.tolist() == [20, 20]

@@ -225,3 +225,114 @@ def test_candidates_use_a_row_by_its_rank_as_the_exact_pool_does(shared):
     assert float(candidates[pool + edge :].sum()) < 0.02 * 60
     assert float((candidates - exact).abs().sum() / 60) < 0.25
     assert float(candidates.sum()) == pytest.approx(60, rel=0.01)
+
+
+# ---------------------------------------------------------------- candidates cut at a threshold
+
+
+def expected_log_sum(found, temperature: float) -> Tensor:
+    return (found.similarity / temperature).logsumexp(1)
+
+
+@pytest.mark.parametrize("name", ["semihard", "hard", "random", "semieasy"])
+@pytest.mark.parametrize(("form", "shared"), [("exact", True), ("candidates", False)])
+def test_where_negatives_are_named_the_log_sum_is_theirs(name, form, shared):
+    drawing = sampler(name, form=form, shared=shared)
+    arguments = (Q, INDEX, BANK, MEMBERS, draw_of(), "negatives")
+    value, images = drawing.log_sum(*arguments, 0.3)
+    found = drawing(*arguments)
+    torch.testing.assert_close(value, expected_log_sum(found, 0.3))
+    assert torch.equal(images, found.images)
+
+
+@pytest.mark.parametrize("name", ["semihard", "random", "semieasy"])
+def test_the_pooled_log_sum_and_its_gradient_are_those_of_the_candidates_kept(name, monkeypatch):
+    monkeypatch.setattr("viewkin.losses.pool.block_of", lambda bank: 7)
+    monkeypatch.setattr(module, "LOOKED_AT", 20)
+    drawing = sampler(name, negatives=12, pool=0.3, form="candidates")
+    q = Q.clone().requires_grad_()
+    value, _ = drawing.log_sum(q, INDEX, BANK, MEMBERS, draw_of(), "negatives", 0.3)
+    (mine,) = torch.autograd.grad((value * torch.arange(1, B + 1)).sum(), q)
+    count = 12 if name == "random" else 40
+    drawn = torch.randint(N, (count,), generator=draw_of().generator("negatives"))
+    p = Q.clone().requires_grad_()
+    total = p.new_zeros(())
+    for row, i in enumerate(INDEX.tolist()):
+        others = [j for j in drawn.tolist() if LABELS[j] != LABELS[i]]
+        looked_at = sorted(float(Q[row] @ BANK[j]) for j in drawn[:20].tolist() if LABELS[j] != LABELS[i])
+        if name == "semihard":
+            others = [j for j in others if float(Q[row] @ BANK[j]) >= looked_at[-6] - 1e-12]
+        if name == "semieasy":
+            others = [j for j in others if float(Q[row] @ BANK[j]) <= looked_at[5] + 1e-12]
+        one = ((p[row] @ BANK[others].T) / 0.3).logsumexp(0)
+        torch.testing.assert_close(value[row].detach(), one.detach())
+        total = total + (row + 1) * one
+    (expected,) = torch.autograd.grad(total, p)
+    torch.testing.assert_close(mine, expected)
+
+
+@pytest.mark.parametrize(("form", "shared"), [("exact", True), ("candidates", True), ("candidates", False)])
+@pytest.mark.parametrize("name", ["semihard", "random"])
+def test_a_query_without_a_stranger_has_no_loss_and_no_gradient(name, form, shared):
+    members = Members.of(torch.zeros(N, dtype=torch.int64), torch.tensor([N]))
+    q = Q.clone().requires_grad_()
+    value, images = sampler(name, form=form, shared=shared).log_sum(q, INDEX, BANK, members, draw_of(), "n", 0.1)
+    assert (images == -1).all()
+    loss = losses.nce_of_sum((q * BANK[INDEX]).sum(1), value, 0.1)
+    loss.sum().backward()
+    assert torch.equal(loss, torch.zeros_like(loss))
+    assert torch.equal(q.grad, torch.zeros_like(q))
+
+
+def test_nce_of_a_sum_is_nce_of_its_parts():
+    positive, negative = torch.rand(5, dtype=torch.float64), torch.rand(5, 9, dtype=torch.float64)
+    whole = losses.info_nce_of(positive, negative, 0.2, -0.5)
+    torch.testing.assert_close(losses.nce_of_sum(positive, (negative / 0.2).logsumexp(1), 0.2, -0.5), whole)
+
+
+@pytest.mark.parametrize("name", ["semihard", "random"])
+def test_ranks_sum_over_the_candidates_that_one_process_would(name):
+    drawing = sampler(name, form="candidates")
+    whole, images = drawing.log_sum(Q, INDEX, BANK, MEMBERS, draw_of(), "negatives", 0.2)
+    for part in (slice(0, 3), slice(3, 6)):
+        mine = drawing.log_sum(Q[part], INDEX[part], BANK, MEMBERS, draw_of(0, part), "negatives", 0.2)
+        torch.testing.assert_close(mine[0], whole[part])
+        assert torch.equal(mine[1], images[part])
+
+
+def test_a_bank_in_bfloat16_moves_the_pooled_log_sum_by_less_than_a_hundredth():
+    bank, q = rows(4000, 64, seed=8).float(), rows(B, 64, seed=9).float()
+    labels = torch.arange(4000) % 100
+    members = Members.of(labels, torch.bincount(labels))
+    drawing = sampler("semihard", negatives=400, pool=0.1, form="candidates")
+    exact, half = (drawing.log_sum(q, INDEX, b, members, draw_of(), "n", 0.2)[0] for b in (bank, bank.bfloat16()))
+    assert (exact - half).abs().max() < 0.01
+
+
+def inclusion_by_threshold(n: int = 2000, k: int = 60, pool: float = 0.1, steps: int = 60) -> Tensor:
+    """As :func:`inclusion`. Each row has a coordinate of its own, where the gradient shows how often it was summed."""
+    seen = torch.cat([rows(n, seed=3), 1e-3 * torch.eye(n, dtype=torch.float64)], 1)
+    q = torch.cat([rows(32, seed=4), torch.zeros(32, n, dtype=torch.float64)], 1).requires_grad_()
+    labels = torch.arange(n) % 1000
+    members, index, hot = Members.of(labels, torch.bincount(labels)), torch.arange(32), 1e4
+    rank = (q[:, :6] @ seen[:, :6].T).argsort(1, descending=True).argsort(1)
+    drawing, used = NegativeSampler("semihard", k, pool, "candidates", True), torch.zeros(n, dtype=torch.float64)
+    for step in range(steps):
+        value, _ = drawing.log_sum(q, index, seen, members, Draw(0, step, 32, 0, 32), "n", hot)
+        (gradient,) = torch.autograd.grad(value.sum(), q)
+        times = gradient[:, 6:] * hot / 1e-3 * value.detach().exp().unsqueeze(1)  # all weights are nearly equal
+        used.scatter_add_(0, rank.flatten(), times.flatten().round())
+    return used / (steps * 32)
+
+
+@pytest.mark.parametrize("looked_at", [8192, 200])
+def test_a_threshold_uses_a_row_by_its_rank_as_the_exact_pool_does(looked_at, monkeypatch):
+    monkeypatch.setattr(module, "LOOKED_AT", looked_at)
+    exact, found = inclusion("exact", True), inclusion_by_threshold()
+    pool, share, seen = 200, 60 / 200, min(looked_at, 600)
+    # The threshold is the (seen / 10)-th of the candidates looked at, whose rank varies as its root.
+    edge = round(3 * pool / math.sqrt(seen / 10))
+    assert float(found[: max(pool - edge, 50)].mean()) == pytest.approx(share, rel=0.05)
+    assert float(found[pool + edge :].sum()) < 0.02 * 60
+    assert float((found - exact).abs().sum() / 60) < (0.25 if seen == 600 else 0.35)
+    assert float(found.sum()) == pytest.approx(60, rel=0.03)
