@@ -78,6 +78,25 @@ def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     return value[:, :k], index[:, :k]
 
 
+def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k rows most like each of some rows, but for these themselves.
+
+    Args:
+        rows: (N, D) unit norm.
+        asked: (Q,) rows that ask.
+        k: neighbours.
+
+    Returns:
+        Cosine (Q, k) falling, and row (Q, k) int64; fewer than k where there are no more.
+    """
+    similarity, index = top_k(rows[asked], rows, k + 1)
+    # The image itself is its own nearest; leave it out by name, since a duplicate may come first.
+    own = index == asked.unsqueeze(1)
+    own[:, -1] |= ~own.any(1)
+    kept = (~own).sort(dim=1, descending=True, stable=True).indices[:, : index.shape[1] - 1].sort(dim=1).values
+    return similarity.gather(1, kept), index.gather(1, kept)
+
+
 def _block_sizes(queries: int, reference: int, block: int, memory: int) -> tuple[int, int]:
     """Rows of each side that fit in ``memory`` together; at least one row meets one row."""
     scores = max(memory // BYTES_PER_SCORE, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from commandline import TINY, images_in, viewkin
 from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, read_finds, read_parts
+from viewkin.figures.report import UNDRAWN
 
 DATA = "generated:images=64"
 
@@ -71,7 +72,7 @@ def test_each_figure_of_features_is_written_and_added_to_the_report(workplace, t
     assert "in run/report.html" in drawn("neighbours", "pixels", "run", "--queries", 3)
     assert "generated:images=64, test and train" in drawn("neighbours", "run", "--gallery", "train", "--out", "n.png")
     drawn("similarities", "run", "--untrained", "--split", "train", "--features", "embedding", "--out", "s.png")
-    assert (workplace / "map.svg").read_bytes().startswith(b"<svg")
+    assert b"<svg" in (workplace / "map.svg").read_bytes()
     assert (workplace / "run" / "neighbours.png").read_bytes().startswith(b"\x89PNG")
     page = report.read_text()
     assert re.findall(r"<!-- figure (\w+) -->", page) == ["map", "neighbours", "similarities"]
@@ -90,6 +91,9 @@ def test_a_map_of_stored_embeddings_is_coloured_by_folder(workplace, trained):
         "map", "p.parquet", "--by", "folder", "--out", "m.png"
     )
     assert viewkin("embed", trained, DATA, "--out", "q.parquet").code == 0
+    joined = "76 images of p.parquet and q.parquet, coloured by file: f.svg"
+    assert joined in drawn("map", "p.parquet", "q.parquet", "--by", "file", "--out", "f.svg")
+    assert all(f">{name}</text>" in (workplace / "f.svg").read_text() for name in ("p.parquet", "q.parquet"))
     ended = viewkin("figures", "map", "p.parquet", "q.parquet", "--out", "m.png")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "different images" in ended.err
@@ -119,13 +123,29 @@ def test_runs_are_compared_and_drawn_against_a_setting(workplace, trained):
     header, *lines = (workplace / "table.csv").read_text().splitlines()
     assert header.startswith("runs,recipe,protocol,features,measure,mean,std,seeds,published,paper")
     assert sum(line.startswith("a b,") for line in lines) == sum(line.startswith("c,") for line in lines) == 4
+    drawn("curves", "a", "c", "--series", "loss", "--out", "curves.svg")
+    assert re.findall(r">(a|c|loss|lr)</text>", (workplace / "curves.svg").read_text()) == ["loss", "a", "c"]
+    assert "<!-- figure curves -->" in (workplace / "c" / "report.html").read_text()
     drawn("ablation", "a", "b", "c", "--setting", "backbone.width", "--measure", "knn@20", "--out", "x.svg")
     assert "knn@20, backbone by backbone.width" in (workplace / "x.svg").read_text()
 
 
+def test_a_machine_without_matplotlib_trains_and_says_what_is_missing(workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    ended = viewkin("train", DATA, "--recipe", "demo", *TINY, "--out", "run")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count(UNDRAWN) == 1
+    page = (workplace / "run" / "report.html").read_text()
+    assert UNDRAWN in page
+    assert "<img" not in page
+    ended = viewkin("figures", "neighbours", "run")
+    assert (ended.code, ended.err) == (2, "error: Figures need matplotlib; install it with: pip install matplotlib.\n")
+
+
 REFUSED = {
     "map nowhere --data generated:images=64": "nowhere",
-    "map run --by colour": "--by is 'colour'; it must be one of auto, label, folder, split, cluster",
+    "map run --by colour": "--by is 'colour'; it must be one of auto, label, folder, file, split, cluster",
+    "map run --by file": "--by file needs two or more files of embeddings",
     "map run --way pca": "--way is 'pca'; it must be one of tsne, umap",
     "map run --split val": "has no val split; it has train, test",
     "map run --out map.pdf": "--out map.pdf must end in .png or .svg",
@@ -143,6 +163,8 @@ REFUSED = {
     "negatives run": "run has no evidence.parquet; a run of a method with kin or negatives",
     "positives photos": "photos holds no run",
     "segments run": "run has no assignments.parquet; a run of amdim with method.mixtures above 1",
+    "curves run --series los": "logged no 'los'; did you mean loss",
+    "curves photos": "photos holds no run",
     "ablation run --setting backbone.widt": "did you mean backbone.width",
     "ablation run --setting seed2 --measure knn@7": "no setting 'seed2'",
     "ablation run --setting backbone.width --measure knn@7": "no measure 'knn@7' of its backbone; it has knn@20",

@@ -222,7 +222,7 @@ def demo(
 
 
 app.command(short_help="One table across runs, with the papers' numbers.")(compare)
-app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, negatives, similarities, ablations.")
+app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, negatives, similarities, curves, ablations.")
 
 COMMANDS = ("train", "embed", "evaluate", "recipes", "demo", "compare", "figures")
 """Commands that have a help page of their own."""

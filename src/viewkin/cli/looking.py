@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from viewkin.cli.options import Device, Features
+
+if TYPE_CHECKING:
+    from viewkin.recipes.looking import LookRequest
 
 figures = typer.Typer(
     add_completion=False,
@@ -34,12 +37,37 @@ Most = Annotated[int, typer.Option(metavar="N", help="Images at most.")]
 Anchors = Annotated[int, typer.Option(metavar="N", help="Images on the left.")]
 
 
+def looking(
+    models: list[str],
+    data: str | None,
+    split: list[str] | None,
+    features: str,
+    untrained: bool,
+    most: int,
+    device: str,
+) -> LookRequest:
+    """What the figures of features have in common."""
+    from viewkin.recipes.looking import LookRequest
+
+    return LookRequest(
+        models=tuple(models),
+        data=data,
+        splits=tuple(split or ()),
+        features=features,
+        untrained=untrained,
+        most=most,
+        device=device,
+    )
+
+
 @figures.command("map", short_help="Embeddings in the plane, by t-SNE or UMAP.")
 def map_(
     models: Models,
     data: Data = None,
     split: Split = None,
-    by: Annotated[str, typer.Option(metavar="WHAT", help="Colour: label, folder, split, cluster or auto.")] = "auto",
+    by: Annotated[
+        str, typer.Option(metavar="WHAT", help="Colour: label, folder, file, split, cluster or auto.")
+    ] = "auto",
     way: Annotated[str, typer.Option(metavar="NAME", help="tsne, or umap (needs viewkin[umap]).")] = "tsne",
     views: Annotated[
         int, typer.Option(metavar="N", help="Augmentations of each of 40 images; 1 shows all images as they are.")
@@ -58,20 +86,12 @@ def map_(
     Examples:
       viewkin figures map runs/mine
       viewkin figures map pixels runs/mine runs/other --data photos/ --by folder --out map.svg
-      viewkin figures map runs/mine --views 8
+      viewkin figures map runs/intra runs/inter runs/both --views 8
+      viewkin figures map one.parquet other.parquet --by file
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.recipes.drawing import MapRequest, draw_map
-    from viewkin.recipes.looking import LookRequest
+    from viewkin.recipes.mapping import MapRequest, draw_map
 
-    look = LookRequest(
-        models=tuple(models),
-        data=data,
-        splits=tuple(split or ()),
-        features=features,
-        untrained=untrained,
-        most=most,
-        device=device,
-    )
+    look = looking(models, data, split, features, untrained, most, device)
     request = MapRequest(look=look, by=by, way=way, views=views, clusters=clusters, seed=seed, out=out)
     draw_map(request, Console())
 
@@ -93,17 +113,8 @@ def neighbours(
 ) -> None:
     """Draw a few images, each with the eight most like it by cosine, models side by side."""
     from viewkin.recipes.drawing import draw_neighbours
-    from viewkin.recipes.looking import LookRequest
 
-    look = LookRequest(
-        models=tuple(models),
-        data=data,
-        splits=tuple(split or ()),
-        features=features,
-        untrained=untrained,
-        most=most,
-        device=device,
-    )
+    look = looking(models, data, split, features, untrained, most, device)
     draw_neighbours(look, queries, gallery, out, Console())
 
 
@@ -124,17 +135,8 @@ def similarities(
 ) -> None:
     """Draw how alike positives are, against any two images; with --untrained before and after training."""
     from viewkin.recipes.drawing import draw_similarities
-    from viewkin.recipes.looking import LookRequest
 
-    look = LookRequest(
-        models=tuple(models),
-        data=data,
-        splits=tuple(split or ()),
-        features=features,
-        untrained=untrained,
-        most=most,
-        device=device,
-    )
+    look = looking(models, data, split, features, untrained, most, device)
     draw_similarities(look, of, out, Console())
 
 
@@ -167,6 +169,26 @@ def segments(
     draw_segments_of(run, anchors, scale, out, Console())
 
 
+@figures.command(short_help="What runs logged while they trained, in one plot each.")
+def curves(
+    runs: Runs,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to draw, such as loss; repeatable. The loss and others if left out."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Draw what several runs logged over the steps: a plot each series, a colour each run.
+
+    \b
+    Example:
+      viewkin figures curves runs/a runs/b --series loss --series knn_monitor
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.recipes.plotting import draw_curves_of
+
+    draw_curves_of(runs, series or (), out, Console())
+
+
 @figures.command(short_help="One measure of several runs against one setting.")
 def ablation(
     runs: Runs,
@@ -185,7 +207,7 @@ def ablation(
     Example:
       viewkin figures ablation runs/t* --setting method.temperature --measure knn@200
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.recipes.showing import draw_ablation_of
+    from viewkin.recipes.plotting import draw_ablation_of
 
     draw_ablation_of(runs, setting, measure, features, out, Console())
 

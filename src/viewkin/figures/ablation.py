@@ -6,12 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from viewkin.errors import UserError
-from viewkin.figures.axes import Axes, padded
-from viewkin.figures.canvas import Canvas, Dot, Line, Mark, Text, legend, shortened, sign_of, text_width
+from viewkin.figures.style import FAINT, POINT, legend, panels, shortened, sign_of, styled, text_width
 
-WIDTH, HEIGHT = 480.0, 280.0
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 560.0, 380.0
+"""Of the figure without its legend, units."""
+LOGARITHMIC = 20.0
+"""From this ratio of the largest setting to the smallest on, three or more of them lie on a logarithmic axis."""
 Value = str | float | int | bool | None
 
 
@@ -52,7 +59,8 @@ def spreads(trials: Sequence[Trial]) -> dict[str, list[Spread]]:
     }
 
 
-def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) -> Canvas:
+@styled()
+def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) -> Figure:
     """Draw a line for each combination of other settings; numbers lie at their place, words side by side.
 
     Raises:
@@ -60,54 +68,47 @@ def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) ->
     """
     if not lines:
         raise UserError("There is no run to draw.")
-    values = sorted({point.setting for line in lines.values() for point in line}, key=_order)
-    numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    places = {value: float(value) if numeric else float(n) for n, value in enumerate(values)}  # type: ignore[arg-type]
-    reach = [p.mean + sign * (p.std or 0.0) for line in lines.values() for p in line for sign in (-1, 1)]
-    x = list(places.values())
-    axes = Axes(
-        x=74, y=44, width=WIDTH, height=HEIGHT, x_range=padded(x, 0.06 if numeric else 0.2), y_range=padded(reach, 0.1)
-    )
-    named = [(n, *sign_of(place)) for place, n in enumerate(lines)] if list(lines) != [""] else []
-    key, tall = legend(named, 74, HEIGHT + 104, WIDTH)
-    canvas = Canvas(WIDTH + 110, HEIGHT + 112 + tall)
-    canvas.add(*axes.axes(f"{measure} by {setting}", setting, measure, _ticks(places, axes)))
-    for place, line in enumerate(lines.values()):
-        canvas.add(*_line(axes, [(places[point.setting], point) for point in line], place))
+    names = list(lines) if list(lines) != [""] else []
+    figure, (axes,) = panels(1, WIDTH, HEIGHT, names)
+    places = _places(axes, sorted({point.setting for line in lines.values() for point in line}, key=_order))
+    for number, line in enumerate(lines.values()):
+        colour, marker = sign_of(number)
+        bars = [math.nan if point.std is None else point.std for point in line]
+        where = [places[point.setting] for point in line]
+        axes.errorbar(where, [point.mean for point in line], bars, color=colour, marker=marker, markersize=5, capsize=4)
     runs = [point.count for line in lines.values() for point in line]
     seeds = f"{min(runs)}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-    bars = "bars: standard deviation over seeds, " if max(runs) > 1 else ""
-    canvas.add(Text(74, HEIGHT + 94, f"{bars}runs a point: {seeds}", 11), *key)
-    return canvas
+    about = "bars: standard deviation over seeds; " if max(runs) > 1 else ""
+    axes.set_title(shortened(f"{measure} by {setting}", 14, WIDTH - 80), pad=24)
+    axes.text(0, 1.02, f"{about}runs a point: {seeds}", transform=axes.transAxes, color=FAINT, size=11 * POINT)
+    axes.set(xlabel=shortened(setting, 12, WIDTH - 80), ylabel=shortened(measure, 12, HEIGHT - 80))
+    if names:
+        legend(figure, [(name, *sign_of(number)) for number, name in enumerate(names)])
+    return figure
 
 
-def _line(axes: Axes, points: Sequence[tuple[float, Spread]], place: int) -> list[Mark]:
-    colour, shape = sign_of(place)
-    marks: list[Mark] = [Line(tuple(axes.at(x, point.mean) for x, point in points), colour, 1.6)]
-    for x, point in points:
-        if point.std is not None:
-            (across, low), (_, high) = axes.at(x, point.mean - point.std), axes.at(x, point.mean + point.std)
-            marks.append(Line(((across, low), (across, high)), colour, 1.6))
-            marks += [Line(((across - 4, end), (across + 4, end)), colour, 1.6) for end in (low, high)]
-        marks.append(Dot(*axes.at(x, point.mean), colour, shape, 4.0, 1.0))
-    return marks
-
-
-def _ticks(places: dict[Value, float], axes: Axes) -> list[tuple[float, str]] | None:
-    """A tick at every value, where their names do not meet; None: round numbers."""
-    room = min(
-        (
-            abs(axes.at(b, 0)[0] - axes.at(a, 0)[0])
-            for a, b in zip(sorted(places.values()), sorted(places.values())[1:])
-        ),
-        default=WIDTH,
-    )
-    names = {value: format(value, "g") if isinstance(value, float) else str(value) for value in places}
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in places):
-        if max(text_width(name, 11) for name in names.values()) + 8 > room:
-            return None
-        return [(place, names[value]) for value, place in places.items()]
-    return [(place, shortened(names[value], 11, room - 6)) for value, place in places.items()]
+def _places(axes: Axes, values: Sequence[Value]) -> dict[Value, float]:
+    """Where each setting lies on the axis; those whose names have room get a tick."""
+    numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    places = {value: float(value) if numeric else float(n) for n, value in enumerate(values)}  # type: ignore[arg-type]
+    low, high = min(places.values()), max(places.values())
+    logarithmic = numeric and len(values) > 2 and low > 0 and high / low >= LOGARITHMIC
+    axes.set_xscale("log" if logarithmic else "linear")
+    axes.margins(x=0.06 if numeric else 0.2)
+    scale = math.log if logarithmic else float
+    units = (WIDTH - 130) / ((scale(high) - scale(low)) or 1.0)
+    names = [format(value, "g") if isinstance(value, float) else str(value) for value in values]
+    names = names if numeric else [shortened(name, 11, units * 0.95) for name in names]
+    ticks: list[tuple[float, str]] = []
+    end = -math.inf
+    for place, name in zip(places.values(), names):
+        middle, half = units * scale(place), text_width(name, 11) / 2
+        if middle - half > end:
+            ticks.append((place, name))
+            end = middle + half + 6
+    axes.set_xticks([place for place, _ in ticks], [name for _, name in ticks])
+    axes.set_xticks([], minor=True)
+    return places
 
 
 def _order(value: Value) -> tuple[int, float, str]:

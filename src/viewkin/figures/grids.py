@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from viewkin.figures.canvas import FAINT, INK, Box, Canvas, Colour, Mark, Picture, Text, shortened, text_width
-from viewkin.figures.neighbours import RIGHT, UNKNOWN, WRONG
+from viewkin.figures.board import Board, picture_of
+from viewkin.figures.style import FAINT, INK, shortened, text_width
 
+RIGHT, WRONG, UNKNOWN = "#1f8c54", "#ce3e3e", "#8c9096"
+"""Frame of an image of the anchor's class, of another class, and where a label is missing."""
 TILE, EDGE, STEP, LINE, BETWEEN, FIRST = 64.0, 3.0, 76.0, 20.0, 26.0, 110.0
 """Side of an image, width of its frame, distance of two, height of the line below, distance of two blocks; width of
 the anchors' column, whose lines are class names."""
@@ -25,7 +25,7 @@ class Tile:
     """(3, S, S) uint8."""
     text: str = ""
     """Line below it."""
-    frame: Colour | None = None
+    frame: str | None = None
     """Colour of its frame."""
 
 
@@ -52,7 +52,7 @@ def stranger_tile(image: Tensor, own: int, other: int, similarity: float | None)
     return Tile(image, _line("x " if false else "", similarity), WRONG if false else None)
 
 
-def draw_grid(anchors: Sequence[Tile], blocks: Sequence[Block], note: str = "") -> Canvas:
+def draw_grid(anchors: Sequence[Tile], blocks: Sequence[Block], note: str = "") -> Board:
     """Draw one line an anchor: the anchor, then every block's tiles of it, with the blocks' titles above.
 
     Args:
@@ -61,41 +61,33 @@ def draw_grid(anchors: Sequence[Tile], blocks: Sequence[Block], note: str = "") 
         note: a sentence below, such as what the frames mean.
     """
     widths = [max((len(row) for row in rows), default=0) * STEP for _, rows in blocks]
-    titles = [text_width(title, 14) for title, _ in blocks]
+    titles = [text_width(title, 14) + 2 * EDGE for title, _ in blocks]
     widths = [max(wide, min(title, 3 * STEP), STEP) for wide, title in zip(widths, titles)]
     total = 16 + FIRST + sum(BETWEEN + wide for wide in widths) + 8
     tall = 44 + len(anchors) * (STEP + LINE)
-    canvas = Canvas(max(total, text_width(note, 12) + 32), tall + (28 if note else 8))
-    canvas.add(Text(16 + EDGE, 22, "anchor", 13, colour=FAINT))
+    board = Board(max(total, text_width(note, 12) + 32), tall + (28 if note else 8))
+    board.write(16 + EDGE, 22, "anchor", 13, FAINT)
     for row, anchor in enumerate(anchors):
-        canvas.add(*_tile(anchor, 16, 42 + row * (STEP + LINE), FIRST))
+        _put(board, anchor, 16, 42 + row * (STEP + LINE), FIRST)
     left = 16 + FIRST + BETWEEN
     for (title, rows), wide in zip(blocks, widths):
-        canvas.add(Text(left + EDGE, 22, shortened(title, 14, wide), 14))
-        canvas.add(Box(left - BETWEEN / 2 - 3, 14, 1.5, tall - 22, (214, 218, 223)))
+        board.write(left + EDGE, 22, shortened(title, 14, wide), 14)
+        board.box(left - BETWEEN / 2 - 3, 14, 1.5, tall - 22, "#d6dadf")
         for place, row in enumerate(rows):
             for column, tile in enumerate(row):
-                canvas.add(*_tile(tile, left + column * STEP, 42 + place * (STEP + LINE)))
+                _put(board, tile, left + column * STEP, 42 + place * (STEP + LINE), STEP)
         left += wide + BETWEEN
-    canvas.add(Text(16 + EDGE, tall + 10, note, 12, colour=FAINT))
-    return canvas
+    board.write(16 + EDGE, tall + 10, note, 12, FAINT)
+    return board
 
 
-def picture_of(image: Tensor) -> Image.Image:
-    """Turn (3, S, S) uint8 into an image."""
-    return Image.fromarray(image.cpu().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
-
-
-def _tile(tile: Tile, x: float, y: float, room: float = STEP) -> list[Mark]:
-    marks: list[Mark] = []
+def _put(board: Board, tile: Tile, x: float, y: float, room: float) -> None:
     if tile.frame is not None:
-        marks.append(Box(x, y, TILE + 2 * EDGE, TILE + 2 * EDGE, tile.frame))
-    marks.append(Picture(x + EDGE, y + EDGE, TILE, TILE, picture_of(tile.image)))
+        board.box(x, y, TILE + 2 * EDGE, TILE + 2 * EDGE, tile.frame)
+    board.paste(picture_of(tile.image), x + EDGE, y + EDGE, TILE)
     if tile.text:
-        colour = WRONG if tile.frame == WRONG else INK
         text = shortened(tile.text, 12, room - 4)
-        marks.append(Text(x + EDGE, y + TILE + 2 * EDGE + 9, text, 12, colour=colour))
-    return marks
+        board.write(x + EDGE, y + TILE + 2 * EDGE + 9, text, 12, WRONG if tile.frame == WRONG else INK)
 
 
 def _line(sign: str, similarity: float | None) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from viewkin.draws import generator_for
-from viewkin.figures.axes import Axes
-from viewkin.figures.canvas import COLOURS, FAINT, Box, Canvas, Colour, Line, Text, legend
+from viewkin.figures.style import COLOURS, POINT, legend, panels, shortened, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BINS = 50
 PAIRS = 100_000
 """Pairs of any two images that are compared."""
-WIDTH, HEIGHT, MARGIN = 360.0, 240.0, 70.0
-POSITIVE: Colour = COLOURS[5]
-ANY: Colour = COLOURS[0]
+WIDTH, HEIGHT = 430.0, 310.0
+"""Of a panel, units."""
+POSITIVE, ANY = COLOURS[5], COLOURS[0]
 Panel = tuple[str, Tensor, Tensor]
 """Title, cosines of positives, cosines of any two."""
 
@@ -49,36 +53,29 @@ def shares(values: Tensor, low: float, high: float, bins: int = BINS) -> list[fl
     return (100 * counts / max(len(values), 1)).tolist()
 
 
-def draw_histograms(panels: Sequence[Panel], positives: str) -> Canvas:
+@styled()
+def draw_histograms(models: Sequence[Panel], positives: str) -> Figure:
     """Draw one panel a model: the cosines of positives over those of any two images.
 
     The panels share the axis of cosines, not that of shares, or the narrow one would flatten all others.
 
     Args:
-        panels: title and the cosines of both kinds each.
+        models: title and the cosines of both kinds each.
         positives: what the positives are, for the legend.
     """
-    every = torch.cat([part for _, *both in panels for part in both])
-    low, high = max(float(every.min()), -1.0), 1.0
-    canvas = Canvas(len(panels) * (WIDTH + MARGIN) + 30, HEIGHT + 150)
-    for place, (title, *both) in enumerate(panels):
-        bars = [shares(values, low, high) for values in both]
-        axes = Axes(
-            x=MARGIN + place * (WIDTH + MARGIN),
-            y=44,
-            width=WIDTH,
-            height=HEIGHT,
-            x_range=(low, high),
-            y_range=(0.0, 1.08 * max(map(max, bars))),
-        )
-        canvas.add(*axes.axes(title, "cosine", "pairs, %" if place == 0 else ""))
+    every = torch.cat([part for _, *both in models for part in both])
+    low = max(float(every.min()), -1.0)
+    names = [f"{positives}, mean dashed", "any two images, mean dashed"]
+    figure, axes = panels(len(models), WIDTH, HEIGHT, names)
+    for panel, (title, own, others) in zip(axes, models):
         # Any two first, so that the positives, which are what one looks for, stay on top.
-        for values, own, colour in ((both[1], bars[1], ANY), (both[0], bars[0], POSITIVE)):
-            canvas.add(*_bars(axes, own, colour), *_mean(axes, values, colour))
-    entries = [(positives, POSITIVE, "square"), ("any two images", ANY, "square")]
-    marks, _ = legend(entries, MARGIN, HEIGHT + 98, canvas.width - MARGIN)  # type: ignore[arg-type]
-    canvas.add(*marks, Text(MARGIN, HEIGHT + 130, "Upright lines, and the numbers above: means.", 12, colour=FAINT))
-    return canvas
+        for place, (values, colour) in enumerate(((others, ANY), (own, POSITIVE))):
+            _histogram(panel, values, low, colour, place)
+        panel.set_title(shortened(title, 14, WIDTH - 190))
+        panel.set(xlabel="cosine", ylabel="pairs, %", xlim=(low, 1.0))
+        panel.set_ylim(bottom=0)
+    legend(figure, [(names[0], POSITIVE, "s"), (names[1], ANY, "s")])
+    return figure
 
 
 def _two(count: int, pairs: int, generator: torch.Generator) -> Tensor:
@@ -88,25 +85,14 @@ def _two(count: int, pairs: int, generator: torch.Generator) -> Tensor:
     return torch.stack([first, (first + step) % count], 1)
 
 
-def _bars(axes: Axes, values: Sequence[float], colour: Colour) -> list[Box | Line]:
-    low, high = axes.x_range
-    marks: list[Box | Line] = []
-    outline: list[tuple[float, float]] = []
-    for place, value in enumerate(values):
-        left, top = axes.at(low + (high - low) * place / len(values), value)
-        right, bottom = axes.at(low + (high - low) * (place + 1) / len(values), 0.0)
-        if value:
-            marks.append(Box(left, top, right - left, bottom - top, colour, 0.3))
-        outline += [(left, top), (right, top)]
-    return [*marks, Line(tuple(outline), colour, 1.5)]
-
-
-def _mean(axes: Axes, values: Tensor, colour: Colour) -> list[Line | Text]:
-    """An upright line at the mean, whose number stands above the plot, where nothing crosses it."""
-    mean = min(max(float(values.mean()), axes.x_range[0]), 1.0)
-    across, top = axes.at(mean, axes.y_range[1])
-    right = axes.x + axes.width - (40 if colour == POSITIVE else 0)
-    return [
-        Line(((across, top), (across, axes.y + axes.height)), colour, 1.2),
-        Text(right, axes.y - 14, f"{mean:.2f}", 12, "end", colour),
-    ]
+def _histogram(panel: Axes, values: Tensor, low: float, colour: str, place: int) -> None:
+    """Bars, a dashed line at the mean, and its number above the plot, where nothing crosses it."""
+    edges = torch.linspace(low, 1.0, BINS + 1).tolist()
+    bars = shares(values, low, 1.0)
+    panel.stairs(bars, edges, fill=True, color=colour, alpha=0.3)
+    panel.stairs(bars, edges, color=colour, linewidth=1.2)
+    mean = float(values.mean())
+    panel.axvline(mean, color=colour, linestyle="--", linewidth=1)
+    panel.text(
+        1.0 - 0.17 * place, 1.02, f"{mean:.2f}", color=colour, transform=panel.transAxes, ha="right", size=12 * POINT
+    )

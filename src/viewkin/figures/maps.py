@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from viewkin.errors import UserError
-from viewkin.figures.axes import Axes, padded
-from viewkin.figures.canvas import FAINT, Canvas, Colour, Dot, Line, Shape, Text, legend, sign_of, signs
+from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PERPLEXITY = 30.0
 """Effective number of neighbours that t-SNE keeps close (METHODS 8.8)."""
-SIDE, GAP = 420.0, 24.0
-OTHER = "others"
-Group = tuple[str, Colour, Shape]
+SIDE = 430.0
+"""Side of a panel, units."""
+REST = "others"
+Group = tuple[str, str, str]
+"""Name, colour, marker."""
 
 
 def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
@@ -83,48 +88,54 @@ def grouped(names: Sequence[str]) -> tuple[list[int], list[Group]]:
     places = {entry[0]: place for place, entry in enumerate(entries)}
     found = [places.get(name, len(entries)) for name in names]
     if len(entries) in found:
-        entries.append((OTHER, (170, 174, 180), "circle"))
+        entries.append((REST, OTHER, "o"))
     return found, entries
 
 
+@styled()
 def draw_maps(
-    panels: Sequence[tuple[str, Tensor]], names: Sequence[str], *, by: str, owner: Tensor | None = None
-) -> Canvas:
+    maps: Sequence[tuple[str, Tensor]], names: Sequence[str], *, by: str, owner: Tensor | None = None
+) -> Figure:
     """Draw maps of the same points side by side, with one legend.
 
     Args:
-        panels: title and places (N, 2) each.
+        maps: title and places (N, 2) each.
         names: what each point is coloured by.
         by: what that is, for the legend.
         owner: (N,) the image that each point is a view of; its views are joined by lines to their middle.
     """
     groups, entries = grouped(names)
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    width = columns * (SIDE + GAP) + GAP
-    key, tall = legend(entries, GAP, rows * (SIDE + GAP + 28) + GAP + 10, width - 2 * GAP)
-    canvas = Canvas(width, rows * (SIDE + GAP + 28) + GAP + tall + 14)
-    for place, (title, points) in enumerate(panels):
-        left, top = GAP + place % columns * (SIDE + GAP), 38 + place // columns * (SIDE + GAP + 28)
-        x, y = points[:, 0].tolist(), points[:, 1].tolist()
-        panel = Axes(x=left, y=top, width=SIDE, height=SIDE, x_range=padded(x), y_range=padded(y))
-        canvas.add(*panel.frame(title))
+    figure, axes = panels(len(maps), SIDE, SIDE + 16, [name for name, *_ in entries])
+    for panel, (title, points) in zip(axes, maps):
+        panel.set_title(shortened(title, 14, SIDE - 40))
+        panel.set(xticks=[], yticks=[])
+        for side in panel.spines.values():
+            side.set(visible=True, color=GRID)
         if owner is not None:
-            canvas.add(*_spokes(panel, points, owner, [entries[group][1] for group in groups]))
-        size = 3.2 if len(x) <= 1500 else 2.2
-        canvas.add(*(Dot(*panel.at(a, b), *entries[g][1:], size, 0.8) for a, b, g in zip(x, y, groups)))
-    canvas.add(Text(GAP, rows * (SIDE + GAP + 28) + GAP - 4, f"coloured by {by}", 12, colour=FAINT), *key)
-    return canvas
+            _spokes(panel, points, owner, [entries[group][1] for group in groups])
+        _points(panel, points, groups, entries)
+    legend(figure, entries, f"coloured by {by}")
+    return figure
 
 
-def _spokes(panel: Axes, points: Tensor, owner: Tensor, colours: Sequence[Colour]) -> list[Line]:
+def _points(panel: Axes, points: Tensor, groups: Sequence[int], entries: Sequence[Group]) -> None:
+    """Scatter the points (N, 2) in their own order, so that no group lies on top of all others."""
+    number = torch.tensor(groups)
+    size = 18 if len(points) <= 1500 else 9
+    for marker in dict.fromkeys(marker for *_, marker in entries):
+        own = torch.tensor([entries[group][2] == marker for group in groups])
+        colours = [entries[group][1] for group in number[own].tolist()]
+        x, y = points[own].unbind(1)
+        panel.scatter(x.numpy(), y.numpy(), s=size, c=colours, marker=marker, alpha=0.8, linewidths=0)
+
+
+def _spokes(panel: Axes, points: Tensor, owner: Tensor, colours: Sequence[str]) -> None:
     """Lines from the views of each image to their middle."""
-    lines: list[Line] = []
-    for image in owner.unique():
-        rows = (owner == image).nonzero().squeeze(1).tolist()
-        middle = panel.at(*points[rows].mean(0).tolist())
-        lines += [Line((panel.at(*points[row].tolist()), middle), colours[row], 1.0, 0.5) for row in rows]
-    return lines
+    from matplotlib.collections import LineCollection
+
+    middles = {image: points[owner == image].mean(0).tolist() for image in owner.unique().tolist()}
+    ends = [(points[row].tolist(), middles[image]) for row, image in enumerate(owner.tolist())]
+    panel.add_collection(LineCollection(ends, colors=list(colours), linewidths=0.8, alpha=0.5, zorder=0.9))
 
 
 def _natural(name: str) -> tuple[int, str]:

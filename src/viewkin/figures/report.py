@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from viewkin.errors import UserError
-from viewkin.figures.curves import curve_card, series_of
+from viewkin.figures.curves import draw_card, format_value, series_of
+from viewkin.figures.style import can_draw, content_of
 from viewkin.files import replacing
 
+UNDRAWN = "Figures were not drawn, for matplotlib is missing; install it with: pip install matplotlib."
+
 STYLE = """
-:root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8; --line: #2563c4;
+:root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8;
   --warn: #8a4b00; --warn-paper: #fff4e0; color-scheme: light dark; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171b; --card: #1d2126; --ink: #e8eaed; --faint: #a0a8b3;
-  --edge: #343a42; --line: #7fb0ff; --warn: #ffcf8a; --warn-paper: #3a2a10; } }
+  --edge: #343a42; --warn: #ffcf8a; --warn-paper: #3a2a10; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 48px; }
@@ -29,10 +33,7 @@ dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; overflow-wrap: an
 figure { margin: 0; } .card { padding: 12px 14px 8px; min-width: 0; }
 .card figcaption { display: flex; justify-content: space-between; align-items: baseline; gap: 12px; }
 .card figcaption span { color: var(--faint); overflow-wrap: anywhere; min-width: 0; } .card b { font-size: 1.2rem; }
-svg { display: block; width: 100%; height: auto; font: 11.5px system-ui, sans-serif; }
-svg text { fill: var(--faint); } .grid { stroke: var(--edge); } .dot { fill: var(--line); }
-.line { fill: none; stroke: var(--line); stroke-width: 1.8; stroke-linejoin: round; }
-.raw { fill: none; stroke: var(--line); stroke-width: 1; opacity: .3; }
+.card img { display: block; width: 100%; height: auto; border-radius: 6px; }
 .lost, .none { color: var(--faint); margin: 4px 0; font-size: .9rem; }
 .sheet { padding: 12px; margin-bottom: 14px; } .sheet figcaption { margin-bottom: 8px; }
 .scroll { overflow-x: auto; }
@@ -114,8 +115,10 @@ def _page(
     """The whole document."""
     alarm = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    cards = "".join(curve_card(name, points) for name, points in series_of(history).items())
-    curves = f'<div class="curves">{cards}</div>' if cards else '<p class="none">Nothing was logged.</p>'
+    series = series_of(history)
+    cards = "".join(_card(name, points) for name, points in series.items()) if can_draw() else ""
+    none = UNDRAWN if series else "Nothing was logged."
+    curves = f'<div class="curves">{cards}</div>' if cards else f'<p class="none">{none}</p>'
     pictures = "".join(_picture(caption, png) for caption, png in sheets)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -130,11 +133,32 @@ def _page(
     )
 
 
+def _card(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """One series: its name, its last value, its curve; values that are not finite are counted below."""
+    finite = [(x, y) for x, y in points if math.isfinite(y)]
+    lost = len(points) - len(finite)
+    note = f'<p class="lost">{lost} of {len(points)} values are not finite numbers</p>' if lost else ""
+    curve = ""
+    if finite:
+        (start, first), (end, last) = finite[0], finite[-1]
+        span = f"{name}: {format_value(first)} at step {start:g} to {format_value(last)} at step {end:g}"
+        drawn = _embedded(content_of(draw_card(points), "svg"), "svg")
+        curve = f'<img alt="{escape(span)}" title="{escape(span)}" src="{drawn}">'
+    value = format_value(points[-1][1])
+    return (
+        f'<figure class="card"><figcaption><span>{escape(name)}</span><b>{value}</b></figcaption>{curve}{note}</figure>'
+    )
+
+
 def _picture(caption: str, content: bytes, kind: str = "png") -> str:
     """One embedded picture that scrolls sideways where the window is narrow."""
-    data = base64.b64encode(content).decode("ascii")
-    form = "svg+xml" if kind == "svg" else kind
     return (
         f'<figure class="sheet"><figcaption>{escape(caption)}</figcaption><div class="scroll">'
-        f'<img alt="{escape(caption)}" src="data:image/{form};base64,{data}"></div></figure>'
+        f'<img alt="{escape(caption)}" src="{_embedded(content, kind)}"></div></figure>'
     )
+
+
+def _embedded(content: bytes, kind: str) -> str:
+    """A file as an address that holds all of it."""
+    data = base64.b64encode(content).decode("ascii")
+    return f"data:image/{'svg+xml' if kind == 'svg' else kind};base64,{data}"

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viewkin.figures.canvas import COLOURS, Canvas, Picture, Text, legend, sign_of
-from viewkin.figures.grids import picture_of
+from viewkin.figures.board import Board, picture_of, rgb
+from viewkin.figures.style import COLOURS
 
-TILE, GAP, COLUMNS = 128.0, 12.0, 4
+TILE, GAP, COLUMNS, KEY = 128.0, 12.0, 4, 120.0
+"""Side of an image, distance of two pairs, pairs in a line, width of an entry of the key; units."""
 SHARE = 0.55
 """Weight of the colour over the image."""
 
@@ -26,12 +27,12 @@ def overlay(image: Tensor, parts: Tensor) -> Image.Image:
     """
     side = max(image.shape[-1], 128)
     under = picture_of(image).resize((side, side), Image.Resampling.BICUBIC)
-    table = np.array(COLOURS, dtype=np.uint8)
+    table = np.array([rgb(colour) for colour in COLOURS], dtype=np.uint8)
     colours = Image.fromarray(table[(parts % len(COLOURS)).cpu().numpy()])
     return Image.blend(under, colours.resize((side, side), Image.Resampling.NEAREST), SHARE)
 
 
-def draw_segments(images: Sequence[Tensor], parts: Sequence[Tensor], what: str) -> Canvas:
+def draw_segments(images: Sequence[Tensor], parts: Sequence[Tensor], what: str) -> Board:
     """Draw pairs of an image and its overlay, four in a line.
 
     Args:
@@ -42,16 +43,18 @@ def draw_segments(images: Sequence[Tensor], parts: Sequence[Tensor], what: str) 
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     pair = 2 * TILE + 4 + GAP
-    width = columns * pair + GAP
     used = sorted({int(c) for part in parts for c in torch.unique(part)})
-    # Components have a colour each; beyond eight they come again, and the overlay cannot tell these apart.
-    entries = [(f"component {c + 1}", sign_of(c % len(COLOURS))[0], "square") for c in used]
-    key, tall = legend(entries, GAP, 50 + rows * (TILE + GAP), width - 2 * GAP)  # type: ignore[arg-type]
-    canvas = Canvas(width, 58 + rows * (TILE + GAP) + tall)
-    canvas.add(Text(GAP, 20, f"Component that answers for each part ({what})", 14))
+    across = max(int((columns * pair - GAP) // KEY), 1)
+    bottom = 42 + rows * (TILE + GAP)
+    board = Board(columns * pair + GAP, bottom + 20 * -(-len(used) // across) + 8)
+    board.write(GAP, 20, f"Component that answers for each part ({what})", 14)
     for place, (image, part) in enumerate(zip(images, parts)):
         x, y = GAP + place % columns * pair, 42 + place // columns * (TILE + GAP)
-        canvas.add(Picture(x, y, TILE, TILE, picture_of(image)))
-        canvas.add(Picture(x + TILE + 4, y, TILE, TILE, overlay(image, part)))
-    canvas.add(*key)
-    return canvas
+        board.paste(picture_of(image), x, y, TILE)
+        board.paste(overlay(image, part), x + TILE + 4, y, TILE)
+    # Components have a colour each; beyond eight they come again, and the overlay cannot tell these apart.
+    for place, component in enumerate(used):
+        x, y = GAP + place % across * KEY, bottom + 20 * (place // across)
+        board.box(x, y + 3, 13, 13, COLOURS[component % len(COLOURS)])
+        board.write(x + 18, y + 10, f"component {component + 1}")
+    return board

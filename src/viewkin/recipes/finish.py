@@ -14,9 +14,12 @@ from viewkin.data.opening import survey
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
 from viewkin.evaluate.results import Result, write_results
-from viewkin.figures.neighbours import nearest_others, neighbour_sheet
-from viewkin.figures.report import write_report
+from viewkin.figures.grids import Tile, draw_grid
+from viewkin.figures.report import UNDRAWN, write_report
+from viewkin.figures.style import can_draw, content_of
+from viewkin.neighbours import nearest_others
 from viewkin.recipes.adapt import SMOKE_IMAGES
+from viewkin.recipes.drawing import neighbour_rows, titled
 from viewkin.recipes.evidence import write_evidence
 from viewkin.recipes.models import Model, baselines, open_model
 from viewkin.recipes.opening import few
@@ -60,6 +63,7 @@ def train_and_finish(request: TrainRequest, console: Console) -> int:
     embedded = f"{shlex.quote(str(out))} {images} --out {shlex.quote(str(out / 'embeddings.parquet'))}"
     say(
         console,
+        *([] if can_draw() else [UNDRAWN]),
         *([learnt] if learnt else []),
         f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
         *(f"Evidence: {path} (for 'viewkin figures')" for path in evidence),
@@ -151,7 +155,7 @@ def report(run: Run, device: torch.device, results: Sequence[Result], learnt: st
         title=out.name,
         facts=facts,
         history=read_metrics(out / "metrics.jsonl"),
-        sheets=[neighbours(run, device)],
+        sheets=[neighbours(run, device)] if can_draw() else [],
         warnings=[*source.notes],
     )
 
@@ -163,12 +167,9 @@ def neighbours(run: Run, device: torch.device, queries: int = 8, k: int = 8) -> 
     rows = torch.nn.functional.normalize(backbone(run, device).features(part, device), dim=1)
     asked = torch.linspace(0, len(part) - 1, min(queries, len(part))).long()
     similarity, index = nearest_others(rows, asked, k)
-    everything, place = torch.cat([asked, index.flatten()]).unique(return_inverse=True)
-    sheet = neighbour_sheet(
-        part.images(everything),
-        place[: len(asked)],
-        place[len(asked) :].view_as(index),
-        similarity,
-        None if part.labels is None else part.labels[everything],
-    )
-    return f"Nearest neighbours among {len(part):,} training images", sheet
+    labels = torch.full((len(part),), -1) if part.labels is None else part.labels
+    rows = neighbour_rows(part.images, labels, asked, index, similarity)
+    frames = "" if part.labels is None else "; green: of the anchor's class, red and x: of another"
+    blocks = [(titled("nearest first", rows), rows)]
+    board = draw_grid([Tile(image) for image in part.images(asked)], blocks, f"By cosine{frames}.")
+    return f"Nearest neighbours among {len(part):,} training images", content_of(board.figure(), "png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.errors import UserError
-from viewkin.figures.canvas import Canvas, check_suffix
 from viewkin.figures.report import add_figure
+from viewkin.figures.style import check_drawable, check_suffix, write_figure
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, opened, stored_size
 from viewkin.recipes.say import say
 from viewkin.recipes.stored import Stored, stored_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PIXELS = "pixels"
 """Stands for raw pixels in the place of a model."""
@@ -156,30 +160,38 @@ def folder_of(name: str) -> str:
     return PurePosixPath(name).parent.name or "."
 
 
-def keep(canvas: Canvas, figure: str, caption: str, runs: tuple[str, ...], out: Path | None, console: Console) -> None:
+def class_names(labels: Tensor | None, classes: tuple[str, ...], count: int) -> list[str]:
+    """Name the class of each image; empty where it has none."""
+    if labels is None:
+        return [""] * count
+    return ["" if i < 0 else classes[i] if i < len(classes) else str(i) for i in labels.tolist()]
+
+
+def keep(figure: Figure, name: str, caption: str, runs: tuple[str, ...], out: Path | None, console: Console) -> None:
     """Write a figure, and put it in the report of every run that it shows.
 
     Args:
-        canvas: the figure.
-        figure: its name, such as ``map``.
+        figure: what was drawn.
+        name: its name, such as ``map``.
         caption: a line for the report.
         runs: the models it shows; those that are run directories get it.
-        out: file to write; None: ``FIGURE.png`` in the first run, else here.
+        out: file to write; None: ``NAME.png`` in the first run, else here.
         console: where to say so.
     """
     places = [Path(run) for run in runs if Path(run).is_dir()]
-    target = out or (places[0] if places else Path()) / f"{figure}.png"
-    content = canvas.write(target)
+    target = out or (places[0] if places else Path()) / f"{name}.png"
+    content = write_figure(figure, target)
     kind = target.suffix.lower().removeprefix(".")
     reports = [place / "report.html" for place in dict.fromkeys(places) if (place / "report.html").is_file()]
     for report in reports:
-        add_figure(report, figure, caption, content, kind)
+        add_figure(report, name, caption, content, kind)
     also = f", and in {', '.join(str(report) for report in reports)}" if reports else ""
     say(console, f"{caption}: {target}{also}")
 
 
-def check_target(out: Path | None) -> None:
-    """Refuse a file that is no picture or cannot be written, before any work is done."""
+def check_drawing(out: Path | None) -> None:
+    """Refuse a file that is no picture or cannot be written, and a lack of matplotlib, before any work is done."""
+    check_drawable()
     if out is None:
         return
     check_suffix(out)

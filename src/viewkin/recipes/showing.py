@@ -1,9 +1,8 @@
-"""Figures of what runs leave: the evidence of their methods, and their settings and results."""
+"""Figures of the evidence that runs leave: negatives, positives, and how images were divided."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,12 +12,10 @@ from torch import Tensor
 
 from viewkin.draws import generator_for
 from viewkin.errors import UserError, require
-from viewkin.figures.ablation import Trial, Value, draw_ablation, spreads
 from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, Find, read_finds, read_parts
 from viewkin.figures.grids import Tile, draw_grid, kin_tile, stranger_tile
 from viewkin.figures.segments import draw_segments
-from viewkin.recipes.finished import LOGGED, Finished, finished, short
-from viewkin.recipes.looking import Look, LookRequest, check_target, keep, training_images
+from viewkin.recipes.looking import Look, LookRequest, check_drawing, keep, training_images
 
 STRANGERS = 5
 """Negatives of each anchor that are shown, as in InterCLR's figure."""
@@ -32,7 +29,7 @@ def draw_negatives(runs: Sequence[str], anchors: int, out: Path | None, console:
     Raises:
         UserError: a run without evidence of negatives.
     """
-    check_target(out)
+    check_drawing(out)
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
     sheet = Sheet(runs, anchors, lambda find: find.strangers, "negatives")
     blocks = [
@@ -40,8 +37,8 @@ def draw_negatives(runs: Sequence[str], anchors: int, out: Path | None, console:
         for run, find_of in sheet.finds
     ]
     note = f"{STRANGERS} of each anchor's negatives, at random; red and x: false ones, of the anchor's class."
-    canvas = draw_grid(sheet.first_column(), blocks, note)
-    keep(canvas, "negatives", f"Negatives of {', '.join(runs)}", tuple(runs), out, console)
+    board = draw_grid(sheet.first_column(), blocks, note)
+    keep(board.figure(), "negatives", f"Negatives of {', '.join(runs)}", tuple(runs), out, console)
 
 
 def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console: Console) -> None:
@@ -50,7 +47,7 @@ def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console:
     Raises:
         UserError: a run without evidence of positives.
     """
-    check_target(out)
+    check_drawing(out)
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
     sheet = Sheet(runs, anchors, lambda find: not find.strangers, "positives")
     blocks: list[tuple[str, list[list[Tile]]]] = []
@@ -61,8 +58,8 @@ def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console:
             blocks.append((f"{sheet.title(run, find_of)}, {name}", rows))
     note = "Positives most (easy) or least (hard) like the anchor"
     note += "." if sheet.source.labels is None else "; green: of its class, red and x: of another."
-    canvas = draw_grid(sheet.first_column(), blocks, note)
-    keep(canvas, "positives", f"Easy and hard positives of {', '.join(runs)}", tuple(runs), out, console)
+    board = draw_grid(sheet.first_column(), blocks, note)
+    keep(board.figure(), "positives", f"Easy and hard positives of {', '.join(runs)}", tuple(runs), out, console)
 
 
 class Sheet:
@@ -189,7 +186,7 @@ def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, conso
     Raises:
         UserError: the run has no mixture.
     """
-    check_target(out)
+    check_drawing(out)
     require(1 <= anchors <= 64, "--anchors", anchors, "1 to 64")
     require(scale in ("5", "7"), "--scale", scale, "5 or 7")
     path = Path(run) / PARTS_FILE
@@ -199,65 +196,7 @@ def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, conso
     parts = [part for part in read_parts(path) if part.what.endswith(f"/{scale}")]
     chosen = torch.linspace(0, len(parts) - 1, min(anchors, len(parts))).long().unique().tolist()
     images = source.images(torch.tensor([parts[i].anchor for i in chosen]))
-    canvas = draw_segments(
+    board = draw_segments(
         [image.cpu() for image in images], [parts[i].components for i in chosen], f"map {parts[0].what}"
     )
-    keep(canvas, "segments", f"Mixture components of {run}", (run,), out, console)
-
-
-def draw_ablation_of(
-    runs: Sequence[str], setting: str, measure: str, features: str, out: Path | None, console: Console
-) -> None:
-    """Draw one measure of several runs against one setting, with the spread over seeds.
-
-    Raises:
-        UserError: a setting or measure that the runs do not have.
-    """
-    check_target(out)
-    read = [finished(Path(run)) for run in dict.fromkeys(runs)]
-    lines = spreads(trials(read, setting, measure, features))
-    name = measure if measure in LOGGED else f"{measure}, {features}"
-    canvas = draw_ablation(lines, setting, name)
-    target = out or Path("ablation.png")
-    keep(canvas, "ablation", f"{name} by {setting}", tuple(runs), target, console)
-
-
-def trials(runs: Sequence[Finished], setting: str, measure: str, features: str) -> list[Trial]:
-    """One trial a run: the setting, the others in which the runs differ, and the measure.
-
-    Raises:
-        UserError: a setting or measure that a run does not have; what there is is named.
-    """
-    every = [run.settings for run in runs]
-    known = list(dict.fromkeys(path for settings in every for path in settings))
-    if setting not in known:
-        near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known[:3]
-        raise UserError(f"The runs have no setting {setting!r}; did you mean {', '.join(near)}?")
-    differing = [path for path in known if path != setting and len({str(settings.get(path)) for settings in every}) > 1]
-    return [
-        Trial(
-            value_of(settings.get(setting)),
-            ", ".join(f"{path.removeprefix('method.')} {settings.get(path)}" for path in differing),
-            measured(run, measure, features),
-        )
-        for run, settings in zip(runs, every)
-    ]
-
-
-def measured(run: Finished, measure: str, features: str) -> float:
-    """One measure of a run, the newest if it was taken several times.
-
-    Raises:
-        UserError: it was not taken; those that were are named.
-    """
-    values = {name: value for r in run.results if short(r.model) == features for name, value in r.values.items()}
-    values |= run.logged
-    if measure not in values:
-        there = ", ".join(values) or "none"
-        raise UserError(f"{run.place} has no measure {measure!r} of its {features}; it has {there}.")
-    return values[measure]
-
-
-def value_of(setting: object) -> Value:
-    """A setting as an axis shows it."""
-    return setting if isinstance(setting, (str, float, int, bool)) or setting is None else str(setting)
+    keep(board.figure(), "segments", f"Mixture components of {run}", (run,), out, console)

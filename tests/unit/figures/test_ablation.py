@@ -4,7 +4,6 @@ import pytest
 
 from viewkin.errors import UserError
 from viewkin.figures.ablation import Spread, Trial, draw_ablation, spreads
-from viewkin.figures.canvas import Dot, Line, Text
 
 
 def test_runs_that_differ_in_their_seed_are_one_point_with_its_spread():
@@ -25,33 +24,40 @@ def test_none_comes_first_then_numbers_then_words():
     assert [point.setting for point in found[""]] == [None, 9, 10, "a", "b"]
 
 
-def test_a_bar_reaches_one_standard_deviation_to_either_side():
-    canvas = draw_ablation(spreads([Trial(1, "", 10.0), Trial(1, "", 14.0), Trial(2, "", 20.0)]), "lr", "knn")
-    dots = [mark for mark in canvas.marks if isinstance(mark, Dot)]
-    (bar,) = [
-        mark
-        for mark in canvas.marks
-        if isinstance(mark, Line) and mark.width == 1.6 and mark.points[0][0] == mark.points[1][0]
-    ]
-    (_, low), (_, high) = bar.points
-    assert (low + high) / 2 == pytest.approx(dots[0].y)
-    per_unit = (dots[0].y - dots[1].y) / 8
-    assert low - high == pytest.approx(2 * 8**0.5 * per_unit)
+def test_a_bar_reaches_one_standard_deviation_to_either_side_and_a_single_run_has_none():
+    figure = draw_ablation(spreads([Trial(1, "", 10.0), Trial(1, "", 14.0), Trial(2, "", 20.0)]), "lr", "knn")
+    ((line, _, (bars,)),) = figure.axes[0].containers
+    assert line.get_xydata().tolist() == [[1, 12], [2, 20]]
+    first, second = bars.get_segments()
+    assert first.flatten().tolist() == pytest.approx([1, 12 - 8**0.5, 1, 12 + 8**0.5])
+    assert all(bound != bound for _, bound in second)
 
 
 @pytest.mark.parametrize(
-    "settings", [(0.1, 0.2, 0.3), ("cosine", "step", "a setting with quite a long name"), (1, None)]
+    "settings",
+    [
+        (0.1, 0.2, 0.3),
+        (0.1, 0.10001, 0.3),
+        (16, 64, 256, 1024, 4096),
+        ("cosine", "step", "a setting with quite a long name"),
+        (1, None),
+    ],
 )
-def test_ticks_do_not_meet(settings):
-    from viewkin.figures.canvas import text_width
+def test_ticks_lie_at_the_settings_and_do_not_meet(settings):
+    figure = draw_ablation(spreads([Trial(setting, "", 1.0) for setting in settings]), "setting", "knn")
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    drawn = {round(x, 6) for x, _ in figure.axes[0].lines[0].get_xydata().tolist()}
+    assert {round(place, 6) for place in axis.get_ticklocs()} <= drawn
+    assert len(axis.get_ticklocs()) >= len(settings) - 1
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
-    canvas = draw_ablation(spreads([Trial(setting, "", 1.0) for setting in settings]), "setting", "knn")
-    ticks = sorted(
-        (m for m in canvas.marks if isinstance(m, Text) and m.anchor == "middle" and m.size == 11), key=lambda m: m.x
-    )
-    assert len(ticks) >= len(settings)
-    for one, other in itertools.pairwise(ticks):
-        assert one.x + text_width(one.text, 11) / 2 < other.x - text_width(other.text, 11) / 2
+
+def test_settings_of_very_different_size_lie_on_a_logarithmic_axis():
+    trials = [Trial(setting, "", 1.0) for setting in (16, 256, 4096)]
+    assert draw_ablation(spreads(trials), "negatives", "knn").axes[0].get_xscale() == "log"
+    assert draw_ablation(spreads(trials[:2]), "negatives", "knn").axes[0].get_xscale() == "linear"
 
 
 def test_no_run_is_an_error():

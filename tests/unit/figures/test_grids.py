@@ -1,10 +1,14 @@
+import io
+
 import numpy as np
 import torch
+from PIL import Image
 
-from viewkin.figures.canvas import COLOURS, Picture, Text
-from viewkin.figures.grids import Tile, draw_grid, kin_tile, stranger_tile
-from viewkin.figures.neighbours import RIGHT, UNKNOWN, WRONG, nearest_others
+from viewkin.figures.board import Board, picture_of, rgb
+from viewkin.figures.grids import EDGE, RIGHT, STEP, TILE, UNKNOWN, WRONG, Tile, draw_grid, kin_tile, stranger_tile
 from viewkin.figures.segments import draw_segments, overlay
+from viewkin.figures.style import COLOURS, SHARP, content_of
+from viewkin.neighbours import nearest_others
 
 IMAGE = torch.zeros(3, 8, 8, dtype=torch.uint8)
 
@@ -21,13 +25,54 @@ def test_only_a_false_negative_is_framed():
     assert stranger_tile(IMAGE, 1, 1, None).text == "x"
 
 
+def flat(value: int) -> torch.Tensor:
+    return torch.full((3, 8, 8), value, dtype=torch.uint8)
+
+
+def where(pixels: np.ndarray, colour: tuple[int, ...]) -> np.ndarray:
+    """Row and column of every pixel of a colour: (n, 2)."""
+    return np.argwhere((pixels == np.array(colour)).all(-1))
+
+
 def test_a_grid_has_every_image_and_blocks_beside_each_other():
-    blocks = [("one", [[Tile(IMAGE, "a")] * 3, [Tile(IMAGE)]]), ("two", [[Tile(IMAGE, "b")], []])]
-    canvas = draw_grid([Tile(IMAGE, "first"), Tile(IMAGE, "second")], blocks, "note")
-    assert sum(isinstance(mark, Picture) for mark in canvas.marks) == 2 + 3 + 1 + 1
-    at = {mark.text: (mark.x, mark.y) for mark in canvas.marks if isinstance(mark, Text)}
-    assert at["first"][0] < at["one"][0] < at["two"][0] < canvas.width
-    assert at["first"][1] < at["second"][1] < at["note"][1] < canvas.height
+    blocks = [("one", [[Tile(flat(20)), Tile(flat(30))], [Tile(flat(40))]]), ("two", [[Tile(flat(50))], []])]
+    board = draw_grid([Tile(flat(60), "first"), Tile(flat(70), "second")], blocks, "note")
+    middle = {value: where(board.pixels, (value,) * 3).mean(0) for value in (20, 30, 40, 50, 60, 70)}
+    assert all(len(where(board.pixels, (value,) * 3)) == (SHARP * TILE) ** 2 for value in middle)
+    assert middle[60][1] < middle[20][1] < middle[30][1] < middle[50][1]
+    assert middle[60][0] == middle[20][0] == middle[30][0] == middle[50][0] < middle[40][0] == middle[70][0]
+    at = {text: (x, y) for x, y, text, *_ in board.words}
+    assert at["first"][0] < at["one"][0] < at["two"][0] < board.width
+    assert at["first"][1] < at["second"][1] < at["note"][1] < board.height
+
+
+def test_a_frame_surrounds_its_image_alone():
+    board = draw_grid([Tile(flat(60))], [("one", [[kin_tile(flat(20), 1, 1, 0.5), Tile(flat(30))]])])
+    places = where(board.pixels, rgb(RIGHT))
+    assert len(places) == SHARP**2 * ((TILE + 2 * EDGE) ** 2 - TILE**2)
+    assert np.allclose(places.mean(0), where(board.pixels, (20, 20, 20)).mean(0))
+    assert np.ptp(places[:, 1]) < SHARP * STEP
+
+
+def test_a_picture_of_a_board_has_its_pixels_and_its_words():
+    board = Board(40, 30)
+    board.paste(picture_of(flat(20)), 5, 10, 8)
+    found = np.asarray(Image.open(io.BytesIO(content_of(board.figure(), "png"))).convert("RGB"))
+    assert np.array_equal(found, board.pixels)
+    board.write(20, 10, "word")
+    written = np.asarray(Image.open(io.BytesIO(content_of(board.figure(), "png"))).convert("RGB"))
+    changed = np.argwhere((written != found).any(-1))
+    assert len(changed) > 20
+    assert abs(changed[:, 0].mean() - SHARP * 10) < 6
+    assert changed[:, 1].min() >= SHARP * 20
+
+
+def test_large_images_are_scaled_down_smoothly():
+    stripes = torch.zeros(3, 200, 200, dtype=torch.uint8)
+    stripes[:, :, 1::4] = 255  # a quarter of the columns: their mean is 64
+    board = Board(30, 30)
+    board.paste(picture_of(stripes), 0, 0, 25)
+    assert abs(board.pixels[10:40, 10:40].astype(int) - 64).max() < 12
 
 
 def test_the_nearest_leave_out_the_image_itself_even_among_duplicates():
@@ -42,11 +87,11 @@ def test_an_overlay_colours_each_part_by_its_component():
     found = np.asarray(overlay(torch.full((3, 32, 32), 255, dtype=torch.uint8), torch.tensor([[0, 1], [2, 0]])))
     assert found.shape == (128, 128, 3)
     for (row, column), component in {(10, 10): 0, (10, 120): 1, (120, 10): 2, (120, 120): 0}.items():
-        expected = 0.45 * 255 + 0.55 * np.array(COLOURS[component])
+        expected = 0.45 * 255 + 0.55 * np.array(rgb(COLOURS[component]))
         assert np.abs(found[row, column] - expected).max() <= 1
 
 
 def test_the_key_names_the_components_in_use():
-    canvas = draw_segments([IMAGE, IMAGE], [torch.zeros(2, 2).long(), torch.full((2, 2), 3)], "map amdim/7")
-    texts = [mark.text for mark in canvas.marks if isinstance(mark, Text)]
-    assert [text for text in texts if text.startswith("component ")] == ["component 1", "component 4"]
+    board = draw_segments([IMAGE, IMAGE], [torch.zeros(2, 2).long(), torch.full((2, 2), 3)], "map amdim/7")
+    assert [text for *_, text, _, _ in board.words if text.startswith("component ")] == ["component 1", "component 4"]
+    assert all(len(where(board.pixels, rgb(COLOURS[component]))) for component in (0, 3))

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from viewkin.figures.canvas import Text
-from viewkin.figures.histograms import any_pairs, cosines, draw_histograms, positive_pairs, shares
+from viewkin.figures.histograms import ANY, POSITIVE, any_pairs, cosines, draw_histograms, positive_pairs, shares
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, -1, 0, -1])
 
@@ -35,7 +34,14 @@ def test_shares_are_percent_of_all_values_and_none_is_lost():
     assert sum(shares(torch.randn(1000), -1, 1)) == pytest.approx(100)
 
 
-def test_a_panel_says_both_means():
-    canvas = draw_histograms([("mine", torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3]))], "two of one class")
-    texts = {mark.text for mark in canvas.marks if isinstance(mark, Text)}
-    assert {"mine", "0.60", "0.20", "cosine", "pairs, %", "two of one class", "any two images"} <= texts
+def test_a_panel_shows_both_shares_and_both_means():
+    figure = draw_histograms([("mine", torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3, 0.3, 0.5]))], "of one class")
+    axes = figure.axes[0]
+    assert axes.get_title("left") == "mine"
+    assert [(text.get_text(), text.get_color()) for text in axes.texts] == [("0.30", ANY), ("0.60", POSITIVE)]
+    means = {line.get_color(): line.get_xdata()[0] for line in axes.lines}
+    assert means == {ANY: pytest.approx(0.3), POSITIVE: pytest.approx(0.6)}
+    bars = [patch.get_data().values for patch in axes.patches if patch.get_fill()]
+    assert [sorted(values[values > 0].tolist()) for values in bars] == [[25, 25, 50], [50, 50]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["of one class, mean dashed", "any two images, mean dashed"]

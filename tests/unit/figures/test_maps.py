@@ -1,10 +1,11 @@
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 from viewkin.errors import UserError
 from viewkin.figures import maps
-from viewkin.figures.canvas import Dot, Line, Text, signs
 from viewkin.figures.maps import draw_maps, grouped, tsne, umap
+from viewkin.figures.style import COLOURS, signs
 
 
 def blobs(count: int = 20) -> torch.Tensor:
@@ -74,21 +75,30 @@ def test_of_too_many_groups_the_largest_keep_a_sign():
     assert places[signs() : signs() + 3] == [signs()] * 3
 
 
-def test_every_point_is_drawn_in_every_panel_within_its_frame():
+def test_every_point_is_drawn_in_every_panel_in_its_groups_colour():
     points = torch.randn(12, 2)
-    names = ["a"] * 6 + ["b"] * 6
-    canvas = draw_maps([("one", points), ("two", 5 * points)], names, by="label")
-    dots = [mark for mark in canvas.marks if isinstance(mark, Dot) and mark.opacity < 1]
-    assert len(dots) == 24
-    assert all(0 < dot.x < canvas.width and 0 < dot.y < canvas.height for dot in dots)
-    assert {"one", "two", "a", "b", "coloured by label"} <= {m.text for m in canvas.marks if isinstance(m, Text)}
+    figure = draw_maps([("one", points), ("two", 5 * points)], ["a"] * 6 + ["b"] * 6, by="label")
+    figure.draw_without_rendering()
+    assert [panel.get_title("left") for panel in figure.axes] == ["one", "two"]
+    for panel, places in zip(figure.axes, (points, 5 * points)):
+        (dots,) = panel.collections
+        torch.testing.assert_close(torch.tensor(dots.get_offsets().tolist()), places)
+        assert [to_hex(colour) for colour in dots.get_facecolors()] == [COLOURS[0]] * 6 + [COLOURS[1]] * 6
+        (x_low, x_high), (y_low, y_high) = panel.get_xlim(), panel.get_ylim()
+        assert all(x_low < x < x_high and y_low < y < y_high for x, y in places.tolist())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert figure.legends[0].get_title().get_text() == "coloured by label"
+
+
+def test_groups_of_one_colour_have_their_own_markers():
+    names = [f"{n}" for n in range(len(COLOURS) + 2)]
+    figure = draw_maps([("one", torch.randn(len(names), 2))], names, by="label")
+    assert [len(dots.get_offsets()) for dots in figure.axes[0].collections] == [len(COLOURS), 2]
 
 
 def test_views_of_one_image_are_joined_to_their_middle():
     points = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0], [5.0, 7.0]])
-    canvas = draw_maps([("one", points)], ["a"] * 4, by="label", owner=torch.tensor([0, 0, 1, 1]))
-    spokes = [mark for mark in canvas.marks if isinstance(mark, Line) and len(mark.points) == 2]
-    assert len(spokes) == 4
-    assert spokes[0].points[1] == spokes[1].points[1] != spokes[2].points[1]
-    middle = [(a + b) / 2 for a, b in zip(spokes[0].points[0], spokes[1].points[0])]
-    assert spokes[0].points[1] == pytest.approx(middle, abs=1e-3)
+    figure = draw_maps([("one", points)], ["a"] * 4, by="label", owner=torch.tensor([0, 0, 1, 1]))
+    spokes = figure.axes[0].collections[0].get_segments()
+    ends = [[[0, 0], [1, 0]], [[2, 0], [1, 0]], [[5, 5], [5, 6]], [[5, 7], [5, 6]]]
+    assert [spoke.tolist() for spoke in spokes] == ends

@@ -13,8 +13,8 @@ from viewkin.evaluate.results import Result, write_results
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compare import groups, lines_of, write
 from viewkin.recipes.finished import finished
+from viewkin.recipes.plotting import measured, trials
 from viewkin.recipes.published import SETS, changes, published, set_named
-from viewkin.recipes.showing import measured, trials
 from viewkin.recipes.stored import Stored, write_settings
 
 CIFAR10 = "data/cifar10: 50,000 train, 10,000 test"
