@@ -12,15 +12,22 @@ import pytest
 
 from commandline import viewkin
 from viewkin import config
-from viewkin.recipes.protocols import PROTOCOLS
+from viewkin.evaluate.detection.config import DetectionConfig
+from viewkin.recipes.protocols import PROTOCOLS, settings_of
 
 
 @pytest.mark.parametrize("name", evaluate_all.ROWS)
 def test_a_row_names_a_protocol_and_settings_that_it_has(name):
     protocol, _, *options = evaluate_all.ROWS[name]
-    settings = PROTOCOLS[protocol].settings()
     texts = [value for option, value in pairwise(options) if option == "--set"]
-    config.with_values(settings, dict(config.read(settings, text) for text in texts))
+    if protocol == "detection":
+        config.with_values(DetectionConfig(), dict(config.read(DetectionConfig(), text) for text in texts))
+    else:
+        settings_of(PROTOCOLS[protocol], texts)
+
+
+def test_every_protocol_has_a_row():
+    assert {row[0] for row in evaluate_all.ROWS.values()} == {*PROTOCOLS, "detection"}
 
 
 @pytest.fixture

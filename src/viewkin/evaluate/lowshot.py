@@ -145,9 +145,9 @@ def lowshot(
     )
 
 
-def drawn(config: LowshotConfig, targets: NDArray[np.int8], k: int, sample: int, label: int) -> NDArray[np.int64]:
+def drawn(config: LowshotConfig, targets: NDArray[np.int8], k: int, sample: int, column: int) -> NDArray[np.int64]:
     """Draw k positives and ``negatives * k`` negatives of one class, targets (N,): rows in rising order."""
-    generator = np.random.default_rng(seed_for(config.seed, "lowshot", k, sample, label))
+    generator = np.random.default_rng(seed_for(config.seed, "lowshot", k, sample, column))
     present, absent = np.flatnonzero(targets == 1), np.flatnonzero(targets == 0)
     positives = generator.choice(present, k, replace=False)
     return np.sort(np.concatenate([positives, generator.choice(absent, config.negatives * k, replace=False)]))
@@ -158,9 +158,9 @@ def _one_draw(
 ) -> tuple[NDArray[np.float64], int]:
     """Mean average precision of every cost (costs,), and how many machines were stopped."""
     found, stopped = np.zeros((len(task.classes), len(costs))), 0
-    for column, label in enumerate(task.classes):
+    for column in range(len(task.classes)):  # by place: other names of the classes draw the same images
         targets = task.train_targets[:, column]
-        rows = drawn(config, targets, k, sample, label)
+        rows = drawn(config, targets, k, sample, column)
         for place, cost in enumerate(costs):
             machine = trained(config.machine, task.train[rows], targets[rows] == 1, cost)
             found[column, place] = precision_of(machine.scores(task.test), task.test_targets[:, column])
