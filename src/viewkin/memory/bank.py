@@ -58,8 +58,11 @@ class FeatureBank(nn.Module):
         return self.features
 
     def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64."""
-        return top_k(q.detach(), self.features, k)
+        """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64.
+
+        Equal ones come in the order of their image, but on a GPU, which would wait for the search for them.
+        """
+        return top_k(q.detach(), self.features, k, ties=q.device.type == "cpu")
 
     def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
         """Log-probability of the own row, (B,): :func:`viewkin.losses.instance_log_probability`."""
