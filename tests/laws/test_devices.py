@@ -7,27 +7,42 @@ from contextlib import contextmanager
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    FakeTensor,
+    FakeTensorMode,
+    unset_fake_temporarily,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lawbook import BATCH, METHODS, NAMES, batch_for, build
+from viewkin.augment import policies
+from viewkin.augment.views import ViewMaker
+from viewkin.draws import generator_for
 from viewkin.methods.base import Batch, Method
 from viewkin.schedules import Progress
 
 
-class HostReads(TorchDispatchMode):
-    """Lets the host read a number that lies on the host: what chance drew. One on the GPU stays unreadable."""
+class OnHost(TorchDispatchMode):
+    """Lets the host work as ever with what lies there, below a mode that makes tensors without data."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "cpu":
-            return 0.5 if args[0].is_floating_point() else 1
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        there = str(kwargs.get("device", "")).startswith("cuda")
+        if there or any(isinstance(value, FakeTensor) for value in tree_leaves((args, kwargs))):
+            return func(*args, **kwargs)
+        with unset_fake_temporarily():
+            return func(*args, **kwargs)
 
 
 @contextmanager
-def without_data() -> Generator[None]:
-    """Tensors have shape, type and device, and no data; operations refuse a mixture of devices."""
-    with FakeTensorMode(), HostReads():
+def gpu() -> Generator[None]:
+    """Let there be ``cuda``, whose tensors have shape and type and no data.
+
+    Operations refuse a mixture of devices; reading a number, or a size that follows from the data, raises.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True), OnHost():
         yield
 
 
@@ -60,15 +75,25 @@ def step_of(method: Method, batch: Batch) -> None:
 def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_nothing(name):
     method = build(METHODS[name])
     batch = batch_for(method, torch.arange(BATCH), step=9)
-    with without_data():
+    with gpu():
         step_of(moved_(method), batch)
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_views_on_a_gpu_mix_no_devices_and_wait_for_nothing(name):
+    roles = policies.policy(name).roles
+    maker = ViewMaker(policies.policy(name), 24, {role: role for role in roles})
+    with gpu():
+        images = torch.empty(BATCH, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        views = maker(images, maker.sample(BATCH, generator_for("views"), 32))
+    assert {view.device.type for view in views.values()} == {"cuda"}
 
 
 def test_the_check_sees_a_wait_and_a_mixture():
     method = build(METHODS["simclr"])
     batch = batch_for(method, torch.arange(BATCH), step=9)
     plain = method.update
-    with without_data():
+    with gpu():
         moved_(method)
         method.update = lambda record, at: plain(record, at) if float(record["embedding"].sum()) < math.inf else None
         with pytest.raises(DataDependentOutputException):
