@@ -3,6 +3,7 @@
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 import torch
@@ -42,7 +43,11 @@ def gpu() -> Generator[None]:
 
     Operations refuse a mixture of devices; reading a number, or a size that follows from the data, raises.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True), OnHost():
+    with (
+        mock.patch.object(Tensor, "pin_memory", lambda self: self),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        OnHost(),
+    ):
         yield
 
 

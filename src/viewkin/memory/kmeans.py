@@ -84,4 +84,4 @@ def halves_among(points: Tensor, there: Tensor, *, iterations: int = 20) -> Tens
 
 def _farthest(points: Tensor, centre: Tensor, outside: Tensor) -> Tensor:
     distance = (points - centre).square().sum(1).masked_fill(outside, -1)
-    return points[distance.argmax()]
+    return points.index_select(0, distance.argmax(0, keepdim=True))[0]  # points[...] would read the number
