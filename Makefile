@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo test test-all test-data lint format clean
+.PHONY: help demo report-demo test test-all test-data lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt
 
 demo: $(VENV)/user.stamp  ## train on a rendered image set (or DATA=photos/), show what was learnt
 	$(BIN)/viewkin demo --data "$(DATA)" --out "$(OUT)"
+
+report-demo: $(VENV)/user.stamp  ## train a few tiny runs, draw every figure into runs/report-demo/report.html
+	$(BIN)/python scripts/report_demo.py
 
 lint: $(VENV)/dev.stamp  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -127,7 +127,7 @@ def _page(
         + (f'<ul class="warnings">{alarm}</ul>' if alarm else "")
         + (f'<dl class="facts">{terms}</dl>' if terms else "")
         + f"<h2>Training, by step</h2>{curves}"
-        + (f"<h2>Look</h2>{pictures}" if pictures else "")
+        + f"<h2>Look</h2>{pictures}"
         + CLOSING
         + "\n"
     )
