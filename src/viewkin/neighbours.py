@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 BYTES_PER_SCORE = 20
 """Peak bytes for one entry of a block: the similarity itself and what resolving ties on every row would add."""
+LOOKED_AT = 2**14
+"""Reference rows, evenly spread, that show below what similarity none of a long list of neighbours lies."""
+LONG = 256
+"""Neighbours from which on a list is long."""
 
 
 @torch.no_grad()
@@ -54,16 +61,21 @@ def top_k(
     buffer = torch.empty(rows * block, dtype=dtype, device=queries.device)
     for first in range(0, len(queries), rows):
         query = queries[first : first + rows].to(dtype)
-        found: list[tuple[Tensor, Tensor]] = []
-        for start in range(0, len(reference), block):
-            part = reference[start : start + block].to(queries.device, dtype)
-            score = torch.mm(query, part.T, out=buffer[: len(query) * len(part)].view(len(query), len(part)))
-            if scale is not None:
-                score *= scale[start : start + block].to(queries.device, dtype)
-            if exclude_self:
-                _hide_self_(score, first, start)
-            value, column = (_select if ties else _largest)(score, min(k, len(part)))
-            found.append((value.to(result_dtype), column + start))
+        # Looking whether the bound holds would make a GPU wait, too.
+        bounded = ties and block >= LOOKED_AT and query.device.type == "cpu"
+        least = _lower_bound(query, reference, k + int(exclude_self), scale) if bounded else None
+
+        def scores(query: Tensor = query, first: int = first) -> Iterator[tuple[int, Tensor]]:
+            for start in range(0, len(reference), block):
+                part = reference[start : start + block].to(queries.device, dtype)
+                score = torch.mm(query, part.T, out=buffer[: len(query) * len(part)].view(len(query), len(part)))
+                if scale is not None:
+                    score *= scale[start : start + block].to(queries.device, dtype)
+                if exclude_self:
+                    _hide_self_(score, first, start)
+                yield start, score
+
+        found = _best_of(scores(), k, least, ties) or _best_of(scores(), k, None, ties) or []
         best, where = merge(*found, k=k)
         similarity[first : first + rows], index[first : first + rows] = best, where
     return similarity, index
@@ -97,6 +109,37 @@ def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]
     own[:, -1] |= ~own.any(1)
     kept = (~own).sort(dim=1, descending=True, stable=True).indices[:, : index.shape[1] - 1].sort(dim=1).values
     return similarity.gather(1, kept), index.gather(1, kept)
+
+
+def _best_of(
+    blocks: Iterator[tuple[int, Tensor]], k: int, least: Tensor | None, ties: bool
+) -> list[tuple[Tensor, Tensor]] | None:
+    """The best k of each block; where ``least`` (Q, 1) is given, all that lies above it and not much more.
+
+    None where so few lie above it that some of the best k may not.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    wanted, above, select = k if least is None else LONG, 0, _select if ties else _largest
+    for start, score in blocks:
+        value, column = select(score, min(wanted, k, score.shape[1]))
+        while least is not None and value.shape[1] < min(k, score.shape[1]) and bool((value[:, -1:] > least).any()):
+            wanted *= 2
+            value, column = select(score, min(wanted, k, score.shape[1]))
+        above = above if least is None else above + (value > least).sum(1)
+        found.append((value.to(torch.promote_types(score.dtype, torch.float32)), column + start))
+    return None if isinstance(above, Tensor) and bool((above < k).any()) else found
+
+
+def _lower_bound(query: Tensor, reference: Tensor, k: int, scale: Tensor | None) -> Tensor | None:
+    """A similarity (Q, 1) that more than k rows are likely to exceed, by a sample; None for short lists or few rows."""
+    step = len(reference) // LOOKED_AT
+    if k < LONG or step < 8:
+        return None
+    score = query @ reference[::step].to(query).T
+    if scale is not None:
+        score *= scale[::step].to(query)
+    expected = k * score.shape[1] / len(reference)
+    return score.topk(math.ceil(expected + 4 * expected**0.5 + 4), dim=1).values[:, -1:]
 
 
 def _block_sizes(queries: int, reference: int, block: int, memory: int) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -26,7 +28,14 @@ class FeatureBank(nn.Module):
     """(N, D)."""
 
     def __init__(
-        self, count: int, dim: int, *, momentum: float = 0.5, init: Literal["normal", "uniform"] = "normal"
+        self,
+        count: int,
+        dim: int,
+        *,
+        momentum: float = 0.5,
+        init: Literal["normal", "uniform"] = "normal",
+        dtype: torch.dtype = torch.float32,
+        file: Path | None = None,
     ) -> None:
         """Start from random rows.
 
@@ -36,14 +45,19 @@ class FeatureBank(nn.Module):
             momentum: weight of the old row in a write, 0 to 1.
             init: ``normal`` draws unit random vectors; ``uniform`` draws entries in +-1/sqrt(D/3), whose rows have norm
                 about 1 (the NPID release).
+            dtype: of the rows; bfloat16 halves memory and traffic, products are rounded to it, sums are not.
+            file: keep the rows in this file instead of in memory, on the CPU: it is made anew, and a row is zero, and
+                takes no room on the disk, until it is written (``init`` has no meaning).
         """
         super().__init__()
         self.momentum = momentum
-        if init == "uniform":
+        if file is not None:
+            rows = mapped(file, count * dim * dtype.itemsize).view(dtype).view(count, dim)
+        elif init == "uniform":
             rows = (torch.rand(count, dim) * 2 - 1) / (dim / 3) ** 0.5
         else:
             rows = losses.unit(torch.randn(count, dim))
-        self.register_buffer("features", rows)
+        self.register_buffer("features", rows.to(dtype))
 
     def __len__(self) -> int:
         return len(self.features)
@@ -88,3 +102,16 @@ class FeatureBank(nn.Module):
     def fill_(self, z: Tensor) -> None:
         """Overwrite all rows by embeddings (N, D), normalised here."""
         self.features.copy_(losses.unit(z))
+
+
+def mapped(file: Path, size: int) -> Tensor:
+    """Make a file of ``size`` zero bytes that take no room until written, and map it: (size,) uint8.
+
+    Rows are read at random: without this advice each read of 256 bytes would bring 128 KiB of its neighbours along.
+    """
+    with file.open("wb+") as made:
+        made.truncate(size)
+        pages = mmap.mmap(made.fileno(), size)
+    if hasattr(mmap, "MADV_RANDOM"):
+        pages.madvise(mmap.MADV_RANDOM)
+    return torch.frombuffer(pages, dtype=torch.uint8)

@@ -104,3 +104,34 @@ def test_state_round_trip_restores_every_row():
     other.load_state_dict(bank.state_dict())
     assert list(bank.state_dict()) == ["features"]
     assert torch.equal(other.everything(), bank.everything())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_bank_in_a_file_holds_what_one_in_memory_does_and_no_more_than_was_written(dtype, tmp_path):
+    file = tmp_path / "bank"
+    kept, held = FeatureBank(200_000, 8, dtype=dtype, file=file), FeatureBank(200_000, 8, dtype=dtype)
+    held.features.zero_()
+    index = torch.tensor([7, 150_000])
+    for bank in (kept, held):
+        bank.write_(index, z(2, 8))
+        bank.write_(index[:1], z(1, 8, seed=2))
+    assert torch.equal(kept.read(index), held.read(index))
+    assert not kept.read(torch.tensor([8])).any()
+    assert file.stat().st_size == 200_000 * 8 * dtype.itemsize
+    assert file.stat().st_blocks * 512 < file.stat().st_size / 10
+    again = torch.from_file(str(file), size=200_000 * 8, dtype=dtype).view(-1, 8)
+    assert torch.equal(again[index], held.read(index))
+
+
+def test_a_bank_in_bfloat16_moves_loss_and_gradient_by_less_than_a_hundredth():
+    rows = losses.unit(torch.randn(3000, 64, generator=torch.Generator().manual_seed(3)))
+    exact, half = (FeatureBank(3000, 64, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    found = []
+    for bank in (exact, half):
+        bank.fill_(rows)
+        q = losses.unit(rows[:16] + 0.1 * z(16, 64)).requires_grad_()
+        loss = -bank.log_probability(q, torch.arange(16), 0.1)
+        loss.sum().backward()
+        found.append((loss.detach(), q.grad))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0.01, atol=0.01)
+    assert (found[1][1] - found[0][1]).norm() < 0.01 * found[0][1].norm()
