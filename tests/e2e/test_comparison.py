@@ -6,26 +6,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare_methods import EPOCHS, ROWS, accuracy, finished, gather
+from compare_methods import EPOCHS, ROOT, ROWS, accuracy, finished, gather
 
 from viewkin.data.opening import Survey
 from viewkin.nets.backbone import build_backbone
 from viewkin.recipes.resolve import Resolved, TrainRequest, fit_to_data, resolve
 from viewkin.recipes.stored import Stored, write_settings
 
+CIFAR10 = Survey(50_000, 32, True, True, ("train", "test"))
+PLAN = [
+    line.split(maxsplit=1)[1]
+    for line in (ROOT / "scripts" / "gpu" / "plan.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
 
-def resolved(row: str) -> Resolved:
-    """What ``viewkin train`` makes of a row's arguments on CIFAR-10."""
-    arguments, given = iter(ROWS[row]), dict[str, Any](settings=[])
+
+def request_for(words: list[str], **more: Any) -> TrainRequest:
+    """Read arguments of ``viewkin train``."""
+    given = dict[str, Any](settings=[]) | more
+    arguments = iter(words)
     for argument in arguments:
         name, _, value = argument.partition("=")
         value = value or next(arguments)
         if name == "--set":
             given["settings"].append(value)
         else:
-            given[name.removeprefix("--")] = value
-    request = TrainRequest(data="data", recipe="cifar10_cpu", epochs=EPOCHS, **given)
-    return fit_to_data(resolve(request, Survey(50_000, 32, True, True, ("train", "test"))), 50_000)
+            given[name.removeprefix("--")] = int(value) if name == "--epochs" else value
+    return TrainRequest(data="data", **given)
+
+
+def resolved(row: str) -> Resolved:
+    """What ``viewkin train`` makes of a row's arguments on CIFAR-10."""
+    request = request_for(ROWS[row], recipe="cifar10_cpu", epochs=EPOCHS)
+    return fit_to_data(resolve(request, CIFAR10), 50_000)
+
+
+@pytest.mark.parametrize("row", PLAN)
+def test_every_row_of_the_plan_for_a_gpu_can_start(row: str):
+    name, _, arguments = row.partition("=")
+    recipe, *others = (arguments or name).split()
+    found = fit_to_data(resolve(request_for(others, recipe=recipe), CIFAR10), 50_000).recipe
+    assert found.schedule.epochs == (301 if name == "isif_cifar10" else 200)
 
 
 @pytest.mark.parametrize("row", ROWS)
