@@ -1,8 +1,9 @@
-"""Write the README's tables of results from results/.
+"""Write the tables of results in README.md and docs/evaluation.md from results/.
 
     python scripts/results_table.py
 
-Every ``results/<run>/evaluation-*.json`` gives rows of the one; ``results/methods/cifar10_cpu.csv``, which
+``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of the protocols. In the README
+every ``results/<run>/evaluation-*.json`` gives rows of the one table; ``results/methods/cifar10_cpu.csv``, which
 ``scripts/compare_methods.py`` writes, gives the other: mean and, of several seeds, standard deviation.
 """
 
@@ -50,6 +51,20 @@ def spread(runs: list[dict[str, str]], field: str, digits: int = 1) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
+def protocol_rows(table: Path) -> list[str]:
+    """One table row a measure, one column a model, in the order of the file."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    if table.exists():
+        for one in csv.DictReader(table.read_text().splitlines()):
+            model = one["model"].split(",")[0]
+            found.setdefault((one["row"], one["measure"]), {})[model] = f"{float(one['value'] or 'nan'):.1f}"
+    models = ("chance", "raw pixels", "untrained", "backbone")
+    return [
+        f"| {row} | {measure} | {' | '.join(values.get(model, '') for model in models)} |"
+        for (row, measure), values in found.items()
+    ]
+
+
 def put(text: str, name: str, header: str, rows: list[str]) -> str:
     """Replace what stands between the markers of a table."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -60,12 +75,15 @@ def put(text: str, name: str, header: str, rows: list[str]) -> str:
 
 
 def main() -> None:
-    """Write both tables."""
+    """Write all tables."""
     root = Path(__file__).resolve().parent.parent
     readme, results = root / "README.md", root / "results"
     text = put(readme.read_text(), "results", "| run | features | % | device | commit |", run_rows(results))
     header = "| method | kNN (200) | linear | seeds | views | CPU minutes | commit |"
     readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
+    page = root / "docs" / "evaluation.md"
+    header = "| row | measure | chance | raw pixels | untrained | trained |"
+    page.write_text(put(page.read_text(), "evaluations", header, protocol_rows(results / "evaluations.csv")))
 
 
 if __name__ == "__main__":
