@@ -54,6 +54,9 @@ ROWS: dict[str, list[str]] = {
         "finetune", MINI, *NOVEL, *settings("preset=invp", "learning_rates=0.01,0.1", "epochs=8", "milestones=5,7"),
     ],
     "semi-cifar10-interclr": ["semi", CIFAR, *settings("preset=interclr-1")],
+    "semi-cifar10-search": [
+        "semi", CIFAR, *settings("preset=search-1", "learning_rates=0.01,0.1", "head_factors=1,10", "batch_size=64"),
+    ],
     "semi-cifar10-simclr": ["semi", CIFAR, *settings("preset=simclr-1")],
     "stages-miniimagenet-novel": ["stages", MINI, *NOVEL, *settings("preset=interclr", "epochs=9", "milestones=3,6")],
     "blocks-miniimagenet-novel": ["stages", MINI, *NOVEL, *settings("preset=invp", "epochs=12", "milestones=5,8,10")],

@@ -135,7 +135,10 @@ class Probe:
             UserError: the network has no stages, or no blocks.
         """
         self.config, self.network, self.classes, self.progress = config, network, classes, progress
-        pooled: Maps = lambda views: {"pooled": network.encoder(views)[:, :, None, None]}  # noqa: E731
+
+        def pooled(views: Tensor) -> dict[str, Tensor]:
+            return {"pooled": network.encoder(views)[:, :, None, None]}
+
         found: Maps | None = pooled if config.maps == "pooled" else getattr(network.encoder, config.maps, None)
         if found is None:
             raise UserError(
