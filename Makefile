@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo report-demo test test-all test-data lint format clean
+.PHONY: help demo report-demo test test-all test-data bench lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,24 @@ test-all: lint  ## the whole grid of methods as well
 
 test-data: $(VENV)/dev.stamp  ## the laws on the real data sets under VIEWKIN_DATA
 	$(BIN)/pytest -m data
+
+BENCH := OMP_NUM_THREADS=$$(nproc) PYTHONPATH=src $(BIN)/python benchmarks
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(PIP) install -c constraints.txt faiss-cpu matplotlib
+	-$(PIP) install --no-deps lightly==1.6.0 lightly_utils aenum
+	@touch $@
+
+bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine: results/benchmarks
+	$(BENCH)/start.py
+	$(BENCH)/train_step.py --method simclr moco npid --width 16 --batch 256 --repeats 3
+	$(BENCH)/train_step.py --method simclr moco --width 64 --batch 128 --repeats 3 --out results/benchmarks/train_step_64.json
+	$(BENCH)/interclr.py --exact
+	$(BENCH)/growth.py --repeats 2
+	$(BENCH)/clusters.py
+	$(BENCH)/knn.py
+	$(BENCH)/decode.py
+	$(BENCH)/page.py
 
 format: $(VENV)/dev.stamp  ## rewrite in the project's format
 	$(BIN)/ruff format .

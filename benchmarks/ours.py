@@ -112,8 +112,34 @@ class Ours:
             self.watch.add(found, norm, trainer.at)
             if trainer.at.step % trainer.recipe.runtime.log_every == 0:
                 lr = float(trainer.optimizer.param_groups[0]["lr"])
-                self.watch.report(found[-1], trainer.at, lr, False)
+                self.watch.report(found[-1], trainer.at, lr, False, {})
         return now(trainer.fabric.device) - began
+
+    def bare(self, steps: int) -> float:
+        """Pass the networks' images forward and back and do nothing else; return the seconds of ``steps`` steps."""
+        trainer, method = self.trainer, self.trainer.method
+        device, fabric = trainer.fabric.device, trainer.fabric
+        names = list(method.view_spec)
+        shape = (
+            trainer.recipe.data.batch_size,
+            3,
+            trainer.recipe.augment.image_size,
+            trainer.recipe.augment.image_size,
+        )
+        views = [torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last) for _ in names]
+        slow = getattr(method, "key_encoder", None)
+        began = now(device)
+        for _ in range(steps):
+            with fabric.autocast():
+                if slow is None:
+                    z = method.encoder(torch.cat(views))  # type: ignore[operator]
+                else:
+                    z = method.encoder(views[0])  # type: ignore[operator]
+                    with torch.no_grad():
+                        slow(views[1])
+            fabric.backward(z.float().square().mean())
+            trainer.optimizer.zero_grad(set_to_none=True)
+        return now(device) - began
 
     def parts(self, steps: int) -> dict[str, float]:
         """Train ``steps`` steps under timers; seconds a step for each of :data:`PARTS`."""

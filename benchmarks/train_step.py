@@ -94,12 +94,15 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
             peers[name] = Peer(case, source, device, options.seed, given=name == "given")
     ours.run(2)
     steps = {"ours": long_enough(ours.run(1), options.seconds)}
+    ours.bare(1)
     for name, peer in peers.items():
         steps[name] = long_enough(peer.run(1)[0], options.seconds)
     speed: dict[str, list[float]] = {name: [] for name in steps}
     waiting: dict[str, list[float]] = {name: [] for name in peers}
+    bare: list[float] = []
     for _ in range(options.repeats):
         speed["ours"].append(case.batch * steps["ours"] / ours.run(steps["ours"]))
+        bare.append(case.batch * steps["ours"] / ours.bare(steps["ours"]))
         for name, peer in peers.items():
             seconds, waited = peer.run(steps[name])
             speed[name].append(case.batch * steps[name] / seconds)
@@ -110,6 +113,8 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
     found["ours"] = {
         "precision": ours.precision,
         "images_per_second": spread(speed["ours"]),
+        "bare_images_per_second": spread(bare),
+        "bare_over_ours": spread([a / b for a, b in zip(bare, speed["ours"])]),
         "parts": {name: {"ms": 1e3 * value, "share": value / whole} for name, value in parts.items()},
     }
     for name in peers:

@@ -61,3 +61,16 @@ def test_every_figure_has_a_help_page(name):
     ended = viewkin("figures", name, "--help")
     assert (ended.code, ended.err) == (0, "")
     assert f"Usage: viewkin figures {name}" in ended.out
+
+
+def test_training_imports_fabric_and_nothing_else_of_lightning_that_is_still_there_when_asked_for():
+    code = (
+        "import sys, viewkin.train.loop\n"
+        "assert 'lightning.fabric' in sys.modules\n"
+        "assert not {'lightning.pytorch', 'torchmetrics.functional', 'torchvision'} & set(sys.modules)\n"
+        "import lightning, torchmetrics\n"
+        "assert lightning.fabric.Fabric is lightning.Fabric\n"
+        "assert issubclass(lightning.LightningModule, object) and torchmetrics.Metric\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from viewkin.errors import UserError
+from viewkin.losses.precision import has_bf16
 from viewkin.train.config import RuntimeConfig
 
 
@@ -83,11 +84,6 @@ def precision_of(runtime: RuntimeConfig, network: nn.Module, accelerator: str) -
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels for m in network.modules())
     return "bf16-mixed" if has_bf16() and not depthwise else "32-true"
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 itself, which doubles the speed of training."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def takes_channels_last(network: nn.Module, accelerator: str) -> bool:

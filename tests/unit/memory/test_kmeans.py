@@ -5,8 +5,10 @@ import torch
 from torch import Tensor
 
 from viewkin import kmeans as module
+from viewkin import losses
 from viewkin.draws import generator_for
 from viewkin.kmeans import means, nearest, with_every_cluster
+from viewkin.memory import kmeans as memory_module
 from viewkin.memory.kmeans import halves, kmeans
 
 
@@ -96,3 +98,27 @@ def test_halves_tell_two_heaps_apart_without_chance():
 
 def test_equal_points_have_no_second_half():
     assert not halves(torch.ones(6, 2)).any()
+
+
+def test_rounded_products_give_clusters_that_are_hardly_wider(monkeypatch):
+    points = losses.unit(torch.randn(6000, 32, generator=torch.Generator().manual_seed(0)))
+    exact, _ = kmeans(points, 50, generator_for("k"))
+    monkeypatch.setattr(memory_module, "LARGE", 0)
+    monkeypatch.setattr(memory_module, "has_bf16", lambda: True)
+    monkeypatch.setattr(module, "TILE", 23)
+    rounded, centroids = kmeans(points, 50, generator_for("k"))
+    assert not torch.equal(exact, rounded), "the test means to meet rounding"
+    assert inertia(points, rounded) < 1.005 * inertia(points, exact)
+    torch.testing.assert_close(centroids, means(points, rounded, torch.zeros_like(centroids)))
+
+
+def test_a_rounded_winner_is_nearly_the_nearest_and_its_distance_is_exact(monkeypatch):
+    monkeypatch.setattr(module, "TILE", 23)
+    draw = torch.Generator().manual_seed(1)
+    points, centroids = torch.randn(300, 16, generator=draw), torch.randn(100, 16, generator=draw)
+    label, distance = nearest(points, centroids, torch.bfloat16)
+    every = torch.cdist(points, centroids).square()
+    torch.testing.assert_close(distance, every.gather(1, label.unsqueeze(1)).squeeze(1), rtol=1e-4, atol=1e-4)
+    # Products of up to 20 are rounded to 8 bits.
+    assert (distance - every.amin(1)).max() < 0.2
+    assert (label == every.argmin(1)).double().mean() > 0.95

@@ -1,0 +1,117 @@
+"""k-means and the graph of nearest neighbours at ImageNet's size, ours beside FAISS; a slice where all takes hours.
+
+    python benchmarks/clusters.py --threads 2
+
+One round of assignment is measured on ``--slice`` points and scaled to all of them and 20 rounds; so is FAISS's. The
+graph is the exact search of ``--queries`` rows among all of them, scaled to all, beside FAISS's cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from interclr import rows_in_heaps
+from machine import RESULTS, floor, origin, seconds_of, spread, write
+
+from viewkin import kmeans, neighbours
+
+CPU = torch.device("cpu")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1_281_167)
+    parser.add_argument("--clusters", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--slice", type=int, default=40_000)
+    parser.add_argument("--queries", type=int, default=1024)
+    parser.add_argument("--neighbours", type=int, default=4)
+    parser.add_argument("--cells", type=int, default=4096)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS / "clusters.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    report = origin("clusters", options.threads, CPU)
+    report |= {name: getattr(options, name) for name in ("images", "clusters", "rounds", "slice", "queries")}
+    rows, _ = rows_in_heaps(options.images, options.clusters, CPU)
+    report["kmeans"] = of_kmeans(options, rows, report["rates"])
+    write(options.out, report)
+    report["graph"] = of_graph(options, rows, report["rates"])
+    write(options.out, report)
+
+
+def of_kmeans(options: argparse.Namespace, rows: torch.Tensor, rates: dict[str, float]) -> dict[str, Any]:
+    """Seconds of one round on the slice, and of all rounds on all points."""
+    points, centroids = rows[: options.slice], rows[-options.clusters :].clone()
+    scale = options.images / options.slice * options.rounds
+    works = {
+        "ours, float32": lambda: kmeans.nearest(points, centroids),
+        "ours, bfloat16 products": lambda: kmeans.nearest(points, centroids, torch.bfloat16),
+    }
+    found: dict[str, Any] = {}
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(options.threads)
+
+        def with_faiss() -> None:
+            index = faiss.IndexFlatL2(points.shape[1])
+            index.add(centroids.numpy())
+            index.search(points.numpy(), 1)
+
+        works["faiss"] = with_faiss
+    except ImportError:
+        pass
+    for name, work in works.items():
+        seconds = spread(seconds_of(work, CPU, options.repeats))
+        found[name] = {"round_of_the_slice": seconds, "all_extrapolated": seconds["median"] * scale}
+        print(f"k-means, {name}: {found[name]['all_extrapolated'] / 60:.1f} min for all (extrapolated)", flush=True)
+    flops = 2.0 * options.images * options.clusters * points.shape[1] * options.rounds
+    found["floor"] = floor(rates, flops, 0.0)
+    exact = kmeans.nearest(points, centroids)
+    half = kmeans.nearest(points, centroids, torch.bfloat16)
+    found["same_labels"] = float((exact[0] == half[0]).double().mean())
+    return found
+
+
+def of_graph(options: argparse.Namespace, rows: torch.Tensor, rates: dict[str, float]) -> dict[str, Any]:
+    """Seconds of the whole graph: exact by a slice of queries, and FAISS's cells as they are."""
+    k, queries = options.neighbours + 1, rows[: options.queries]
+    scale = options.images / options.queries
+    found: dict[str, Any] = {}
+    for name, kind in (("ours, float32", None), ("ours, bfloat16 products", torch.bfloat16)):
+        work = lambda kind=kind: neighbours.top_k(queries, rows, k, dtype=kind)  # noqa: E731
+        seconds = spread(seconds_of(work, CPU, options.repeats))
+        found[name] = {"slice": seconds, "all_extrapolated": seconds["median"] * scale}
+        print(f"graph, {name}: {found[name]['all_extrapolated'] / 60:.0f} min for all (extrapolated)", flush=True)
+    found["floor"] = floor(rates, 2.0 * options.images**2 * rows.shape[1], 0.0)
+    try:
+        import faiss
+    except ImportError:
+        return found
+    exact = neighbours.top_k(queries, rows, k)[1]
+    centre = faiss.IndexFlatIP(rows.shape[1])
+    index = faiss.IndexIVFFlat(centre, rows.shape[1], options.cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 5
+    index.nprobe = 8
+    build = seconds_of(lambda: (index.train(rows[::8].numpy()), index.add(rows.numpy())), CPU, 1, 0)[0]
+    some = rows[: 16 * options.queries].numpy()
+    search = seconds_of(lambda: index.search(some, k), CPU, 1)[0]
+    got = torch.from_numpy(index.search(queries.numpy(), k)[1])
+    recall = (got.unsqueeze(2) == exact.unsqueeze(1)).any(1).double().mean()
+    seconds = build + search * options.images / len(some)
+    found["faiss, 4,096 cells"] = {"build": build, "all_extrapolated": seconds, "recall": float(recall)}
+    print(f"graph, faiss cells: {seconds / 60:.1f} min for all, recall {float(recall):.3f}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

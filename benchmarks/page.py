@@ -1,0 +1,270 @@
+"""Turn ``results/benchmarks/*.json`` into a page with plots, ``results/benchmarks/README.md``.
+
+    python benchmarks/page.py
+
+No number of the page is typed by hand: what a file lacks is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from machine import RESULTS
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+Report = dict[str, Any]
+INK, OURS, THEIRS, PALE = "#333333", "#1b6ca8", "#c46b2b", "#9bbfd9"
+
+
+def main() -> None:
+    parts = [HEAD]
+    for pattern, section in SECTIONS:
+        reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
+        parts += [section(reports)] if reports else []
+    (RESULTS / "README.md").write_text("\n".join(parts))
+    print(f"Written to {RESULTS / 'README.md'}")
+
+
+HEAD = """# Benchmarks
+
+Made by `make bench` from the JSON files beside this page (`python benchmarks/page.py` draws it anew). A time is a
+median with the lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and
+the traffic of memory need at the rates measured in the same run: large bfloat16 products, and copies.
+"""
+
+
+def source_of(report: Report) -> str:
+    """Say where a section's numbers come from."""
+    lines = [f"`{report['command']}`, commit {report['commit']}, {report['device']}, {report['threads']} threads"]
+    if "rates" in report:
+        rate = report["rates"]
+        lines.append(
+            f"products {rate['bfloat16_gflops']:,.0f} GFLOP/s in bfloat16, {rate['float32_gflops']:,.0f} in float32, "
+            f"copies {rate['copy_gbytes']:.0f} GB/s"
+        )
+    return "; ".join(lines) + ".\n"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def within(values: Report, digits: int = 0, scale: float = 1.0) -> str:
+    """Format a spread."""
+    median, low, high = (f"{values[name] * scale:,.{digits}f}" for name in ("median", "low", "high"))
+    return f"{median} ({low} to {high})"
+
+
+def save(figure: Any, name: str) -> str:
+    """Write a plot beside the page; return the line that shows it."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(RESULTS / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return f"![{name.replace('_', ' ')}]({name}.png)\n"
+
+
+def train_step(reports: list[Report]) -> str:
+    """Whole steps beside the peer, and where ours goes."""
+    cases = [(report, case) for report in reports for case in report["cases"]]
+    rows, shares = [], []
+    for _, case in cases:
+        ours = case["ours"]
+        row = [case["method"], str(case["width"]), str(case["batch"]), within(ours["images_per_second"])]
+        bare = ours.get("bare_over_ours")
+        row.append(within(bare, 2) if bare else "")
+        for peer in ("documented", "given"):
+            found = case.get(peer)
+            row += [within(found["images_per_second"]), within(found["ours_over_it"], 2)] if found else ["", ""]
+        rows.append(row)
+        part = {name: f"{100 * one['share']:.1f}" for name, one in ours["parts"].items()}
+        shares.append([case["method"], str(case["width"]), *part.values()])
+    head = ["method", "width", "batch", "ours", "bare pass / ours", "lightly", "ours / it", "given ours", "ours / it"]
+    shown = [(case, name) for _, case in cases if "documented" in case for name in ("ours", "given", "documented")]
+    figure, axes = plt.subplots(figsize=(7, 0.33 * len(shown) + 0.6))
+    names = {"ours": "ours", "given": "lightly, given bf16 and channels_last", "documented": "lightly as documented"}
+    for place, (case, name) in enumerate(reversed(shown)):
+        speed = case[name]["images_per_second"]
+        colour = OURS if name == "ours" else THEIRS
+        axes.barh(place, speed["median"], color=colour, alpha=0.5 if name == "given" else 1)
+        axes.plot([speed["low"], speed["high"]], [place, place], color=INK, linewidth=1)
+    axes.set_yticks(
+        range(len(shown)), [f"{c['method']} {c['width']}: {names[n]}" for c, n in reversed(shown)], fontsize=8
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("images a second (an image is two views)")
+    lines = "\n".join(f"* {source_of(report)}" for report in reports)
+    return (
+        "## The training step\n\nResNet-18 on CIFAR-10, images a second, beside lightly as its documentation"
+        " runs it and"
+        " beside lightly lent our precision and memory format. *Bare pass / ours*: the same networks forward"
+        " and back on"
+        " views that are there already, and nothing else.\n\n"
+        + table(head, rows)
+        + "\nOur step, percent of its time:\n\n"
+        + table(["method", "width", *cases[0][1]["ours"]["parts"]], shares)
+        + "\n"
+        + save(figure, "train_step")
+        + "\n"
+        + lines
+    )
+
+
+def interclr(reports: list[Report]) -> str:
+    """The price of inter-image terms."""
+    text = "## The price of inter-image terms\n\n"
+    for report in reports:
+        branch, network = report["branch"], report.get("network")
+        text += (
+            f"InterCLR's branch at N = {report['images']:,}, D = 128, K = {report['negatives']:,}, pool 10 %,"
+            f" {report['clusters']:,} clusters, B = {report['batch']}: **{within(branch['seconds'], 0, 1e3)}"
+            f" ms** a step,"
+            f" floor {1e3 * branch['floor_seconds']:.0f} ms."
+        )
+        if network:
+            step = network["seconds_per_image"]["median"] * report["batch"]
+            text += (
+                f" A ResNet-50 takes {step:.1f} s for the same images at 224 px, forward and backward alone"
+                f" (measured on"
+                f" {network['batch']} and scaled): the branch adds **{100 * report['share']:.1f} %** (the"
+                f" paper's: 92 %)."
+            )
+        if "exact_seconds" in branch:
+            text += f" One draw of the exact sampler, which searches all images, takes {branch['exact_seconds']:.1f} s."
+        rows = []
+        for name, part in branch["parts"].items():
+            least = part["floor"]
+            rows.append([name, f"{1e3 * part['seconds']:.2f}", f"{1e3 * least['seconds']:.2f}" if least else ""])
+        text += "\n\n" + table(["part", "ms", "floor, ms"], rows)
+        if "small_cluster" in branch:
+            exact, few = (1e3 * branch["small_cluster"][f"dissolve_{form}_"] for form in ("small", "few"))
+            text += f"\nA small cluster to dissolve takes {exact:.1f} ms exactly, {few:.1f} ms in fixed shapes.\n"
+        text += "\n* " + source_of(report)
+    return text
+
+
+def growth(reports: list[Report]) -> str:
+    """Cost by the number of images."""
+    report = reports[0]
+    names = list(dict.fromkeys(name for size in report["sizes"] for name in size["terms"]))
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for name, colour in zip(names, (OURS, "#4a9c6d", THEIRS, "#8a5aa8")):
+        there = [size for size in report["sizes"] if name in size["terms"]]
+        x = [size["count"] for size in there]
+        spreads = [size["terms"][name]["seconds"] for size in there]
+        axes.plot(x, [1e3 * one["median"] for one in spreads], color=colour, marker="o", markersize=4, label=name)
+        axes.fill_between(
+            x, [1e3 * one["low"] for one in spreads], [1e3 * one["high"] for one in spreads], color=colour, alpha=0.2
+        )
+        least = [1e3 * size["terms"][name]["floor"]["seconds"] for size in there]
+        axes.plot(x, least, color=colour, linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="images", ylabel="ms a step, forward, backward and update")
+    axes.legend(frameon=False, fontsize=8, title="dotted: the floor", title_fontsize=8)
+    rows = []
+    for size in report["sizes"]:
+        terms = [within(size["terms"][n]["seconds"], 0, 1e3) if n in size["terms"] else "" for n in names]
+        kept = "a sparse file" if size["in_file"] else "memory"
+        rows.append([f"{size['count']:,}", *terms, kept, f"{size['megabytes']:,.0f}"])
+    return (
+        f"## Growth\n\nSeconds of one step of the terms that read the bank, B = {report['batch']}, D ="
+        f" {report['dim']}, the"
+        " bank in bfloat16, networks simulated. Terms that sample do not depend on N; the full softmax and the"
+        " nearest rows"
+        " of InvP read all of it, in blocks.\n\n"
+        + table(["images", *(f"{name}, ms" for name in names), "bank in", "peak, MiB"], rows)
+        + "\n"
+        + save(figure, "growth")
+        + "\n* "
+        + source_of(report)
+    )
+
+
+def clusters(reports: list[Report]) -> str:
+    """k-means and the graph."""
+    report = reports[0]
+    rows = []
+    for name, found in report["kmeans"].items():
+        if isinstance(found, dict) and "all_extrapolated" in found:
+            rows.append(
+                [f"k-means, {name}", f"{found['all_extrapolated'] / 60:.1f}", "extrapolated from a round of a slice"]
+            )
+    rows.append(["k-means, floor", f"{report['kmeans']['floor']['seconds'] / 60:.1f}", "bfloat16 products"])
+    for name, found in report.get("graph", {}).items():
+        if "all_extrapolated" in found:
+            note = f"recall {found['recall']:.3f}" if "recall" in found else "extrapolated from a slice of queries"
+            rows.append([f"graph, {name}", f"{found['all_extrapolated'] / 60:.1f}", note])
+    if "graph" in report:
+        rows.append(
+            ["graph, floor", f"{report['graph']['floor']['seconds'] / 60:.1f}", "bfloat16 products, every pair"]
+        )
+    return (
+        f"## k-means and the graph of neighbours\n\n{report['images']:,} x 128: {report['rounds']} rounds of"
+        f" k-means into"
+        f" {report['clusters']:,} clusters, and the graph of the 4 nearest. Rounded products give"
+        f" {100 * report['kmeans']['same_labels']:.1f} % of the points the label that exact ones do.\n\n"
+        + table(["what", "minutes", ""], rows)
+        + "\n* "
+        + source_of(report)
+    )
+
+
+def knn(reports: list[Report]) -> str:
+    """The kNN evaluation."""
+    text = "## kNN evaluation\n\nLowest, median and highest.\n"
+    for report in reports:
+        rows = []
+        for name, found in report["lowest_median_highest"].items():
+            low, middle, high = found["seconds"]
+            rows.append([name, f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{found['megabytes'][1]:.0f}"])
+        text += (
+            f"\n{report['queries']:,} queries on {report['reference']:,} x {report['dim']}, k = {report['k']}:\n\n"
+            + table(["", "seconds", "MiB above the inputs"], rows)
+            + f"\n* `{report['command']}`, commit {report['commit']}, {report['device']}.\n"
+        )
+    return text
+
+
+def decode(reports: list[Report]) -> str:
+    """Decoding of photographs."""
+    report = reports[0]
+    rows = []
+    for case in report["cases"]:
+        speeds = [within(values) for values in case["images_per_second"].values()]
+        rows.append([f"{case['size']} px", *speeds, within(case["first_pass_over_torchvision"], 2)])
+    width, height = report["shape"]
+    head = ["stored side", *report["cases"][0]["images_per_second"], "first pass / torchvision"]
+    return (
+        f"## Decode\n\nImages a second of a folder of {width} x {height} JPEGs"
+        f" ({report['bytes_an_image'] / 1024:.0f} KiB"
+        " each).\n\n" + table(head, rows) + "\n* " + source_of(report)
+    )
+
+
+def start(reports: list[Report]) -> str:
+    """The first seconds."""
+    report = reports[0]
+    rows = [[f"`{name}`", within(values, 2)] for name, values in report["seconds"].items()]
+    return "## Start\n\n" + table(["", "seconds"], rows) + "\n* " + source_of(report)
+
+
+SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
+    ("train_step*.json", train_step),
+    ("interclr*.json", interclr),
+    ("growth.json", growth),
+    ("clusters.json", clusters),
+    ("knn*.json", knn),
+    ("decode.json", decode),
+    ("start.json", start),
+]
+"""Files to the section that shows them, in the page's order."""
+
+
+if __name__ == "__main__":
+    main()
