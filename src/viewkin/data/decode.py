@@ -74,8 +74,9 @@ def squashed(image: Image.Image, size: int) -> Image.Image:
 def read(stream: Any, size: int, *, squash: bool = False) -> NDArray[np.uint8]:
     """Decode what Pillow opens (path or binary stream) to (3, size, size) uint8; raises what Pillow raises."""
     with Image.open(stream) as image:
-        # A JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the stored side keeps the resizing's quality.
-        image.draft(None, (2 * size, 2 * size))
+        # A JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Five quarters of the stored side differ from full decoding by
+        # 2.9 grey levels in the root mean square, twice the side by 2.4: no reason to decode four times the pixels.
+        image.draft(None, (5 * size // 4, 5 * size // 4))
         image.load()
         method = turn(image)
         square = (squashed if squash else central_square)(to_rgb(image), size)

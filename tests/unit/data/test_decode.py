@@ -143,7 +143,7 @@ def test_large_jpeg_is_not_decoded_at_full_scale(monkeypatch: pytest.MonkeyPatch
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr("viewkin.data.decode.to_rgb", lambda image: seen.append(image.size) or image.convert("RGB"))
     pixels(saved(smooth_photo(1024, 768), "JPEG"), 64)
-    assert seen == [(256, 192)]  # a quarter: still at least twice 64
+    assert seen == [(128, 96)]  # an eighth: still more than five quarters of 64
 
 
 def test_first_frame_of_an_animation_is_taken():
