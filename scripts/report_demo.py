@@ -19,7 +19,7 @@ from viewkin.errors import UserError
 from viewkin.figures.report import add_figure, write_report
 from viewkin.train.logs import read_metrics
 
-INTERCLR = ("--method", "interclr(npid)", "--set", "method.sampler=random", "--set", "method.lambda_=0.5")
+INTERCLR = ("--method", "interclr(simclr)", "--set", "method.sampler=random", "--set", "method.lambda_=0.5")
 LAMBDAS = {"inter": 0.0, "both": 0.5, "intra": 1.0}
 """InterCLR's weight of the term within images: between images only, both, within images only."""
 RUNS: dict[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "hard": (*INTERCLR, "--set", "method.sampler=hard"),
     "invp": ("--method", "invp", "--set", "method.graph.positives=20"),
 }
-"""Name of a run to what differs from the recipe ``demo`` at width 8."""
+"""Name of a run to what differs from the recipe ``demo``, made small."""
 MIXTURE = "mixture"
 """The run of AMDIM, shrunk to a smoke test."""
 
@@ -121,8 +121,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     os.chdir(options.out)
-    data = f"generated:images={options.images}"
-    small = ("--recipe", "demo", "--epochs", str(options.epochs), "--batch-size", "64", "--set", "backbone.width=8")
+    data = f"generated:images={options.images},plain=1"
+    small = ("--recipe", "demo", "--epochs", str(options.epochs), "--batch-size", "64")
+    small += ("--set", "backbone.width=8", "--set", "optim.lr=0.02", "--set", "augment.least_area=0.5")
     for name, arguments in RUNS.items():
         trained(name, data, *small, *arguments)
     mixture = ("--recipe", "amdim_mixture_cifar10", "--smoke", "--epochs", str(options.epochs), "--batch-size", "32")
