@@ -46,7 +46,7 @@ def main() -> None:
             subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
             found[name] += [time.perf_counter() - began] * (repeat > 0)
         found["train, first step"] += [first_step(options.data)] * (repeat > 0)
-    report |= {"data": options.data, "seconds": {name: spread(values) for name, values in found.items()}}
+    report |= {"data": Path(options.data).name, "seconds": {name: spread(values) for name, values in found.items()}}
     for name, values in report["seconds"].items():
         print(f"{name:<20} {shown(values)} s")
     write(options.out, report)
