@@ -174,7 +174,7 @@ def growth(reports: list[Report]) -> str:
         kept = "a sparse file" if size["in_file"] else "memory"
         rows.append([f"{size['count']:,}", *terms, kept, f"{size['megabytes']:,.0f}"])
     return (
-        f"## Growth\n\nTime of one step of the terms that read the bank, B = {report['batch']}, D = {report['dim']}, the"
+        f"## Growth\n\nOne step of the terms that read the bank, B = {report['batch']}, D = {report['dim']}, the"
         " bank in bfloat16, networks simulated. Terms that sample do not depend on N while the bank is in memory; from"
         " a file their rows are read at random, page by page. The full softmax and InvP's nearest rows read all of it,"
         " in blocks. Sizes were measured in several calls; the last one is named below.\n\n"
