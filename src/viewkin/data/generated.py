@@ -178,8 +178,10 @@ def draw(config: GeneratedConfig, split: str = "train") -> tuple[Tensor, Tensor]
     return images, labels
 
 
-def class_names(count: int) -> tuple[str, ...]:
-    """Name the first ``count`` classes, in the order of their labels."""
+def class_names(count: int, *, plain: bool = False) -> tuple[str, ...]:
+    """Name the first ``count`` classes, in the order of their labels: texture and shape, of a plain set the texture."""
+    if plain:
+        return TEXTURE_NAMES[:count]
     return tuple(
         f"{TEXTURE_NAMES[k % len(TEXTURES)]} {SHAPE_NAMES[(k + k // len(TEXTURES)) % len(SHAPES)]}"
         for k in range(count)
@@ -194,6 +196,6 @@ def open_generated(config: GeneratedConfig, split: str = "train") -> ResidentSou
         size=config.size,
         ids=[f"{split}/{i}" for i in range(len(labels))],
         labels=labels,
-        classes=class_names(config.classes),
+        classes=class_names(config.classes, plain=bool(config.plain)),
     )
     return ResidentSource(facts, images)

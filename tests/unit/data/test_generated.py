@@ -104,6 +104,12 @@ def test_the_spec_sets_every_option():
     assert source.labels is not None
     assert torch.equal(source.labels, labels)
     assert source.classes == class_names(4)
+
+
+def test_a_plain_set_names_its_textures():
+    source = open_generated(GeneratedConfig(images=20, classes=5, plain=1))
+    assert len(set(source.classes)) == 5
+    assert all(len(name.split()) == 1 for name in source.classes)
     assert (source.name, source.size, source.resident) == ("generated", 16, True)
     assert list(source.ids)[:2] == ["test/0", "test/1"]
 
