@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from viewkin.data.generated import MOST_CLASSES, GeneratedConfig, class_names, draw
+from viewkin.data.generated import open_generated, MOST_CLASSES, GeneratedConfig, class_names, draw
 from viewkin.data.opening import open_source, survey
 from viewkin.data.patterns import SHAPES
 from viewkin.errors import UserError
@@ -104,12 +104,6 @@ def test_the_spec_sets_every_option():
     assert source.labels is not None
     assert torch.equal(source.labels, labels)
     assert source.classes == class_names(4)
-
-
-def test_a_plain_set_names_its_textures():
-    source = open_generated(GeneratedConfig(images=20, classes=5, plain=1))
-    assert len(set(source.classes)) == 5
-    assert all(len(name.split()) == 1 for name in source.classes)
     assert (source.name, source.size, source.resident) == ("generated", 16, True)
     assert list(source.ids)[:2] == ["test/0", "test/1"]
 
@@ -162,3 +156,9 @@ def test_plain_set_is_grey_textures_in_high_contrast():
 def test_plain_set_refuses_what_it_cannot_draw(plain, classes, sentence):
     with pytest.raises(UserError, match=sentence):
         GeneratedConfig(images=100, classes=classes, plain=plain)
+
+
+def test_a_plain_set_names_its_textures():
+    source = open_generated(GeneratedConfig(images=20, classes=5, plain=1))
+    assert len(set(source.classes)) == 5
+    assert all(len(name.split()) == 1 for name in source.classes)
