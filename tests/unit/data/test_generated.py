@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from viewkin.data.generated import open_generated, MOST_CLASSES, GeneratedConfig, class_names, draw
+from viewkin.data.generated import MOST_CLASSES, GeneratedConfig, class_names, draw, open_generated
 from viewkin.data.opening import open_source, survey
 from viewkin.data.patterns import SHAPES
 from viewkin.errors import UserError
