@@ -169,13 +169,13 @@ def test_signals_in_quick_succession_are_one_request(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
     with interrupt.Interrupt() as asked:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         now[0] += 0.5
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert asked.signal == signal.SIGINT
         now[0] += 1.0
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -62,11 +62,13 @@ def judged(method: Method) -> float:
 def with_larger_memories(method: MethodConfig) -> MethodConfig:
     """The lawbook's queues and negatives are of 20 rows, for 24 images; these are for 1,000.
 
-    Its kin are pulled at once; here a graph is there before.
+    Its kin are pulled at once; here a graph is there before. Its three clusters would each hold three classes and more.
     """
     tiny = [path for path, value in config.paths(method).items() if value == 20]
     ramps = [path for path in config.paths(method) if path.endswith("ramp.share")]
-    return config.with_values(method, dict.fromkeys(tiny, 256) | dict.fromkeys(ramps, 0.15))
+    clusters = [path for path in config.paths(method) if path.rpartition(".")[2] == "clusters"]
+    larger = dict.fromkeys(tiny, 256) | dict.fromkeys(ramps, 0.15) | dict.fromkeys(clusters, 40)
+    return config.with_values(method, larger)
 
 
 FIRST = [
