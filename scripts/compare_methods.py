@@ -83,7 +83,7 @@ FIELDS = ("row", "seed", "knn200", "linear", "views", "epochs", "seconds", "cpu_
 
 def trained(out: Path, data: str, arguments: list[str], seed: int, threads: int) -> None:
     """Train one row, or go on with it; nothing if it has ended."""
-    command = [sys.executable, "-m", "viewkin", "train", data, "--out", str(out)]
+    command = [sys.executable, "-m", "viewkin", "train", data, "--out", os.path.relpath(out)]
     if (out / "evaluation-knn.json").exists():
         return
     if (out / "last.ckpt").exists():
@@ -101,8 +101,8 @@ def environment(threads: int) -> dict[str, str]:
 def probed(out: Path, data: str, threads: int) -> None:
     """Fit the linear probe, unless that is done."""
     if not (out / "evaluation-linear.json").exists():
-        command = [sys.executable, "-m", "viewkin", "evaluate", "linear", str(out), data, "--no-baselines"]
-        command += ["--out", str(out / "evaluation-linear.json")]
+        command = [sys.executable, "-m", "viewkin", "evaluate", "linear", os.path.relpath(out), data, "--no-baselines"]
+        command += ["--out", os.path.relpath(out / "evaluation-linear.json")]
         subprocess.run(command, check=True, env=environment(threads))
 
 
