@@ -164,8 +164,10 @@ def test_two_processes_train_on_one_folder(server, tmp_path):
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
-def test_signals_in_quick_succession_are_one_request(monkeypatch):
+def test_signals_in_quick_succession_are_one_request(monkeypatch, request):
     # torchrun passes on the Ctrl-C that the terminal has sent to every process already.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     now = [100.0]
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
     with interrupt.Interrupt() as asked:
