@@ -203,7 +203,7 @@ def _fit(
     weight = start.expand(-1, len(rates), -1).flatten(1).to(x.device, copy=True)
     bias = x.new_zeros(len(rates) * classes)
     state = [(weight, torch.zeros_like(weight)), (bias, torch.zeros_like(bias))]
-    scale = torch.tensor(rates, device=x.device).repeat_interleave(classes) * (config.batch_size / 256)
+    scale = torch.tensor(rates, device=x.device).repeat_interleave(classes) * (min(config.batch_size, len(x)) / 256)
     steps = config.epochs * _steps(config, len(x))
     step = 0
     for epoch in range(config.epochs):

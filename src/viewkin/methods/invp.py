@@ -90,7 +90,8 @@ class InvP(ViewMethod):
         found = found_by_hop("invp", hops)
         weight = self.config.weight * self.config.ramp.weight_at(at)
         if weight > 0:
-            pull, found["invp/positives"] = self._pull(q, nearest, torch.cat(hops, 1))
+            kin = self.config.kin(q, self.bank, torch.cat(hops, 1), batch.index)
+            pull, found["invp/positives"] = self.config.pull(nearest, kin, self.temperature)
             terms["invp/propagation"] = weight * pull.mean()
         elif self.config.weight > 0:
             terms["invp/propagation"] = 0.0 * loss.mean()  # a log's line averages steps of either kind
@@ -105,14 +106,6 @@ class InvP(ViewMethod):
         known, image = self.bank.nearest(q, self.config.candidates + others)
         similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
         return losses.Nearest(index, (q * own).sum(1), image, similarity)
-
-    def _pull(self, q: Tensor, nearest: losses.Nearest, image: Tensor) -> tuple[Tensor, Tensor]:
-        """L_inv, (B,), and the positives chosen, (B, P)."""
-        config = self.config
-        if config.denominator == "paper":  # the anchor is no kin of itself
-            image = image.masked_fill(image == nearest.anchor.unsqueeze(1), -1)
-        kin = losses.Kin(image, losses.bank_similarity(q, self.bank.everything(), image))
-        return config.pull(nearest, kin, self.temperature)
 
     def _mixed(self, batch: Batch) -> Tensor:
         """MixContrast: each image mixed with another of the batch, recognised as both."""

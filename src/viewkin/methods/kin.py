@@ -10,6 +10,7 @@ from torch import Tensor
 
 from viewkin import losses
 from viewkin.errors import require
+from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.base import Limit
 from viewkin.schedules import RampConfig
@@ -48,6 +49,15 @@ class KinConfig:
         others = Limit(count - 1, "the other images of the set")
         every = Limit(count, "the images of the set")
         return {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
+
+    def kin(self, q: Tensor, bank: FeatureBank, image: Tensor, index: Tensor, *, others: bool = False) -> losses.Kin:
+        """The kin found of queries (B, D), (B, R) images, -1 where there is none, with their similarity.
+
+        The anchor is not among those of ``paper``, nor, with ``others``, among any.
+        """
+        if others or self.denominator == "paper":
+            image = image.masked_fill(image == index.unsqueeze(1), -1)
+        return losses.Kin(image, losses.bank_similarity(q, bank.everything(), image))
 
     def pull(self, nearest: losses.Nearest, kin: losses.Kin, temperature: float) -> tuple[Tensor, Tensor]:
         """L_inv of the nearest bank rows and the kin found, (B,), and the positives chosen, (B, P)."""

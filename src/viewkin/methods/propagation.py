@@ -67,8 +67,7 @@ class Propagation(Wrapper):
         found = {**step.found, **found_by_hop("propagation", tuple(hop[:b] for hop in hops))}
         term = 0.0 * step.loss  # while the weight is 0
         if weight > 0:
-            columns = self._without_anchor(torch.cat(hops, 1), index)
-            kin = losses.Kin(columns, losses.bank_similarity(q, self.bank.everything(), columns))
+            kin = config.kin(q, self.bank, torch.cat(hops, 1), index, others=not self.contrastive)
             if self.contrastive:
                 similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
                 own = (q * self.bank.read(index)).sum(1)
@@ -86,12 +85,6 @@ class Propagation(Wrapper):
         if weight > 0 and self.contrastive:
             return config.candidates + (config.denominator == "paper")
         return config.graph.neighbours + 1
-
-    def _without_anchor(self, image: Tensor, index: Tensor) -> Tensor:
-        """The paper's kin never hold the anchor; nor may those that a base without negatives is pulled to."""
-        if self.contrastive and self.config.denominator == "code":
-            return image
-        return image.masked_fill(image == index.unsqueeze(1), -1)
 
     def _by_base(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
         """Mean of the base's loss of (B, D) queries against their (B, P) kin, 0 where there is none: (B,)."""

@@ -23,7 +23,7 @@ def by_torch_sgd(config: LinearConfig, x: torch.Tensor, y: torch.Tensor, factor_
     layer = nn.Linear(x.shape[1], int(y.max()) + 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    peak = config.learning_rates[0] * config.batch_size / 256
+    peak = config.learning_rates[0] * min(config.batch_size, len(x)) / 256
     optimiser = torch.optim.SGD(layer.parameters(), lr=peak, momentum=config.momentum, weight_decay=config.weight_decay)
     for epoch in range(config.epochs):
         optimiser.param_groups[0]["lr"] = peak * factor_at(epoch)
