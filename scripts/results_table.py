@@ -34,7 +34,7 @@ def method_rows(table: Path) -> list[str]:
             runs.setdefault(run["row"], []).append(run)
     return [
         f"| {name} | {spread(ours, 'knn200')} | {spread(ours, 'linear')} | {len(ours)} | {ours[0]['views']} "
-        f"| {minutes(ours)} | {', '.join(sorted({run['commit'] for run in ours}))} |"
+        f"| {ours[0]['epochs']} | {minutes(ours)} | {', '.join(sorted({run['commit'] for run in ours}))} |"
         for name, ours in runs.items()
     ]
 
@@ -79,7 +79,7 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     readme, results = root / "README.md", root / "results"
     text = put(readme.read_text(), "results", "| run | features | % | device | commit |", run_rows(results))
-    header = "| method | kNN (200) | linear | seeds | views | CPU minutes | commit |"
+    header = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
     readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
     page = root / "docs" / "evaluation.md"
     header = "| row | measure | chance | raw pixels | untrained | trained |"

@@ -15,7 +15,7 @@ POINTS = 5.0
 @pytest.mark.data
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", [row for row in ROWS if f"{row}-24" not in ROWS])
 def test_law_5_every_method_learns_on_cifar10(row: str, seed: int):
     """A run that has ended is judged; any other is trained first, which takes minutes to an hour."""
     data = ROOT / "data" / "cifar-10-batches-py"
