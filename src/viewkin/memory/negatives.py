@@ -110,7 +110,9 @@ class NegativeSampler:
             kept = first.shape[1] if self.sampler == "random" else max(round(self.pool * first.shape[1]), 1)
             value, place = score.topk(kept, dim=1, largest=not far)
             images = drawn[place].masked_fill(~other.gather(1, place), -1)
-            least = None if self.sampler == "random" else value[:, -1]
+            # At a candidate itself, how the next product of the same rows is rounded would decide whether it is in.
+            slack = 8 * torch.finfo(value.dtype).eps
+            least = None if self.sampler == "random" else value[:, -1] + (slack if far else -slack)
         found = losses.pool_log_sum(q, bank, drawn, labels, own, least, temperature, far=far)
         return found, some_of(images)
 

@@ -300,6 +300,19 @@ def test_ranks_sum_over_the_candidates_that_one_process_would(name):
         assert torch.equal(mine[1], images[part])
 
 
+@pytest.mark.parametrize("name", ["semihard", "semieasy"])
+def test_a_candidate_at_the_threshold_is_in_however_many_queries_are_compared_at_once(name):
+    bank, q, labels = rows(24, 32, seed=8), rows(16, 32, seed=9), torch.arange(24) % 3
+    members, index = Members.of(labels, torch.bincount(labels)), torch.arange(16)
+    drawing = sampler(name, negatives=20, pool=0.1, form="candidates")  # of 24 rows, so most are drawn several times
+    for step in range(50):
+        whole, _ = drawing.log_sum(q, index, bank, members, Draw(0, step, 16, 0, 16), "n", 0.1)
+        for start in range(16):
+            one = slice(start, start + 1)
+            alone, _ = drawing.log_sum(q[one], index[one], bank, members, Draw(0, step, 16, start, start + 1), "n", 0.1)
+            torch.testing.assert_close(alone, whole[one])
+
+
 def test_a_bank_in_bfloat16_moves_the_pooled_log_sum_by_less_than_a_hundredth():
     bank, q = rows(4000, 64, seed=8).float(), rows(B, 64, seed=9).float()
     labels = torch.arange(4000) % 100
