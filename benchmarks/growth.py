@@ -88,7 +88,7 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
     before = peak()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         file = None if count <= options.in_memory else Path(folder) / "bank"
-        bank = FeatureBank(2 if file is None else count, DIM, dtype=torch.bfloat16, file=file)
+        bank = FeatureBank(2 if file is None else count, DIM, dtype=torch.bfloat16, file=file, init="zero")
         features = bank.features if file else random_rows(count, device)
         branch = grown(Branch(2, 2, options.batch, device, negatives=1, pool=1.0), features, empty=file is not None)
         terms: dict[str, dict[str, Any]] = {}
