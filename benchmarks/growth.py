@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -94,12 +95,11 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
         terms: dict[str, dict[str, Any]] = {}
         for _ in range(5):
             branch.go()
-        seconds: list[float] = []
-        for _ in range(10 * options.repeats):
-            branch.go()
-            seconds.append(branch.seconds)
-        tens = [sum(seconds[i : i + 10]) / 10 for i in range(0, len(seconds), 10)]
-        terms["InterCLR, candidates"] = {"seconds": spread(tens)}
+        first = steps_of(branch, 10 * options.repeats)
+        terms["InterCLR, candidates"] = {"seconds": first["seconds"]}
+        # Candidates follow from the step's number: the same ones a second time, from pages that were touched before.
+        branch.step -= 10 * options.repeats
+        again = steps_of(branch, 10 * options.repeats)
         memory = branch.method.memory
         q = losses.unit(torch.randn(options.batch, DIM, device=device)).requires_grad_()
         index = torch.randint(count, (options.batch,), device=device)
@@ -123,7 +123,28 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
         for name, work in works.items():
             terms[name] = {"seconds": spread(seconds_of(work, device, options.repeats))}
         megabytes = (peak() - before) / 2**20
-        return {"count": count, "in_file": file is not None, "megabytes": megabytes, "terms": terms}
+        touches = {"first": first, "again": again} if file else None
+        return {
+            "count": count,
+            "in_file": file is not None,
+            "megabytes": megabytes,
+            "touches": touches,
+            "terms": terms,
+        }
+
+
+def steps_of(branch: Branch, steps: int) -> dict[str, Any]:
+    """Seconds a step, as means of ten, and page faults a step: those that read the file, and the others."""
+    before, seconds = resource.getrusage(resource.RUSAGE_SELF), list[float]()
+    for _ in range(steps):
+        branch.go()
+        seconds.append(branch.seconds)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": spread([sum(seconds[i : i + 10]) / 10 for i in range(0, steps, 10)]),
+        "major_faults": (after.ru_majflt - before.ru_majflt) / steps,
+        "minor_faults": (after.ru_minflt - before.ru_minflt) / steps,
+    }
 
 
 def random_rows(count: int, device: torch.device) -> torch.Tensor:
