@@ -53,7 +53,7 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 25 minutes: results/benchmarks
 	$(BENCH)/start.py
 	$(BENCH)/train_step.py --method simclr moco npid iraug eir --width 16 --batch 256 --repeats 3 --seconds 2
-	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 2 --out results/benchmarks/train_step_64.json
+	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 2 --seconds 2 --out results/benchmarks/train_step_64.json
 	$(BENCH)/interclr.py --repeats 3 --exact
 	$(BENCH)/growth.py --repeats 1
 	$(BENCH)/clusters.py --repeats 2
