@@ -58,6 +58,7 @@ bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle 
 	$(BENCH)/growth.py --repeats 1
 	$(BENCH)/clusters.py --repeats 2
 	$(BENCH)/knn.py
+	$(BENCH)/knn.py --repeats 2 --reference 100000 --dim 512 --memory 64 --only ours faiss --out results/benchmarks/knn_large.json
 	$(BENCH)/decode.py --images 400
 	$(BENCH)/page.py
 
