@@ -34,7 +34,7 @@ NEGATIVES, NEAREST, CLUSTERS = 16_384, 4_096, 10_000
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts = [10**4, 10**5, 10**6, 1_281_167, 10**7, 10**8]
+    counts = [10**4, 50_000, 10**5, 10**6, 1_281_167, 10**7, 10**8]
     parser.add_argument("--counts", nargs="+", type=int, default=counts, help="numbers of images")
     parser.add_argument("--in-memory", type=int, default=2 * 10**7)
     parser.add_argument("--whole", type=int, default=2 * 10**6)

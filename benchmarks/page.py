@@ -174,7 +174,10 @@ def growth(reports: list[Report]) -> str:
     axes.legend(frameon=False, fontsize=8, title="dotted: the floor", title_fontsize=8, **place)
     rows = []
     for size in report["sizes"]:
-        terms = [within(size["terms"][n]["seconds"], 0, 1e3) if n in size["terms"] else "" for n in names]
+        found = [size["terms"].get(name) for name in names]
+        terms = [
+            f"{within(one['seconds'], 0, 1e3)}, {1e3 * one['floor']['seconds']:.1f}" if one else "" for one in found
+        ]
         kept = "a sparse file" if size["in_file"] else "memory"
         rows.append([f"{size['count']:,}", *terms, kept, f"{size['megabytes']:,.0f}"])
     touched = "".join(map(touches, report["sizes"]))
@@ -183,7 +186,7 @@ def growth(reports: list[Report]) -> str:
         " bank in bfloat16, networks simulated. Terms that sample do not depend on N while the bank is in memory; from"
         " a file their rows are read at random, page by page. The full softmax and InvP's nearest rows read all of it,"
         " in blocks. Sizes were measured in several calls; the last one is named below.\n\n"
-        + table(["images", *(f"{name}, ms" for name in names), "bank in", "peak, MiB"], rows)
+        + table(["images", *(f"{name}, ms, floor" for name in names), "bank in", "peak, MiB"], rows)
         + "\n"
         + save(figure, "growth")
         + touched
