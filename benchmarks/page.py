@@ -219,7 +219,7 @@ def sampling(reports: list[Report]) -> str:
         seconds = sum(run["cpu_seconds"] for run in runs) / len(runs)
         difference = within(over, 2) if over else ""
         rows.append([form, str(len(runs)), within(found["knn"], 2), difference, f"{seconds:,.0f}"])
-    head = ["negatives", "seeds", "kNN, percent", "less exact, same seed", "processor seconds a run"]
+    head = ["negatives", "seeds", "kNN, percent", "minus the exact form's", "processor seconds a run"]
     return (
         f"## Accuracy of candidate sampling\n\n`interclr(simclr)` on {report['images']:,} images of CIFAR-10 for"
         f" {report['epochs']} epochs, ResNet-18 of width 16, K = {report['negatives']}, pool 10 %; kNN of the backbone,"
