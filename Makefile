@@ -47,17 +47,19 @@ BENCH := OMP_NUM_THREADS=$$(nproc) PYTHONPATH=src $(BIN)/python benchmarks
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(PIP) install -c constraints.txt faiss-cpu matplotlib
 	-$(PIP) install --no-deps lightly==1.6.0 lightly_utils aenum
+	-$(PIP) install -c constraints.txt stable-pretraining==0.1.8
 	@touch $@
 
-bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine: results/benchmarks
+bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 25 minutes: results/benchmarks
 	$(BENCH)/start.py
-	$(BENCH)/train_step.py --method simclr moco npid --width 16 --batch 256 --repeats 3
-	$(BENCH)/train_step.py --method simclr moco --width 64 --batch 128 --repeats 3 --out results/benchmarks/train_step_64.json
-	$(BENCH)/interclr.py --exact
-	$(BENCH)/growth.py --repeats 2
-	$(BENCH)/clusters.py
+	$(BENCH)/train_step.py --method simclr moco npid iraug eir --width 16 --batch 256 --repeats 3 --seconds 2
+	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 2 --seconds 2 --out results/benchmarks/train_step_64.json
+	$(BENCH)/interclr.py --repeats 3 --exact
+	$(BENCH)/growth.py --repeats 1
+	$(BENCH)/clusters.py --repeats 2
 	$(BENCH)/knn.py
-	$(BENCH)/decode.py
+	$(BENCH)/knn.py --repeats 2 --reference 100000 --dim 512 --memory 64 --only ours faiss --out results/benchmarks/knn_large.json
+	$(BENCH)/decode.py --images 400
 	$(BENCH)/page.py
 
 format: $(VENV)/dev.stamp  ## rewrite in the project's format

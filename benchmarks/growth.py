@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ NEGATIVES, NEAREST, CLUSTERS = 16_384, 4_096, 10_000
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts = [10**4, 10**5, 10**6, 1_281_167, 10**7, 10**8]
+    counts = [10**4, 50_000, 10**5, 10**6, 1_281_167, 10**7, 10**8]
     parser.add_argument("--counts", nargs="+", type=int, default=counts, help="numbers of images")
     parser.add_argument("--in-memory", type=int, default=2 * 10**7)
     parser.add_argument("--whole", type=int, default=2 * 10**6)
@@ -88,18 +89,17 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
     before = peak()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         file = None if count <= options.in_memory else Path(folder) / "bank"
-        bank = FeatureBank(2 if file is None else count, DIM, dtype=torch.bfloat16, file=file)
+        bank = FeatureBank(2 if file is None else count, DIM, dtype=torch.bfloat16, file=file, init="zero")
         features = bank.features if file else random_rows(count, device)
         branch = grown(Branch(2, 2, options.batch, device, negatives=1, pool=1.0), features, empty=file is not None)
         terms: dict[str, dict[str, Any]] = {}
         for _ in range(5):
             branch.go()
-        seconds: list[float] = []
-        for _ in range(10 * options.repeats):
-            branch.go()
-            seconds.append(branch.seconds)
-        tens = [sum(seconds[i : i + 10]) / 10 for i in range(0, len(seconds), 10)]
-        terms["InterCLR, candidates"] = {"seconds": spread(tens)}
+        first = steps_of(branch, 10 * options.repeats)
+        terms["InterCLR, candidates"] = {"seconds": first["seconds"]}
+        # Candidates follow from the step's number: the same ones a second time, from pages that were touched before.
+        branch.step -= 10 * options.repeats
+        again = steps_of(branch, 10 * options.repeats)
         memory = branch.method.memory
         q = losses.unit(torch.randn(options.batch, DIM, device=device)).requires_grad_()
         index = torch.randint(count, (options.batch,), device=device)
@@ -123,7 +123,28 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
         for name, work in works.items():
             terms[name] = {"seconds": spread(seconds_of(work, device, options.repeats))}
         megabytes = (peak() - before) / 2**20
-        return {"count": count, "in_file": file is not None, "megabytes": megabytes, "terms": terms}
+        touches = {"first": first, "again": again} if file else None
+        return {
+            "count": count,
+            "in_file": file is not None,
+            "megabytes": megabytes,
+            "touches": touches,
+            "terms": terms,
+        }
+
+
+def steps_of(branch: Branch, steps: int) -> dict[str, Any]:
+    """Seconds a step, as means of ten, and page faults a step: those that read the file, and the others."""
+    before, seconds = resource.getrusage(resource.RUSAGE_SELF), list[float]()
+    for _ in range(steps):
+        branch.go()
+        seconds.append(branch.seconds)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": spread([sum(seconds[i : i + 10]) / 10 for i in range(0, steps, 10)]),
+        "major_faults": (after.ru_majflt - before.ru_majflt) / steps,
+        "minor_faults": (after.ru_minflt - before.ru_minflt) / steps,
+    }
 
 
 def random_rows(count: int, device: torch.device) -> torch.Tensor:

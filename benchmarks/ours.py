@@ -18,6 +18,7 @@ from viewkin.data.source import Source
 from viewkin.draws import seed_for
 from viewkin.methods.base import MethodConfig
 from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
@@ -39,6 +40,7 @@ METHODS: dict[str, tuple[MethodConfig, str]] = {
     "moco-split": (MoCoConfig(queue_size=QUEUE, norm="split:8"), "moco-cifar"),
     "npid": (NPIDConfig(), "npid-cifar"),
     "iraug": (IRAugConfig(), "isif"),
+    "eir": (EIRConfig(base=IRAugConfig()), "isif"),
     "byol": (BYOLConfig(), "byol-cifar"),
 }
 """Name to method and augmentation policy."""

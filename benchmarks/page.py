@@ -80,16 +80,19 @@ def train_step(reports: list[Report]) -> str:
         row = [case["method"], str(case["width"]), str(case["batch"]), within(ours["images_per_second"])]
         bare = ours.get("bare_over_ours")
         row.append(within(bare, 2) if bare else "")
-        for peer in ("documented", "given"):
+        for peer in ("documented", "given", "stable"):
             found = case.get(peer)
             row += [within(found["images_per_second"]), within(found["ours_over_it"], 2)] if found else ["", ""]
         rows.append(row)
         part = {name: f"{100 * one['share']:.1f}" for name, one in ours["parts"].items()}
         shares.append([case["method"], str(case["width"]), *part.values()])
     head = ["method", "width", "batch", "ours", "bare pass / ours", "lightly", "ours / it", "given ours", "ours / it"]
-    shown = [(case, name) for _, case in cases if "documented" in case for name in ("ours", "given", "documented")]
+    head += ["stable-pretraining", "ours / it"]
+    sides = ("ours", "given", "documented", "stable")
+    shown = [(case, name) for _, case in cases if "documented" in case for name in sides if name in case]
     figure, axes = plt.subplots(figsize=(7, 0.33 * len(shown) + 0.6))
     names = {"ours": "ours", "given": "lightly, given bf16 and channels_last", "documented": "lightly as documented"}
+    names["stable"] = "stable-pretraining as documented"
     for place, (case, name) in enumerate(reversed(shown)):
         ours = case["ours"]["images_per_second"]["median"]
         speed = {kind: case[name]["images_per_second"][kind] / ours for kind in ("median", "low", "high")}
@@ -104,9 +107,10 @@ def train_step(reports: list[Report]) -> str:
     return (
         "## The training step\n\nResNet-18 on CIFAR-10, images a second, beside lightly as its documentation"
         " runs it and"
-        " beside lightly lent our precision and memory format. *Bare pass / ours*: the same networks forward"
-        " and back on"
-        " views that are there already, and nothing else.\n\n"
+        " beside lightly lent our precision and memory format. stable-pretraining runs as documented too, which is in"
+        " bfloat16; solo-learn does not install: its last release pins torch 1.9.1, torchvision 0.10.1 and"
+        " pytorch-lightning 1.4.7, which no Python of today takes. *Bare pass / ours*: the same networks forward and"
+        " back on views that are there already, and nothing else.\n\n"
         + table(head, rows)
         + "\nOur step, percent of its time:\n\n"
         + table(["method", "width", *cases[0][1]["ours"]["parts"]], shares)
@@ -170,19 +174,57 @@ def growth(reports: list[Report]) -> str:
     axes.legend(frameon=False, fontsize=8, title="dotted: the floor", title_fontsize=8, **place)
     rows = []
     for size in report["sizes"]:
-        terms = [within(size["terms"][n]["seconds"], 0, 1e3) if n in size["terms"] else "" for n in names]
+        found = [size["terms"].get(name) for name in names]
+        terms = [
+            f"{within(one['seconds'], 0, 1e3)}, {1e3 * one['floor']['seconds']:.1f}" if one else "" for one in found
+        ]
         kept = "a sparse file" if size["in_file"] else "memory"
         rows.append([f"{size['count']:,}", *terms, kept, f"{size['megabytes']:,.0f}"])
+    touched = "".join(map(touches, report["sizes"]))
     return (
         f"## Growth\n\nOne step of the terms that read the bank, B = {report['batch']}, D = {report['dim']}, the"
         " bank in bfloat16, networks simulated. Terms that sample do not depend on N while the bank is in memory; from"
         " a file their rows are read at random, page by page. The full softmax and InvP's nearest rows read all of it,"
         " in blocks. Sizes were measured in several calls; the last one is named below.\n\n"
-        + table(["images", *(f"{name}, ms" for name in names), "bank in", "peak, MiB"], rows)
+        + table(["images", *(f"{name}, ms, floor" for name in names), "bank in", "peak, MiB"], rows)
         + "\n"
         + save(figure, "growth")
+        + touched
         + "\n* "
         + source_of(report)
+    )
+
+
+def touches(size: Report) -> str:
+    """Say what the first touch of a file's pages costs."""
+    if not size.get("touches"):
+        return ""
+    (first, again), rows = (size["touches"][name] for name in ("first", "again")), 163_840
+    faults = first["major_faults"] + first["minor_faults"] - again["major_faults"] - again["minor_faults"]
+    slower = first["seconds"]["median"] - again["seconds"]["median"]
+    return (
+        f"\nAt {size['count']:,} images a step's {rows:,} candidates, each on a page of its own, took"
+        f" {within(first['seconds'], 0, 1e3)} ms with {faults:,.0f} page faults the first time, and"
+        f" {within(again['seconds'], 0, 1e3)} ms the second time: {1e6 * slower / max(faults, 1):.1f} us a fault.\n"
+    )
+
+
+def sampling(reports: list[Report]) -> str:
+    """Accuracy by the form of the sampler."""
+    report = reports[0]
+    rows = []
+    for form, found in report["forms"].items():
+        over = found.get("over_exact")
+        runs = [run for run in report["runs"] if run["form"] == form]
+        seconds = sum(run["cpu_seconds"] for run in runs) / len(runs)
+        difference = within(over, 2) if over else ""
+        rows.append([form, str(len(runs)), within(found["knn"], 2), difference, f"{seconds:,.0f}"])
+    head = ["negatives", "seeds", "kNN, percent", "minus the exact form's", "processor seconds a run"]
+    return (
+        f"## Accuracy of candidate sampling\n\n`interclr(simclr)` on {report['images']:,} images of CIFAR-10 for"
+        f" {report['epochs']} epochs, ResNet-18 of width 16, K = {report['negatives']}, pool 10 %; kNN of the backbone,"
+        f" {100 * (1 - report['held_out']):.0f} % of the training images voting on the rest (10,000: a standard error"
+        " of 0.5 by chance alone). Short runs on busy cores.\n\n" + table(head, rows) + "\n* " + source_of(report)
     )
 
 
@@ -257,6 +299,7 @@ def start(reports: list[Report]) -> str:
 SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
     ("train_step*.json", train_step),
     ("interclr*.json", interclr),
+    ("sampling.json", sampling),
     ("growth.json", growth),
     ("clusters.json", clusters),
     ("knn*.json", knn),

@@ -40,8 +40,12 @@ class Pictures(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def picture(self, index: int) -> Image.Image:
+        """One image."""
+        return Image.fromarray(self.pixels[index])
+
     def __getitem__(self, index: int) -> Any:
-        return self.transform(Image.fromarray(self.pixels[index])), 0
+        return self.transform(self.picture(index)), 0
 
 
 class PeerSimCLR(nn.Module):

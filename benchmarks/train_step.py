@@ -3,10 +3,11 @@
     python benchmarks/train_step.py --threads 2 --width 16 64 --batch 128 256
     python benchmarks/train_step.py --quick
 
-Every repeat runs ours, then lightly as documented (float32, PIL transforms, DataLoader with two workers), then lightly
-*given* bf16 autocast and channels_last, so that a busy machine slows all three. Speeds are medians over repeats, and a
-ratio is the median of the ratios within repeats; lowest and highest stand beside them. The peer's loss and optimiser
-(plain SGD) are its examples' own; network, batch, images, crops and colour jitter are alike, and neither blurs.
+Every repeat runs ours, then stable-pretraining as documented where it is installed (bf16-mixed, SimCLR only), then
+lightly as documented (float32, PIL transforms, DataLoader with two workers), then lightly *given* bf16 autocast and
+channels_last, so that a busy machine slows all of them. Speeds are medians over repeats, and a ratio is the median of
+the ratios within repeats; lowest and highest stand beside them. A peer's loss and optimiser (plain SGD) are its
+examples' own; network, batch, images, crops and colour jitter are alike, and none blurs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ import torch
 from ours import METHODS, PARTS, Case, Ours, runtime_of
 from peer import METHODS as COMPARED
 from peer import WORKERS, Peer, available
+from peer_stable import METHODS as COMPARED_WITH_STABLE
+from peer_stable import StablePeer
+from peer_stable import available as stable_available
 from rich.console import Console
 from rich.table import Table
 
@@ -65,11 +69,11 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options, console = arguments(), Console()
     console = Console(width=max(console.width, 132))  # a narrower table would break its numbers
-    if not options.no_peer and not available():
-        console.print("lightly is not installed (pip install 'viewkin[bench]'): only our side is measured.")
+    if not options.no_peer and not available() and not stable_available():
+        console.print("No peer is installed ('make bench' does it): only our side is measured.")
         options.no_peer = True
     torch.set_num_threads(options.threads)
-    source = open_source(options.data or (str(CIFAR) if CIFAR.is_dir() else GENERATED))
+    source = open_source(chosen_data(options))
     report = origin(options, source)
     for width in options.width:
         for batch in options.batch:
@@ -83,13 +87,23 @@ def main() -> None:
     console.print(f"Written to {options.out}", highlight=False, soft_wrap=True)
 
 
+def chosen_data(options: argparse.Namespace) -> str:
+    """The images asked for, or CIFAR-10, or rendered ones."""
+    return options.data or (str(CIFAR) if CIFAR.is_dir() else GENERATED)
+
+
 def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str, Any]:
     """Alternate the sides over the repeats; afterwards time the parts of ours."""
     runtime = runtime_of(options.threads, options.precision, options.accelerator)
     ours = Ours(case, source, runtime, options.seed, Path(tempfile.gettempdir()))
     device = ours.trainer.fabric.device
-    peers: dict[str, Peer] = {}
-    if case.method in COMPARED and not options.no_peer:
+    peers: dict[str, Any] = {}
+    if case.method in COMPARED_WITH_STABLE and not options.no_peer and stable_available():
+        sizes = {"width": case.width, "batch": case.batch, "size": case.size}
+        peers["stable"] = StablePeer(
+            chosen_data(options), **sizes, seed=options.seed, threads=options.threads, workers=WORKERS
+        )
+    if case.method in COMPARED and not options.no_peer and available():
         for name in ("documented", "given"):
             peers[name] = Peer(case, source, device, options.seed, given=name == "given")
     ours.run(2)
@@ -98,7 +112,7 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
     for name, peer in peers.items():
         steps[name] = long_enough(peer.run(1)[0], options.seconds)
     speed: dict[str, list[float]] = {name: [] for name in steps}
-    waiting: dict[str, list[float]] = {name: [] for name in peers}
+    waiting: dict[str, list[float | None]] = {name: [] for name in peers}
     bare: list[float] = []
     for _ in range(options.repeats):
         speed["ours"].append(case.batch * steps["ours"] / ours.run(steps["ours"]))
@@ -106,7 +120,7 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
         for name, peer in peers.items():
             seconds, waited = peer.run(steps[name])
             speed[name].append(case.batch * steps[name] / seconds)
-            waiting[name].append(waited / seconds)
+            waiting[name].append(None if waited is None else waited / seconds)
     parts = ours.parts(steps["ours"])
     whole = sum(parts.values())
     found: dict[str, Any] = {"method": case.method, "width": case.width, "batch": case.batch, "size": case.size}
@@ -120,7 +134,7 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
     for name in peers:
         found[name] = {
             "images_per_second": spread(speed[name]),
-            "waiting_for_images_share": statistics.median(waiting[name]),
+            "waiting_for_images_share": None if None in waiting[name] else statistics.median(waiting[name]),
             "ours_over_it": spread([a / b for a, b in zip(speed["ours"], speed[name])]),
         }
     return found
@@ -150,7 +164,10 @@ def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
         "load_average": [os.getloadavg()[0]],
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "lightly": None if options.no_peer else metadata.version("lightly"),
+        "lightly": None if options.no_peer or not available() else metadata.version("lightly"),
+        "stable_pretraining": metadata.version("stable-pretraining")
+        if not options.no_peer and stable_available()
+        else None,
         "peer_workers": WORKERS,
         "seed": options.seed,
         "data": {"name": source.name, "images": len(source), "side": source.size},
@@ -175,11 +192,12 @@ def write(path: Path, report: dict[str, Any]) -> None:
 
 def speeds(report: dict[str, Any]) -> Table:
     """Show source images a second, and how many times faster ours is."""
-    names = ("ours", "lightly", "ours over it", "lightly given bf16", "ours over it")
+    peers = ("lightly", "lightly given bf16", "stable-pretraining")
+    names = ("ours", *(name for peer in peers for name in (peer, "ours over it")))
     table = Table("method", "width", "batch", *names, title="images/s, median (lowest to highest)")
     for case in report["cases"]:
         row = [case["method"], str(case["width"]), str(case["batch"]), shown(case["ours"]["images_per_second"], 0)]
-        for name in ("documented", "given"):
+        for name in ("documented", "given", "stable"):
             peer = case.get(name)
             row += [shown(peer["images_per_second"], 0), shown(peer["ours_over_it"], 2)] if peer else ["", ""]
         table.add_row(*row)

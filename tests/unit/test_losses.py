@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from viewkin import losses
+from viewkin.losses import precision
 
 B, D, N, K, TAU = 3, 4, 11, 5, 0.3
 
@@ -310,6 +311,49 @@ def test_bfloat16_autocast_moves_the_pass_over_the_bank_by_little(distance, bloc
     assert ((found - expected).norm(dim=1) < 0.005 * expected.norm(dim=1)).all()
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_sums_without_a_shift_are_those_with_one(autocast, monkeypatch):
+    dtype = torch.float32 if autocast else torch.float64
+    bank, index = rows(1000, 32, seed=2, dtype=dtype), torch.arange(0, 1000, 7)
+    q, v = (losses.unit(bank[index] + 0.3 * rows(len(index), 32, seed=s, dtype=dtype)) for s in (3, 4))
+
+    def both() -> list[Tensor]:
+        x, y = q.clone().requires_grad_(), v.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = (
+                losses.instance_log_probability(x, bank, index, 0.1, 64),
+                losses.relation_divergence(x, y, bank, 0.1),
+            )
+        return [*found, *torch.autograd.grad(found[0].sum() + found[1].sum(), (x, y))]
+
+    plain = both()
+    monkeypatch.setattr(precision, "STEEPEST", 0.0)
+    shifted = both()
+    tolerance = 0.01 if autocast else 1e-11
+    assert not torch.equal(plain[0], shifted[0])  # they were two ways
+    for one, other in zip(plain[:2], shifted[:2]):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+    for one, other in zip(plain[2:], shifted[2:]):
+        # Rounded products bring either as far as 0.09 from the exact gradient.
+        assert (one - other).norm(dim=1).max() <= 5 * tolerance
+
+
+@pytest.mark.parametrize("length", [40.0, -12.0])  # the largest logit is about 400, or the only ones are near -120
+def test_rows_far_from_unit_take_the_way_with_a_shift(length):
+    bank, index = abs(length) * rows(N, seed=1, dtype=torch.float32), torch.tensor([10, 0, 4])
+    q = rows(B, dtype=torch.float32)
+    if length < 0:
+        bank, q = bank.abs(), -q.abs()
+    logits = q.double() @ bank.double().T / 0.1
+    expected = logits.log_softmax(1).gather(1, index[:, None]).squeeze(1)
+    found, gradient = bank_pass(q, bank, index, 0.1)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    assert gradient.isfinite().all()
+    log_p, log_p_hat = (x.log_softmax(1) for x in (logits, logits.roll(1, 0)))
+    divergence = losses.relation_divergence(q, q.roll(1, 0), bank, 0.1)
+    torch.testing.assert_close(divergence.double(), (log_p.exp() * (log_p - log_p_hat)).sum(1), rtol=1e-4, atol=1e-4)
+
+
 def test_float16_autocast_does_not_reach_the_pass_over_the_bank():
     q, bank, index = rows(B, dtype=torch.float32), rows(N, seed=2).float(), torch.tensor([10, 0, 4])
     plain = bank_pass(q, bank, index, TAU)
@@ -318,13 +362,15 @@ def test_float16_autocast_does_not_reach_the_pass_over_the_bank():
     assert all(torch.equal(a, b) for a, b in zip(plain, cast))
 
 
-def test_the_gradient_stays_exact_as_the_own_row_takes_all_probability():
+@pytest.mark.parametrize("temperature", [0.03, 0.035])  # with a shift, and without
+def test_the_gradient_stays_exact_as_the_own_row_takes_all_probability(temperature):
     bank, index = rows(100, 32, seed=2), torch.arange(100)
     q = losses.unit(bank + 1e-3 * rows(100, 32, seed=3))
-    value, exact = bank_pass(q, bank, index, 0.03)
-    short, found = bank_pass(q.float(), bank.float(), index, 0.03)
-    assert value.max() > -1e-6
+    value, exact = bank_pass(q, bank, index, temperature)
+    short, found = bank_pass(q.float(), bank.float(), index, temperature)
+    assert value.max() > -1e-5
     assert (short <= 0).all()
+    assert (short - value)[value > -1e-3].abs().max() < 3e-7
     assert ((found - exact).norm(dim=1) < 1e-4 * exact.norm(dim=1)).all()
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 """Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
 
 

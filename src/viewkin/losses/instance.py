@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from viewkin.losses.precision import BLOCK, product_type, wide
+from viewkin.losses.precision import BLOCK, holds, needs_no_shift, product_type, wide
 
 
 class _LogProbability(torch.autograd.Function):
@@ -26,17 +26,10 @@ class _LogProbability(torch.autograd.Function):
         own_logit = (q * own).sum(1, keepdim=True) / temperature
         with torch.autocast(q.device.type, enabled=False):
             scaled = (q / temperature).to(kind)
-            # A running maximum: `others` and `mean` are rescaled whenever it rises.
-            peak, others, mean = own_logit, torch.zeros_like(own_logit), torch.zeros_like(q)
-            for start, rows in zip(range(0, len(bank), block), bank.split(block)):
-                rows = rows.to(kind)
-                logits = _without((scaled @ rows.T).to(q.dtype), index - start)
-                higher = torch.maximum(peak, logits.amax(1, keepdim=True))
-                rescale = (peak - higher).exp()
-                weights = (logits - higher).exp_()
-                others = others * rescale + weights.sum(1, keepdim=True)
-                mean = mean * rescale + (weights.to(kind) @ rows).to(q.dtype)
-                peak = higher
+            sums = None
+            if needs_no_shift(temperature, kind, q.device):
+                sums = _plain_sums(scaled, bank, index, own_logit, block)
+            others, mean, peak = sums or _shifted_sums(scaled, bank, index, own_logit, block)
             total = others + (own_logit - peak).exp()
             ctx.save_for_backward((own * (others / total) - mean / total) / temperature)
             return (own_logit - peak - total.log()).squeeze(1)
@@ -50,11 +43,49 @@ class _LogProbability(torch.autograd.Function):
         return upstream[0].unsqueeze(1) * gradient, None, None, None, None
 
 
-def _without(logits: Tensor, column: Tensor) -> Tensor:
-    """Set one column a row to -inf in place, where it is one of (B, n); no wait for a GPU."""
-    place = column.clamp(0, logits.shape[1] - 1).unsqueeze(1)
+def _plain_sums(
+    scaled: Tensor, bank: Tensor, index: Tensor, own_logit: Tensor, block: int
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Sums as of :func:`_shifted_sums` below the own logit, made without a shift; None where they do not hold.
+
+    Exponentials keep to the type of the products, which costs a third of finding maxima and widening.
+    """
+    others = torch.zeros_like(own_logit)
+    mean = others.new_zeros(scaled.shape)
+    for start, rows in zip(range(0, len(bank), block), bank.split(block)):
+        rows = rows.to(scaled.dtype)
+        weights = (scaled @ rows.T).exp_()
+        here = ((index >= start) & (index < start + len(rows))).nonzero().squeeze(1)
+        weights[here, index[here] - start] = 0
+        others += weights.sum(1, keepdim=True, dtype=others.dtype)
+        mean += weights @ rows
+    scale = (-own_logit).exp()
+    return (others * scale, mean * scale, own_logit) if holds(others) else None
+
+
+def _shifted_sums(
+    scaled: Tensor, bank: Tensor, index: Tensor, own_logit: Tensor, block: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``sum e^(s - peak)``, ``sum e^(s - peak) V`` over the other rows, and ``peak``, the running maximum of all."""
+    peak, others = own_logit, torch.zeros_like(own_logit)
+    mean = others.new_zeros(scaled.shape)
+    for start, rows in zip(range(0, len(bank), block), bank.split(block)):
+        rows = rows.to(scaled.dtype)
+        logits = _replaced((scaled @ rows.T).to(peak.dtype), index - start, -math.inf)
+        higher = torch.maximum(peak, logits.amax(1, keepdim=True))
+        rescale = (peak - higher).exp()
+        weights = (logits - higher).exp_()
+        others = others * rescale + weights.sum(1, keepdim=True)
+        mean = mean * rescale + (weights.to(rows.dtype) @ rows).to(mean.dtype)
+        peak = higher
+    return others, mean, peak
+
+
+def _replaced(scores: Tensor, column: Tensor, value: float) -> Tensor:
+    """Put a value into one column a row in place, where it is one of (B, n); no wait for a GPU."""
+    place = column.clamp(0, scores.shape[1] - 1).unsqueeze(1)
     inside = (place.squeeze(1) == column).unsqueeze(1)
-    return logits.scatter_(1, place, logits.gather(1, place).masked_fill(inside, -math.inf))
+    return scores.scatter_(1, place, scores.gather(1, place).masked_fill(inside, value))
 
 
 def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK) -> Tensor:

@@ -8,6 +8,10 @@ from torch.nn import functional
 
 BLOCK = 8192
 """Bank rows a blockwise pass handles at once: B x 8192 logits stay in cache, never B x N."""
+STEEPEST = 30.0
+"""Largest 1 / tau for which logits of unit rows are exponentiated as they are: e^30 is far from any overflow."""
+LEAST, MOST = 1e-20, 1e30
+"""Between these a sum of such exponentials holds all that it is made of; rows that are far from unit lead beyond."""
 
 
 def wide(x: Tensor) -> Tensor:
@@ -28,6 +32,20 @@ def product_type(bank: Tensor) -> torch.dtype:
     device = bank.device.type
     cast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     return torch.bfloat16 if cast and bank.dtype == torch.float32 else bank.dtype
+
+
+def needs_no_shift(temperature: float, kind: torch.dtype, device: torch.device) -> bool:
+    """Whether a softmax over unit rows may do without its maximum, at :func:`holds` of the sums to come.
+
+    Exponentials are then rounded as the products are. Not float16, which ends at e^11, and not on a GPU, where
+    looking at the sums would wait for it.
+    """
+    return 1 / temperature <= STEEPEST and kind != torch.float16 and device.type == "cpu"
+
+
+def holds(total: Tensor) -> bool:
+    """Whether sums of exponentials without a shift neither left the range of float32 nor lost anything."""
+    return bool(((total > LEAST) & (total < MOST)).all())
 
 
 def has_bf16() -> bool:

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import mmap
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import torch
 from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.neighbours import top_k
+
+DRAWN = 2**18
+"""Rows drawn at once, so that no bank is ever held twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where and how banks are kept whose maker does not say it."""
+
+    dtype: torch.dtype = torch.float32
+    """Of the rows; bfloat16 halves memory and traffic, products are rounded to it, sums are not."""
+    folder: Path | None = None
+    """Keep rows in nameless files there, on the CPU, instead of in memory; they are gone when the process ends."""
+
+
+_storage: ContextVar[Storage | None] = ContextVar("storage", default=None)
+
+
+@contextmanager
+def banks_kept(storage: Storage) -> Generator[None]:
+    """Keep all banks that are made meanwhile so."""
+    token = _storage.set(storage)
+    try:
+        yield
+    finally:
+        _storage.reset(token)
 
 
 class FeatureBank(nn.Module):
@@ -33,8 +64,8 @@ class FeatureBank(nn.Module):
         dim: int,
         *,
         momentum: float = 0.5,
-        init: Literal["normal", "uniform"] = "normal",
-        dtype: torch.dtype = torch.float32,
+        init: Literal["normal", "uniform", "zero"] = "normal",
+        dtype: torch.dtype | None = None,
         file: Path | None = None,
     ) -> None:
         """Start from random rows.
@@ -44,28 +75,28 @@ class FeatureBank(nn.Module):
             dim: D.
             momentum: weight of the old row in a write, 0 to 1.
             init: ``normal`` draws unit random vectors; ``uniform`` draws entries in +-1/sqrt(D/3), whose rows have norm
-                about 1 (the NPID release).
-            dtype: of the rows; bfloat16 halves memory and traffic, products are rounded to it, sums are not.
-            file: keep the rows in this file instead of in memory, on the CPU: it is made anew, and a row is zero, and
-                takes no room on the disk, until it is written (``init`` has no meaning).
+                about 1 (the NPID release); ``zero`` leaves rows of a file unwritten, where they take no room.
+            dtype: of the rows; None: as :func:`banks_kept` says, float32 outside of it.
+            file: keep the rows in this file, made anew, instead of in memory; None: as :func:`banks_kept` says.
         """
         super().__init__()
         self.momentum = momentum
-        if file is not None:
-            rows = mapped(file, count * dim * dtype.itemsize).view(dtype).view(count, dim)
-        elif init == "uniform":
-            rows = (torch.rand(count, dim) * 2 - 1) / (dim / 3) ** 0.5
-        else:
-            rows = losses.unit(torch.randn(count, dim))
-        self.register_buffer("features", rows.to(dtype))
+        storage = _storage.get() or Storage()
+        rows = made(count, dim, dtype or storage.dtype, file, storage.folder)
+        for part in rows.split(DRAWN) if init != "zero" else ():
+            if init == "uniform":
+                part.copy_((torch.rand(part.shape) * 2 - 1) / (dim / 3) ** 0.5)
+            else:
+                part.copy_(losses.unit(torch.randn(part.shape)))
+        self.register_buffer("features", rows)
 
     def __len__(self) -> int:
         return len(self.features)
 
     def read(self, index: Tensor) -> Tensor:
-        """Copy rows: index of any shape (...) -> (..., D)."""
+        """Copy rows: index of any shape (...) -> (..., D) float32 or wider."""
         # Row by row instead of entry by entry, which is many times slower on a processor.
-        return self.features.index_select(0, index.flatten()).view(*index.shape, -1)
+        return losses.wide(self.features.index_select(0, index.flatten()).view(*index.shape, -1))
 
     def everything(self) -> Tensor:
         """All rows (N, D), not a copy: read only."""
@@ -104,14 +135,21 @@ class FeatureBank(nn.Module):
         self.features.copy_(losses.unit(z))
 
 
-def mapped(file: Path, size: int) -> Tensor:
-    """Make a file of ``size`` zero bytes that take no room until written, and map it: (size,) uint8.
+def made(count: int, dim: int, dtype: torch.dtype, file: Path | None, folder: Path | None) -> Tensor:
+    """Make (count, dim) zeros: in a file, in a nameless one in a folder, or in memory."""
+    if file is None and folder is None:
+        return torch.zeros(count, dim, dtype=dtype)
+    with file.open("wb+") if file else tempfile.TemporaryFile(dir=folder) as opened:
+        return mapped(opened, count * dim * dtype.itemsize).view(dtype).view(count, dim)
+
+
+def mapped(file: IO[bytes], size: int) -> Tensor:
+    """Let an empty file have ``size`` zero bytes that take no room until written, and map it: (size,) uint8.
 
     Rows are read at random: without this advice each read of 256 bytes would bring 128 KiB of its neighbours along.
     """
-    with file.open("wb+") as made:
-        made.truncate(size)
-        pages = mmap.mmap(made.fileno(), size)
+    file.truncate(size)
+    pages = mmap.mmap(file.fileno(), size)
     if hasattr(mmap, "MADV_RANDOM"):
         pages.madvise(mmap.MADV_RANDOM)
     return torch.frombuffer(pages, dtype=torch.uint8)

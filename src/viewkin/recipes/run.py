@@ -22,6 +22,7 @@ from viewkin.data.source import Source
 from viewkin.draws import seed_for
 from viewkin.errors import UserError
 from viewkin.evaluate.results import device_name
+from viewkin.memory.bank import FeatureBank, Storage, banks_kept
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import describe_backbone, save_backbone
@@ -74,7 +75,7 @@ def train(request: TrainRequest, console: Console) -> Run:
     backbone = build_backbone(recipe.backbone)
     check_sizes(backbone, recipe)
     fabric = make_fabric(recipe.runtime, backbone)
-    method = recipe.method.build(backbone, count=len(plan.source))
+    method = built(recipe, backbone, len(plan.source))
     views = recipe.augment.chosen()
     trainer = Trainer(recipe, plan.source, method, views, fabric, out, backbone_facts(recipe, views, method), console)
     leads, fresh = fabric.global_rank == 0, False
@@ -94,6 +95,26 @@ def train(request: TrainRequest, console: Console) -> Run:
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()  # NCCL complains where that is left to the interpreter
     return Run(plan, outcome, leads)
+
+
+def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:
+    """Build the method, its banks kept as the runtime settings say.
+
+    Raises:
+        UserError: these do not fit the device, the folder or the method.
+    """
+    dtype, folder = recipe.runtime.bank_dtype, recipe.runtime.bank_folder
+    if folder is not None and accelerator_of(recipe.runtime) != "cpu":
+        raise UserError("runtime.bank_folder keeps banks where only the CPU reads them; set runtime.accelerator=cpu.")
+    try:
+        with banks_kept(Storage(dtype=getattr(torch, dtype), folder=None if folder is None else Path(folder))):
+            method = recipe.method.build(backbone, count=count)
+    except OSError as error:
+        raise UserError(f"runtime.bank_folder {folder} cannot hold a bank ({error.strerror}).") from error
+    asked = "bank_folder" if folder is not None else "bank_dtype" if dtype != "float32" else None
+    if asked and not any(isinstance(module, FeatureBank) for module in method.modules()):
+        raise UserError(f"runtime.{asked} means nothing to {recipe.method.kind}, which keeps no bank; leave it out.")
+    return method
 
 
 @contextlib.contextmanager

@@ -88,6 +88,11 @@ class RuntimeConfig:
     """Decoding processes, for image sets that are streamed."""
     threads: int | None = None
     """CPU threads of each process; None leaves the library's choice."""
+    bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Type of the rows of a method's banks; half precision halves their memory and rounds the rows."""
+    bank_folder: str | None = None
+    """Folder on a disk with room: banks are mapped from files there instead of held in memory (CPU only); none:
+    memory. The files have no names and go with the process; checkpoints hold the banks as ever."""
     log_every: int = 20
     """Optimiser steps between two lines of metrics.jsonl."""
     checkpoint_minutes: float = 5.0
@@ -103,6 +108,8 @@ class RuntimeConfig:
         require(self.log_every >= 1, "runtime.log_every", self.log_every, "at least 1")
         require(self.checkpoint_minutes > 0, "runtime.checkpoint_minutes", self.checkpoint_minutes, "above 0")
         require(self.workers >= 0, "runtime.workers", self.workers, "at least 0")
+        known = self.bank_dtype in ("float32", "float16", "bfloat16")
+        require(known, "runtime.bank_dtype", self.bank_dtype, "float32, float16 or bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,8 +109,7 @@ def test_state_round_trip_restores_every_row():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_bank_in_a_file_holds_what_one_in_memory_does_and_no_more_than_was_written(dtype, tmp_path):
     file = tmp_path / "bank"
-    kept, held = FeatureBank(200_000, 8, dtype=dtype, file=file), FeatureBank(200_000, 8, dtype=dtype)
-    held.features.zero_()
+    kept, held = (FeatureBank(200_000, 8, dtype=dtype, file=place, init="zero") for place in (file, None))
     index = torch.tensor([7, 150_000])
     for bank in (kept, held):
         bank.write_(index, z(2, 8))
