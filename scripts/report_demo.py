@@ -107,9 +107,12 @@ def run(*arguments: str) -> None:
 
 def trained(name: str, data: str, *arguments: str) -> None:
     """Train a run, go on with it, or leave it when it is done."""
-    if not (Path(name) / "report.html").is_file():
-        resume = ("--resume",) if (Path(name) / "last.ckpt").is_file() else ()
-        run("train", data, *arguments, "--out", name, *resume)
+    if (Path(name) / "report.html").is_file():
+        return
+    if (Path(name) / "last.ckpt").is_file():
+        run("train", data, "--out", name, "--resume")  # a run that is resumed brings its settings
+    else:
+        run("train", data, *arguments, "--out", name)
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BYTES_PER_SCORE = 20
-"""Peak bytes for one entry of a block: the similarity itself and what resolving ties on every row would add."""
+BYTES_PER_SCORE = 16
+"""Peak bytes for one entry of a float32 block: the similarity, and what choosing the largest and merging them adds."""
+AT_ONCE = 2**16
+"""Entries of a block among which ties are resolved at a time."""
 LOOKED_AT = 2**14
 """Reference rows, evenly spread, that show below what similarity none of a long list of neighbours lies."""
 LONG = 256
@@ -50,9 +52,10 @@ def top_k(
     Returns:
         similarity (Q, k) falling (float32 for half precision), and index (Q, k) int64.
     """
-    rows, block = _block_sizes(len(queries), len(reference), block, memory)
     k = max(min(k, len(reference) - int(exclude_self)), 0)
     dtype = dtype or queries.dtype
+    ties = ties and dtype.itemsize >= 4
+    rows, block = _block_sizes(len(queries), len(reference), block, memory * 4 // max(dtype.itemsize, 4), k)
     result_dtype = torch.promote_types(dtype, torch.float32)
     similarity = torch.empty(len(queries), k, dtype=result_dtype, device=queries.device)
     index = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
@@ -76,7 +79,7 @@ def top_k(
                 yield start, score
 
         found = _best_of(scores(), k, least, ties) or _best_of(scores(), k, None, ties) or []
-        best, where = merge(*found, k=k)
+        best, where = _joined(found, k, ties)
         similarity[first : first + rows], index[first : first + rows] = best, where
     return similarity, index
 
@@ -114,9 +117,10 @@ def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]
 def _best_of(
     blocks: Iterator[tuple[int, Tensor]], k: int, least: Tensor | None, ties: bool
 ) -> list[tuple[Tensor, Tensor]] | None:
-    """The best k of each block; where ``least`` (Q, 1) is given, all that lies above it and not much more.
+    """The best k of all blocks, in parts; where ``least`` (Q, 1) is given, what lies above it and not much more.
 
-    None where so few lie above it that some of the best k may not.
+    None where so few lie above it that some of the best k may not. Parts are joined before they take as many columns
+    as an eighth of a block.
     """
     found: list[tuple[Tensor, Tensor]] = []
     wanted, above, select = k if least is None else LONG, 0, _select if ties else _largest
@@ -127,7 +131,17 @@ def _best_of(
             value, column = select(score, min(wanted, k, score.shape[1]))
         above = above if least is None else above + (value > least).sum(1)
         found.append((value.to(torch.promote_types(score.dtype, torch.float32)), column + start))
+        if len(found) > 1 and sum(part.shape[1] for part, _ in found) > max(score.shape[1] // 8, 2 * k):
+            found = [_joined(found, k, ties)]
     return None if isinstance(above, Tensor) and bool((above < k).any()) else found
+
+
+def _joined(parts: list[tuple[Tensor, Tensor]], k: int, ties: bool) -> tuple[Tensor, Tensor]:
+    """The best k of parts of rising index, each in order, so that the first of equals is the one of lowest index."""
+    if len(parts) == 1:
+        return parts[0][0][:, :k], parts[0][1][:, :k]
+    value, place = (_select if ties else _largest)(torch.cat([value for value, _ in parts], 1), k)
+    return value, torch.cat([index for _, index in parts], 1).gather(1, place)
 
 
 def _lower_bound(query: Tensor, reference: Tensor, k: int, scale: Tensor | None) -> Tensor | None:
@@ -142,12 +156,12 @@ def _lower_bound(query: Tensor, reference: Tensor, k: int, scale: Tensor | None)
     return score.topk(math.ceil(expected + 4 * expected**0.5 + 4), dim=1).values[:, -1:]
 
 
-def _block_sizes(queries: int, reference: int, block: int, memory: int) -> tuple[int, int]:
+def _block_sizes(queries: int, reference: int, block: int, memory: int, k: int) -> tuple[int, int]:
     """Rows of each side that fit in ``memory`` together; at least one row meets one row."""
-    scores = max(memory // BYTES_PER_SCORE, 1)
+    scores, kept = max(memory // BYTES_PER_SCORE, 1), 4 * k
     # A product of few queries with many rows waits for memory: at least 256 queries, where there are as many.
-    block = max(min(block, reference, scores, max(scores // min(queries or 1, 256), 1024)), 1)
-    return max(min(scores // block, queries, 1024), 1), block
+    block = max(min(block, reference, scores, max(scores // min(queries or 1, 256) - kept, 1024)), 1)
+    return max(min(scores // (block + kept), queries, 1024), 1), block
 
 
 def _hide_self_(score: Tensor, first_query: int, first_reference: int) -> None:
@@ -160,13 +174,12 @@ def _hide_self_(score: Tensor, first_query: int, first_reference: int) -> None:
 def _select(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row, falling, ties by column."""
     value, index = _largest(score, min(k + 1, score.shape[1]))
-    exact = score.dtype.itemsize >= 4
     tied = (value[:, 1:] == value[:, :-1]).any(1).nonzero().squeeze(1)
-    if exact and len(tied):
+    for rows in tied.split(max(AT_ONCE // score.shape[1], 1)) if len(tied) else ():
         if value.shape[1] > k:
-            at_border = tied[value[tied, k - 1] == value[tied, k]]
+            at_border = rows[value[rows, k - 1] == value[rows, k]]
             index[at_border, :k] = _first_of_the_tied(score[at_border], value[at_border, k - 1 : k], k)
-        value[tied, :k], index[tied, :k] = _order(score[tied[:, None], index[tied, :k]], index[tied, :k])
+        value[rows, :k], index[rows, :k] = _order(score[rows[:, None], index[rows, :k]], index[rows, :k])
     return value[:, :k], index[:, :k]
 
 
@@ -180,7 +193,8 @@ def _first_of_the_tied(score: Tensor, border: Tensor, k: int) -> Tensor:
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``topk``, several times faster on long rows: the k largest lie in the k groups with the largest maxima."""
-    size, columns = 16, score.shape[1]
+    columns = score.shape[1]
+    size = 16 if columns >= 64 * k else 8
     groups = columns // size
     if groups < 4 * k:
         return score.topk(k, dim=1)

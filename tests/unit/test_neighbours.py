@@ -131,3 +131,19 @@ def test_a_lower_bound_changes_no_list_also_where_the_sample_misleads(misleading
     assert torch.equal(similarity.double(), expected_similarity)
     assert kept[0][0], "the test means to meet a lower bound"
     assert any(bounded and found is not None for bounded, found in kept) != misleading
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("columns", [40, 160])
+def test_parts_joined_on_the_way_lose_nothing(columns, ties):
+    # Blocks of 16 rows at 6 neighbours: parts are joined after every second block.
+    draw = torch.Generator().manual_seed(3)
+    queries = torch.randint(-1, 2, (5, 4), generator=draw).double()
+    reference = torch.randint(-1, 2, (columns, 4), generator=draw).double()
+    if not ties:
+        reference += 1e-3 * torch.randn(columns, 4, generator=draw).double()
+        queries += 1e-3 * torch.randn(5, 4, generator=draw).double()
+    similarity, index = top_k(queries, reference, 6, block=16, ties=ties)
+    expected_similarity, expected_index = by_sorting(queries, reference, 6)
+    assert torch.equal(index, expected_index)
+    torch.testing.assert_close(similarity, expected_similarity)

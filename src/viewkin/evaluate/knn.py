@@ -15,6 +15,9 @@ from viewkin.errors import UserError
 from viewkin.evaluate.labels import paired
 from viewkin.neighbours import top_k
 
+BYTES_PER_NEIGHBOUR = 36
+"""Peak bytes of one neighbour of a query: similarity, index, label, weight, and what these are made from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnnConfig:
@@ -29,7 +32,7 @@ class KnnConfig:
     normalise: bool = True
     """Scale features to unit norm first, so that the similarity is a cosine; otherwise the bare dot product."""
     memory: int = 256 * 2**20
-    """Bound on working memory, bytes."""
+    """Bound on working memory beyond the features given, bytes; torch itself takes some 10 MiB more when first used."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -94,19 +97,19 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
     """
     began = time.perf_counter()
     pair = paired(train, train_labels, test, test_labels)
-    train, test, scale = pair.train, pair.test, None
+    scale = None
     if config.normalise:  # no normalised copy of the reference, which may be most of the memory there is
-        test, scale = F.normalize(test, dim=1), 1 / torch.linalg.vector_norm(train, dim=1).clamp_min(1e-12)
+        scale = 1 / torch.linalg.vector_norm(pair.train, dim=1).clamp_min(1e-12)
     notes = pair.notes + tuple(
         f"k = {k} is more than the {len(train)} reference images: all vote." for k in config.ks if k > len(train)
     )
-    similarity, index = top_k(test, train, max(config.ks), memory=config.memory, scale=scale)
     temperature = config.temperature if config.weighted else None
     winners: dict[int, list[Tensor]] = {k: [] for k in config.ks}
-    rows = max(config.memory // (4 * (len(pair.classes) + 3 * similarity.shape[1])), 1)
-    for start in range(0, len(test), rows):
-        part = slice(start, start + rows)
-        for k, score in votes(similarity[part], pair.y[index[part]], len(pair.classes), config.ks, temperature):
+    wide = 4 * pair.train.shape[1] + BYTES_PER_NEIGHBOUR * min(max(config.ks), len(train)) + 8 * len(pair.classes)
+    for query in pair.test.split(max(config.memory // 4 // wide, 1)):
+        query = F.normalize(query, dim=1) if config.normalise else query
+        similarity, index = top_k(query, pair.train, max(config.ks), memory=config.memory * 3 // 4, scale=scale)
+        for k, score in votes(similarity, pair.y[index], len(pair.classes), config.ks, temperature):
             winners[k].append(score.argmax(1))
     best = {k: torch.cat(parts) for k, parts in winners.items()}
     return KnnResult(

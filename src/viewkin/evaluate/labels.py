@@ -13,6 +13,8 @@ from viewkin.errors import UserError
 
 CHUNK = 8192
 """Rows classified at once."""
+CHECKED = 2**18
+"""Numbers looked at together, whether they are finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +89,8 @@ def check_features(name: str, features: Tensor) -> None:
     """
     if features.ndim != 2 or not features.numel():
         raise UserError(f"the {name} features have shape {tuple(features.shape)}: give (N, D) with at least one row.")
-    # In parts: the check makes a copy.
-    if not all(bool(torch.isfinite(part).all()) for part in features.split(8192)):
+    rows = max(CHECKED // features.shape[1], 1)  # in parts, for the check makes copies
+    if not all(bool(torch.isfinite(part).all()) for part in features.split(rows)):
         raise UserError(f"the {name} features hold NaN or infinity: the encoder has diverged, nothing can be measured.")
 
 

@@ -15,6 +15,9 @@ from viewkin.evaluate.labels import paired
 from viewkin.progress import LateBar
 from viewkin.schedules import step_decay, warmup
 
+FEW_STEPS = 1000
+"""Steps below which heads at the published rate are mostly as they were drawn; the fewest published are 1,320."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MlpConfig:
@@ -141,8 +144,25 @@ def mlp(
         predicted={name: one[2] for name, one in found.items()},
         heads=heads,
         seconds=time.perf_counter() - began,
-        notes=pair.notes,
+        notes=(*pair.notes, *_few_steps(config, len(pair.train))),
     )
+
+
+def _few_steps(config: MlpConfig, images: int) -> tuple[str, ...]:
+    """Say so where the heads had no time to learn: Adam moves a weight by about the rate in a step."""
+    steps = config.epochs * _steps(config, images)
+    if steps >= FEW_STEPS or config.learning_rate > 2e-4:
+        return ()
+    return (
+        f"{steps} steps at a rate of {config.learning_rate:g} are too few to fit the linear head, so it says little of "
+        "these features: give more epochs or a larger learning_rate.",
+    )
+
+
+def _steps(config: MlpConfig, images: int) -> int:
+    """Steps of an epoch; BatchNorm has no statistics of a single row."""
+    full, rest = divmod(images, config.batch_size)
+    return full + (rest > 1)
 
 
 def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
@@ -162,8 +182,7 @@ def _fit_(config: MlpConfig, heads: nn.ModuleDict, x: Tensor, y: Tensor, progres
     optimizer = torch.optim.Adam(
         heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    full, rest = divmod(len(x), config.batch_size)
-    per_epoch, step = full + (rest > 1), 0  # BatchNorm has no statistics of a single row
+    per_epoch, step = _steps(config, len(x)), 0
     total = x.new_zeros(())
     with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
         for epoch in range(config.epochs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ WIDTH, HEIGHT = 560.0, 380.0
 """Of the figure without its legend, units."""
 LOGARITHMIC = 20.0
 """From this ratio of the largest setting to the smallest on, three or more of them lie on a logarithmic axis."""
+BESIDE = 0.08
+"""Distance of the points of two lines at one word, of the distance of two words."""
 Value = str | float | int | bool | None
 
 
@@ -61,7 +63,7 @@ def spreads(trials: Sequence[Trial]) -> dict[str, list[Spread]]:
 
 @styled()
 def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) -> Figure:
-    """Draw a line for each combination of other settings; numbers lie at their place, words side by side.
+    """Draw a line for each combination of other settings; numbers lie at their place, words side by side, unjoined.
 
     Raises:
         UserError: no run.
@@ -74,8 +76,12 @@ def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) ->
     for number, line in enumerate(lines.values()):
         colour, marker = sign_of(number)
         bars = [math.nan if point.std is None else point.std for point in line]
-        where = [places[point.setting] for point in line]
-        axes.errorbar(where, [point.mean for point in line], bars, color=colour, marker=marker, markersize=5, capsize=4)
+        aside = 0.0 if numeric(places) else BESIDE * (number - (len(lines) - 1) / 2)
+        where = [places[point.setting] + aside for point in line]
+        drawn = axes.errorbar(
+            where, [point.mean for point in line], bars, color=colour, marker=marker, markersize=5, capsize=4
+        )
+        drawn[0].set_linestyle("-" if numeric(places) else "none")
     runs = [point.count for line in lines.values() for point in line]
     seeds = f"{min(runs)}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
     about = "bars: standard deviation over seeds; " if max(runs) > 1 else ""
@@ -87,18 +93,23 @@ def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) ->
     return figure
 
 
+def numeric(values: Iterable[Value]) -> bool:
+    """Whether all settings are numbers, so that what lies between two of them means something."""
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def _places(axes: Axes, values: Sequence[Value]) -> dict[Value, float]:
     """Where each setting lies on the axis; those whose names have room get a tick."""
-    numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    places = {value: float(value) if numeric else float(n) for n, value in enumerate(values)}  # type: ignore[arg-type]
+    numbers = numeric(values)
+    places = {value: float(value) if numbers else float(n) for n, value in enumerate(values)}  # type: ignore[arg-type]
     low, high = min(places.values()), max(places.values())
-    logarithmic = numeric and len(values) > 2 and low > 0 and high / low >= LOGARITHMIC
+    logarithmic = numbers and len(values) > 2 and low > 0 and high / low >= LOGARITHMIC
     axes.set_xscale("log" if logarithmic else "linear")
-    axes.margins(x=0.06 if numeric else 0.2)
+    axes.margins(x=0.06 if numbers else 0.2)
     scale = math.log if logarithmic else float
     units = (WIDTH - 130) / ((scale(high) - scale(low)) or 1.0)
     names = [format(value, "g") if isinstance(value, float) else str(value) for value in values]
-    names = names if numeric else [shortened(name, 11, units * 0.95) for name in names]
+    names = names if numbers else [shortened(name, 11, units * 0.95) for name in names]
     ticks: list[tuple[float, str]] = []
     end = -math.inf
     for place, name in zip(places.values(), names):

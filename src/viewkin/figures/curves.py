@@ -22,6 +22,8 @@ NOISY = 100
 """Points from which a curve is drawn faint under its running mean, so that noise does not hide the trend."""
 CLOCKS = ("step", "epoch", "round")
 """Entries that say where a row stands, not what was measured there."""
+OF_LINES = ("cpu_seconds",)
+"""Sums over the steps since the line before: lines are unequally many steps apart, so a curve of them says nothing."""
 Points = Sequence[tuple[float, float]]
 """Step and value."""
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from viewkin.errors import UserError
-from viewkin.figures.curves import draw_card, format_value, series_of
+from viewkin.figures.curves import OF_LINES, draw_card, format_value, series_of
 from viewkin.figures.style import can_draw, content_of
 from viewkin.files import replacing
 
@@ -60,7 +60,8 @@ def write_report(
         path: HTML file to write; it needs nothing beside it.
         title: heading.
         facts: (name, value) pairs.
-        history: one mapping a logged line; every numeric entry becomes a curve over ``step``.
+        history: one mapping a logged line; every numeric entry becomes a curve over ``step``, but
+            for ``OF_LINES``.
         sheets: (caption, PNG file) pairs, such as neighbour sheets.
         warnings: plain sentences, shown first.
 
@@ -115,7 +116,7 @@ def _page(
     """The whole document."""
     alarm = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    series = series_of(history)
+    series = {name: points for name, points in series_of(history).items() if name not in OF_LINES}
     cards = "".join(_card(name, points) for name, points in series.items()) if can_draw() else ""
     none = UNDRAWN if series else "Nothing was logged."
     curves = f'<div class="curves">{cards}</div>' if cards else f'<p class="none">{none}</p>'

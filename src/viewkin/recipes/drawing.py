@@ -43,8 +43,8 @@ def draw_neighbours(
         )
     look = Look(request)
     first = len(look.ids) if gallery is None else len(look.sources[0])
-    asked = torch.linspace(0, first - 1, min(queries, first)).long().unique()
     labels = torch.full((len(look.ids),), -1) if look.labels is None else look.labels
+    asked = askers(labels[:first], queries)
     names = class_names(look.labels, look.classes, len(look.ids))
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for title, model in look.models:
@@ -55,6 +55,23 @@ def draw_neighbours(
     frames = "" if look.labels is None else "; green: of the anchor's class, red and x: of another"
     board = draw_grid(anchors, blocks, f"{k} nearest by cosine{frames}.")
     keep(board.figure(), "neighbours", f"Nearest neighbours among {look.about}", request.models, out, console)
+
+
+def askers(labels: Tensor, count: int) -> Tensor:
+    """Choose images that ask: of the classes in turn, of some evenly spread where these are more; else evenly spread.
+
+    Args:
+        labels: (N,) int64, -1 where there is none.
+        count: images wanted, as far as there are.
+    """
+    classes = labels[labels >= 0].unique()
+    if not len(classes):
+        return torch.linspace(0, len(labels) - 1, min(count, len(labels))).long().unique()
+    shown = classes[torch.linspace(0, len(classes) - 1, min(count, len(classes))).long()]
+    turns = [
+        (turn, place, int(row)) for place, one in enumerate(shown) for turn, row in enumerate((labels == one).nonzero())
+    ]
+    return torch.tensor([row for *_, row in sorted(turns)[:count]])
 
 
 def answered(rows: Tensor, asked: Tensor, gallery: int | None, k: int) -> tuple[Tensor, Tensor]:

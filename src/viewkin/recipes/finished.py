@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from viewkin import config
@@ -18,7 +19,7 @@ BASELINES = ("chance", "raw pixels", "untrained")
 NO_RESULT = ("name", "about", "seed")
 """Settings of a recipe that change no result but by chance."""
 LOGGED = ("knn_monitor", "images_per_second")
-"""Series of the log whose last value is a measure of the run."""
+"""Series of the log that measure the run: the last value of the first, the median of the speed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Finished:
     results: tuple[Result, ...]
     """Every row of every evaluation file, oldest file first."""
     logged: Mapping[str, float]
-    """The last value of each series in :data:`LOGGED`, where there is one."""
+    """Series in :data:`LOGGED` to value, where there is one."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,9 +55,10 @@ def finished(place: Path) -> Finished:
     files = sorted(place.glob("evaluation-*.json"), key=lambda path: (path.stat().st_mtime, path.name))
     results = tuple(result for path in files for result in read_results(path))
     log = read_metrics(place / "metrics.jsonl") if (place / "metrics.jsonl").exists() else []
-    logged: dict[str, float] = {}
-    for row in log:
-        logged |= {name: float(row[name]) for name in LOGGED if isinstance(row.get(name), (int, float))}
+    series = {name: [float(row[name]) for row in log if isinstance(row.get(name), (int, float))] for name in LOGGED}
+    logged = {
+        name: median(values) if name == "images_per_second" else values[-1] for name, values in series.items() if values
+    }
     return Finished(place, stored, results, logged)
 
 

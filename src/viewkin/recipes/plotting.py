@@ -10,7 +10,7 @@ from rich.console import Console
 
 from viewkin.errors import UserError
 from viewkin.figures.ablation import Trial, Value, draw_ablation, spreads
-from viewkin.figures.curves import draw_curves, series_of
+from viewkin.figures.curves import OF_LINES, draw_curves, series_of
 from viewkin.recipes.finished import LOGGED, Finished, finished, short
 from viewkin.recipes.looking import check_drawing, keep
 from viewkin.train.logs import read_metrics
@@ -41,7 +41,7 @@ def draw_curves_of(runs: Sequence[str], names: Sequence[str], out: Path | None, 
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
             raise UserError(f"The runs logged no {name!r}; did you mean {', '.join(near)}?")
     first = [name for name in ("loss", "knn_monitor") if name in known]
-    chosen = list(names) or list(dict.fromkeys([*first, *known]))[:SHOWN]
+    chosen = list(names) or list(dict.fromkeys([*first, *(name for name in known if name not in OF_LINES)]))[:SHOWN]
     titles = {run: Path(run).resolve().name for run in read}
     figure = draw_curves({titles[run]: series for run, series in read.items()}, chosen)
     keep(figure, "curves", f"Training of {', '.join(titles.values())}", tuple(read), out, console)

@@ -50,7 +50,7 @@ def published(stored: Stored, data: str, protocol: str, measure: str, features: 
         measure: such as ``knn@200``.
         features: ``backbone`` or ``embedding``; the papers' kNN and retrieval are of the embedding.
     """
-    found = None if stored.smoke else set_named(data)
+    found = None if stored.smoke or not trained_as_named(stored) else set_named(data)
     return [
         Published(float(row["value"]), row["table"], _setting(row))
         for row in _table()
@@ -66,23 +66,38 @@ def set_named(data: str) -> str | None:
     parts = re.findall(r"([\d,]+) ([a-z+]+)(?=,| of the classes|$)", counts)
     if not parts or "held out" in counts:
         return None
-    words = re.sub(r"[^a-z0-9/]", "", "/".join(PurePath(place).parts[-2:]).lower())
     for name, (form, sizes) in SETS.items():
-        if re.search(form, words) and all(sizes.get(split) == int(n.replace(",", "")) for n, split in parts):
+        if _named_like(place, form) and all(sizes.get(split) == int(n.replace(",", "")) for n, split in parts):
             return name
     return None
 
 
+def trained_as_named(stored: Stored) -> bool:
+    """Tell whether a run's images lie in a folder named like the set that its recipe is named after, if after one."""
+    forms = [form for word in stored.recipe.name.split("_") for form, _ in SETS.values() if re.fullmatch(form, word)]
+    return not forms or _named_like(stored.data, forms[0])
+
+
+def _named_like(place: str, form: str) -> bool:
+    words = re.sub(r"[^a-z0-9/]", "", "/".join(PurePath(place).parts[-2:]).lower())
+    return re.search(form, words) is not None
+
+
 def changes(stored: Stored) -> str:
-    """Say which settings of a run are not its recipe's: "schedule.epochs 5 (200)"; none that the recipe leaves open."""
-    if stored.recipe.name not in RECIPES:
+    """Say which settings of a run are not its recipe's: "schedule.epochs 5 (200)"; none that the recipe leaves open.
+
+    Of a run with another method than the recipe's ("cifar10_cpu-moco") those of the method are left out.
+    """
+    name, other, _ = stored.recipe.name.partition("-")
+    if name not in RECIPES:
         return ""
-    original = RECIPES[stored.recipe.name]()
+    original = RECIPES[name]()
     before = telling(config.paths(original), kind_paths(original.method))
     now = telling(config.paths(stored.recipe), kind_paths(stored.recipe.method))
     left_open = (None, "auto")
     differing = [path for path in now if now[path] != before.get(path) and before.get(path, "") not in left_open]
-    return ", ".join(f"{path} {now[path]} ({before.get(path)})" for path in differing)
+    shown = [path for path in differing if not (other and path.startswith("method."))]
+    return ", ".join(f"{path} {now[path]} ({before.get(path)})" for path in shown)
 
 
 @cache

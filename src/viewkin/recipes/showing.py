@@ -53,7 +53,7 @@ def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console:
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for run, find_of in sheet.finds:
         few = all(len(distinct(find_of[anchor])) <= KIN for anchor in sheet.anchors)
-        for name, order in (("all", easiest),) if few else (("easy", easiest), ("hard", hardest)):
+        for name, order in (("all", distinct),) if few else (("easy", easiest), ("hard", hardest)):
             rows = [sheet.tiles(find_of[anchor], order, kin_tile) for anchor in sheet.anchors]
             blocks.append((f"{sheet.title(run, find_of)}, {name}", rows))
     note = "Positives most (easy) or least (hard) like the anchor"
@@ -153,13 +153,15 @@ def distinct(find: Find) -> list[int]:
 
 
 def easiest(find: Find) -> list[int]:
-    """Places of the most similar."""
-    return distinct(find)[:KIN]
+    """Places of the most similar, of the more similar half at most, so that none is easy and hard."""
+    places = distinct(find)
+    return places[: min(-(-len(places) // 2), KIN)]
 
 
 def hardest(find: Find) -> list[int]:
-    """Places of the least similar, the least first."""
-    return distinct(find)[::-1][:KIN]
+    """Places of the least similar, the least first, of the less similar half at most."""
+    places = distinct(find)
+    return places[::-1][: min(len(places) // 2, KIN)]
 
 
 def evidence_pairs(request: LookRequest) -> tuple[Look, Tensor]:

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
@@ -153,3 +155,33 @@ def test_bad_input_is_one_sentence(change, word):
     given = {"train": torch.eye(3), "train_labels": labels, "test": torch.eye(3), "test_labels": labels} | change
     with pytest.raises(UserError, match=word):
         knn(KnnConfig(k=1), **given)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+from viewkin.evaluate.knn import KnnConfig, knn
+
+def resident(name):
+    line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+torch.set_num_threads(1)
+rows, asking = torch.randn(40000, 128), torch.randn(3000, 128)
+if sys.argv[1] == "tied":
+    rows[:], asking[:] = rows[0], rows[0]
+labels, wanted = torch.arange(40000) % 10, torch.arange(3000) % 10
+Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of making the inputs
+before = resident("VmRSS")
+knn(KnnConfig(k=(5, 200), memory=16 * 2**20), rows, labels, asking, wanted)
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("rows", ["various", "tied"])
+def test_the_whole_evaluation_stays_within_its_memory_bound_as_the_system_measures_it(rows):
+    # Peak resident memory above the loaded inputs; torch's own code, read from disk when first used, is some 10 MiB.
+    done = subprocess.run([sys.executable, "-c", PEAK, rows], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 16 + 16

@@ -148,3 +148,9 @@ def test_too_few_images_and_divergence_are_one_sentence():
 def test_a_bad_setting_is_one_sentence(setting, said):
     with pytest.raises(UserError, match=said):
         MlpConfig(**setting)
+
+
+def test_heads_that_had_no_time_to_learn_are_noted():
+    assert mlp(MlpConfig(hidden=4, epochs=99, batch_size=23), *TRAIN, *TEST).notes[0].startswith("990 steps at a rate")
+    assert not mlp(MlpConfig(hidden=4, epochs=100, batch_size=23), *TRAIN, *TEST).notes
+    assert not mlp(SHORT, *TRAIN, *TEST).notes  # few, but large

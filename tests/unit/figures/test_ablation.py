@@ -60,6 +60,17 @@ def test_settings_of_very_different_size_lie_on_a_logarithmic_axis():
     assert draw_ablation(spreads(trials[:2]), "negatives", "knn").axes[0].get_xscale() == "linear"
 
 
+def test_words_are_not_joined_and_the_lines_of_other_settings_lie_beside_each_other():
+    trials = [Trial(word, width, 1.0) for word in ("hard", "random") for width in ("8", "16") for _ in range(2)]
+    figure = draw_ablation(spreads(trials), "sampler", "knn")
+    first, second = (container[0] for container in figure.axes[0].containers)
+    assert {first.get_linestyle(), second.get_linestyle()} == {"None"}
+    assert first.get_xdata().tolist() == pytest.approx([-0.04, 0.96])
+    assert second.get_xdata().tolist() == pytest.approx([0.04, 1.04])
+    joined = draw_ablation(spreads([Trial(0.1, "", 1.0), Trial(0.3, "", 2.0)]), "mix_ratio", "knn")
+    assert joined.axes[0].containers[0][0].get_linestyle() == "-"
+
+
 def test_no_run_is_an_error():
     with pytest.raises(UserError, match="no run"):
         draw_ablation({}, "lr", "knn")

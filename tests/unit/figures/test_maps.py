@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -59,6 +61,25 @@ def test_too_few_points_and_a_missing_library_are_told_in_a_sentence(monkeypatch
     monkeypatch.setattr(maps, "_optional", lambda _: None)
     with pytest.raises(UserError, match=r"needs umap-learn; install it with pip install 'viewkin\[umap\]'"):
         umap(torch.eye(8))
+
+
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # umap's, for a part not used here
+def test_umap_keeps_what_is_alike_together_or_names_what_to_install():
+    rows = blobs()
+    if importlib.util.find_spec("umap") is None:
+        with pytest.raises(
+            UserError, match=r"^A UMAP map needs umap-learn; install it with pip install 'viewkin\[umap\]'"
+        ):
+            umap(rows)
+        return
+    points = umap(rows)
+    assert points.shape == (60, 2)
+    assert points.isfinite().all()
+    distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    label = torch.arange(3).repeat_interleave(20)
+    assert (label[distance.argmin(1)] == label).all()
+    torch.testing.assert_close(umap(rows), points)
+    assert umap(torch.randn(5, 3)).isfinite().all()  # the fewest that it takes
 
 
 def test_groups_come_in_the_order_of_their_names_and_numbers_by_size():

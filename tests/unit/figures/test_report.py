@@ -83,6 +83,15 @@ def test_every_numeric_series_has_a_curve_and_clocks_have_none():
     assert series_of(history) == {"loss": [(10.0, 2.0), (20.0, 1.0)], "knn": [(20.0, 0.5)]}
 
 
+def test_processor_time_between_log_lines_has_no_curve_in_the_report(tmp_path):
+    history = [{"step": step, "loss": 1.0, "cpu_seconds": 9.0} for step in (10, 20, 25)]
+    write_report(tmp_path / "report.html", title="A run", history=history)
+    page = (tmp_path / "report.html").read_text()
+    assert "<span>loss</span>" in page
+    assert "cpu_seconds" not in page
+    assert "cpu_seconds" in series_of(history)  # figures curves --series cpu_seconds
+
+
 def test_rows_without_a_step_are_counted():
     assert series_of([{"loss": 2.0}, {"loss": 1.0}]) == {"loss": [(0.0, 2.0), (1.0, 1.0)]}
 

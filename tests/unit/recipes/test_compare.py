@@ -77,6 +77,8 @@ def test_the_paper_s_number_stands_beside_the_same_set_and_features_only(tmp_pat
     assert found.setting == "resnet18, 200 epochs, 50,000 images"
     for other in (
         (replace(stored, smoke=True), CIFAR10, "knn", "knn@200", "embedding"),
+        (replace(stored, data="data/cifar100"), CIFAR10, "knn", "knn@200", "embedding"),
+        (replace(stored, data="photos"), CIFAR10, "knn", "knn@200", "embedding"),
         (replace(stored, images=5_000), CIFAR10, "knn", "knn@200", "embedding"),
         (stored, "data/cifar100: 50,000 train, 10,000 test", "knn", "knn@200", "embedding"),
         (stored, "data/cifar10: 45,000 train, 5,000 held out of train", "knn", "knn@200", "embedding"),
@@ -109,6 +111,25 @@ def test_what_differs_from_the_paper_s_recipe_is_said(tmp_path):
     stored = finished(run_in(tmp_path / "a", {"knn@200": 1.0}, **{"backbone.width": 16, "seed": 3})).stored
     assert changes(stored) == "backbone.width 16 (64)"
     assert changes(replace(stored, recipe=recipe_named("eir_cifar10"))) == ""
+    other = config.with_values(recipe_named("cifar10_cpu"), {"schedule.epochs": 12, "method.temperature": 0.3})
+    assert changes(replace(stored, recipe=replace(other, name="cifar10_cpu-moco"))) == "schedule.epochs 12 (24)"
+
+
+def test_a_run_s_speed_is_its_median_and_its_monitor_the_last(tmp_path):
+    place = run_in(tmp_path / "a", {"knn@200": 1.0})
+    log = [
+        {"step": n, "images_per_second": speed, "knn_monitor": n / 10} for n, speed in enumerate((10.0, 500.0, 90.0))
+    ]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    assert finished(place).logged == {"knn_monitor": 0.2, "images_per_second": 90.0}
+
+
+def test_a_transfer_is_shown_for_a_run_on_the_recipe_s_own_set_only(tmp_path):
+    voc = "VOCdevkit/VOC2007: 5,011 trainval, 4,952 test"
+    stored = Stored(data="data/imagenet", images=1_281_167, recipe=recipe_named("moco_v2_imagenet"))
+    assert published(stored, voc, "svm", "mAP", "backbone")
+    assert published(replace(stored, data="data/ILSVRC2012/train"), voc, "svm", "mAP", "backbone")
+    assert not published(replace(stored, data="data/photos"), voc, "svm", "mAP", "backbone")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['recipe']} {row['measure']} {row['images']}")

@@ -15,6 +15,7 @@ from viewkin.evaluate.detection.config import DetectionConfig
 from viewkin.evaluate.detection.finetune import batch_at, detection, flipped, settle_norms_
 from viewkin.evaluate.detection.network import build_detector
 from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.nets.stored import load_backbone, save_backbone
 
 SIDES = {"train_sides": (64,), "test_side": 64, "longest": 96}
 SMALL = {**SIDES, "batch_size": 2, "proposals": 16, "regions": 8, "pyramid": 8, "head": 16, "precise": 1}
@@ -75,6 +76,25 @@ def test_every_weight_learns_and_the_given_backbone_stays(sets, form):
         assert not torch.equal(weights[theirs], before[ours])
     assert list(got.values())[:3] == ["AP50", "AP", "AP75"]
     assert len(got.losses) == 2
+
+
+def test_c4_fine_tunes_from_every_weight_of_a_stored_backbone(sets, tmp_path):
+    backbone = network()
+    draw = torch.Generator().manual_seed(5)
+    for weight in backbone.parameters():  # as no initialisation makes them
+        weight.data += 0.1 * torch.rand(weight.shape, generator=draw)
+    save_backbone(tmp_path / "b.safetensors", backbone, backbone.config, mean=(0.5,) * 3, std=(0.25,) * 3, size=64)
+    stored = load_backbone(tmp_path / "b.safetensors")
+    got = detection(settings(iterations=1, lr=1e-12, warmup=0, weight_decay=0.0, momentum=0.0), stored, *sets)
+    places = {"backbone.stem.0": "conv1", "backbone.stem.1": "bn1", "roi_heads.box_head.layer4": "layer4"}
+    places |= {f"backbone.layers.{n}": f"layer{n + 1}" for n in range(3)}
+    given, seen = dict(backbone.named_parameters()), set[str]()
+    for name, value in got.detector.named_parameters():
+        for theirs, ours in places.items():
+            if name.startswith(f"{theirs}."):
+                seen.add(ours + name.removeprefix(theirs))
+                torch.testing.assert_close(value, given[ours + name.removeprefix(theirs)], rtol=0, atol=1e-6)
+    assert seen == given.keys()
 
 
 def test_two_images_are_learnt(sets):
