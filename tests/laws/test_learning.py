@@ -78,8 +78,8 @@ FIRST = [
 
 
 SLOW = dict.fromkeys(("npid-infonce-each", "npid-nce", "propagation(npid)"), (0.002, 24))
-"""Rate and epochs of those that 8 epochs at 0.005 leave where they were, or not, by the seed: their answers are an epoch
-old (docs/log.md), and NCE's constant is that of the first batch."""
+"""Rate and epochs of those that 8 epochs at 0.005 leave where they were, or not, by the seed: their answers are an
+epoch old (docs/log.md), and NCE's constant is that of the first batch."""
 
 
 def gained(name: str, seed: int, out: Path, lr: float = 0.005, epochs: int = 8) -> float:
