@@ -13,7 +13,6 @@ examples' own; network, batch, images, crops and colour jitter are alike, and no
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import spread, write
 from ours import METHODS, PARTS, Case, Ours, runtime_of
 from peer import METHODS as COMPARED
 from peer import WORKERS, Peer, available
@@ -37,7 +37,6 @@ from viewkin.data.opening import open_source
 from viewkin.data.source import Source
 from viewkin.errors import UserError
 from viewkin.evaluate.results import revision
-from viewkin.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 CIFAR = ROOT / "data" / "cifar-10-batches-py"
@@ -145,11 +144,6 @@ def long_enough(seconds_a_step: float, seconds: float) -> int:
     return max(2, round(seconds / seconds_a_step))
 
 
-def spread(values: list[float]) -> dict[str, Any]:
-    """Median, lowest and highest."""
-    return {"median": statistics.median(values), "low": min(values), "high": max(values), "all": values}
-
-
 def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
     """Say where the numbers come from."""
     cuda = torch.cuda.is_available() and options.accelerator != "cpu"
@@ -181,13 +175,6 @@ def processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def write(path: Path, report: dict[str, Any]) -> None:
-    """Write the report whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def speeds(report: dict[str, Any]) -> Table:

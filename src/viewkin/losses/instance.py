@@ -71,7 +71,7 @@ def _shifted_sums(
     mean = others.new_zeros(scaled.shape)
     for start, rows in zip(range(0, len(bank), block), bank.split(block)):
         rows = rows.to(scaled.dtype)
-        logits = _replaced((scaled @ rows.T).to(peak.dtype), index - start, -math.inf)
+        logits = _without((scaled @ rows.T).to(peak.dtype), index - start)
         higher = torch.maximum(peak, logits.amax(1, keepdim=True))
         rescale = (peak - higher).exp()
         weights = (logits - higher).exp_()
@@ -81,11 +81,11 @@ def _shifted_sums(
     return others, mean, peak
 
 
-def _replaced(scores: Tensor, column: Tensor, value: float) -> Tensor:
-    """Put a value into one column a row in place, where it is one of (B, n); no wait for a GPU."""
-    place = column.clamp(0, scores.shape[1] - 1).unsqueeze(1)
+def _without(logits: Tensor, column: Tensor) -> Tensor:
+    """Set one column a row to -inf in place, where it is one of (B, n); no wait for a GPU."""
+    place = column.clamp(0, logits.shape[1] - 1).unsqueeze(1)
     inside = (place.squeeze(1) == column).unsqueeze(1)
-    return scores.scatter_(1, place, scores.gather(1, place).masked_fill(inside, value))
+    return logits.scatter_(1, place, logits.gather(1, place).masked_fill(inside, -math.inf))
 
 
 def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK) -> Tensor:
