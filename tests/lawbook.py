@@ -101,6 +101,7 @@ GRID: dict[str, MethodConfig] = {
     "propagation(interclr)": PropagationConfig(base=METHODS["interclr"], **KIN),
     "propagation(eir)": PropagationConfig(base=METHODS["eir"], **KIN),
     "isif-augmented": ISIFConfig(dim=32, temperature=0.2, detach_columns=False, synthetic=0.4, extrapolate=0.2),
+    "isif-neighbours": ISIFConfig(dim=32, temperature=0.2, neighbour_view=0.5),
     "interclr(npid-infonce)": InterCLRConfig(base=METHODS["npid-infonce"], label_rule="euclidean", **CLUSTERED),
     "interclr(simclr)": InterCLRConfig(base=METHODS["simclr"], pool_form="candidates", labels="offline", **CLUSTERED),
     "interclr(byol)": InterCLRConfig(base=METHODS["byol"], positive_self=False, **CLUSTERED),

@@ -53,7 +53,8 @@ def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture"]
+    "name",
+    ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture", "isif-neighbours"],
 )
 def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
     pool.run(one_epoch, name, tmp_path / "two", "gathered")

@@ -137,6 +137,10 @@ class Method(nn.Module):
         """Run before each epoch's first step; name the parameters re-initialised, whose optimiser state is cleared."""
         return ()
 
+    def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
+        """Say which views show other images than the batch's own: view name to (B,) int64 images. Default: none."""
+        return {}
+
     def embed(self, x: Tensor) -> Tensor:
         """Embed images as the loss sees them: (B, C, H, W) -> (B, D) unit norm."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import distributed, losses
+from viewkin.draws import Draw, onto
 from viewkin.errors import require
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.methods.base import Batch, Encode, Limit, Step, ViewMethod, projected
+from viewkin.neighbours import nearest_others
 from viewkin.schedules import Progress
 
 
@@ -35,6 +37,9 @@ class ISIFConfig:
     """aISIF, experimental: alpha, the anchor's share in synthetic negatives ``l2(a v_i + (1-a) v_k)``; 0: none."""
     extrapolate: float = 0.0
     """aISIF, experimental: b, how far positives ``l2((1+b) v^_i - b v_i)`` lie beyond the partner; 0: the partner."""
+    neighbour_view: float = 0.0
+    """Chance that the second view shows the image's nearest neighbour by the backbone's features, found anew each
+    epoch: 0.5 in the release for CUB."""
 
     def __post_init__(self) -> None:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
@@ -43,14 +48,15 @@ class ISIFConfig:
         require(self.negatives > 0, "method.negatives", self.negatives, "above 0")
         require(0 <= self.synthetic < 1, "method.synthetic", self.synthetic, "at least 0 and below 1")
         require(self.extrapolate >= 0, "method.extrapolate", self.extrapolate, "at least 0")
+        require(0 <= self.neighbour_view <= 1, "method.neighbour_view", self.neighbour_view, "0 to 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Nothing depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> ISIF:
-        """Make the method; it keeps no memory of the images."""
-        return ISIF(self, backbone)
+        """Make the method for ``count`` images."""
+        return ISIF(self, backbone, count)
 
 
 class ISIF(ViewMethod):
@@ -62,14 +68,33 @@ class ISIF(ViewMethod):
     """
 
     contrastive = True
+    nearest: Tensor | None
+    """(N,) int64, each image's nearest neighbour, if views show it; else none."""
 
-    def __init__(self, config: ISIFConfig, backbone: nn.Module) -> None:
+    def __init__(self, config: ISIFConfig, backbone: nn.Module, count: int) -> None:
         super().__init__()
         self.dim = config.dim
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
         self.encoder = projected(backbone, config.head, config.dim)
+        self.register_buffer("nearest", torch.arange(count) if config.neighbour_view else None)
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Find every image's nearest neighbour, if views show it."""
+        if self.nearest is not None:
+            features = losses.unit(encode("features"))
+            _, index = nearest_others(features, torch.arange(len(features), device=features.device), 1)
+            self.nearest.copy_(distributed.agree(index.squeeze(1)))
+        return ()
+
+    def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
+        """Second views of the nearest neighbour, now and then."""
+        if self.nearest is None:
+            return {}
+        swapped = draw.rows("isif neighbour", _chance) < self.config.neighbour_view
+        index = index.to(self.nearest.device)
+        return {"second": torch.where(onto(swapped, index.device), self.nearest[index], index)}
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare every view with all views of the global batch."""
@@ -112,3 +137,7 @@ class ISIF(ViewMethod):
         nobody = torch.full_like(positive, len(keys))  # the column of the anchor itself, which is not among the keys
         similarity = nn.functional.pad(losses.wide(q @ keys.T), (0, 1))
         return losses.invariant_spread(similarity, nobody, positive, self.temperature, self.config.negatives)
+
+
+def _chance(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator)

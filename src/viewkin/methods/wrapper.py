@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from viewkin.draws import Draw
 from viewkin.errors import UserError
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
@@ -60,6 +61,10 @@ class Wrapper(ViewMethod):
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Begin the base's epoch."""
         return [f"base.{name}" for name in self.base.epoch(encode, at)]
+
+    def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
+        """The base's."""
+        return self.base.shown(index, draw)
 
     def query(self, x: Tensor) -> Tensor:
         """The base's."""

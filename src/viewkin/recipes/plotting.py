@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -75,7 +76,7 @@ def trials(runs: Sequence[Finished], setting: str, measure: str, features: str) 
     if setting not in known:
         near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known[:3]
         raise UserError(f"The runs have no setting {setting!r}; did you mean {', '.join(near)}?")
-    differing = [path for path in known if path != setting and len({str(settings.get(path)) for settings in every}) > 1]
+    differing = [path for path in known if path != setting and _differs(path, setting, every)]
     return [
         Trial(
             value_of(settings.get(setting)),
@@ -84,6 +85,13 @@ def trials(runs: Sequence[Finished], setting: str, measure: str, features: str) 
         )
         for run, settings in zip(runs, every)
     ]
+
+
+def _differs(path: str, setting: str, every: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether runs differ in a path beyond what the setting brings along: a method has settings that others lack."""
+    values = {(str(settings.get(setting)), str(settings.get(path))) for settings in every}
+    brought = any(path not in settings for settings in every) and len(values) == len({chosen for chosen, _ in values})
+    return len({value for _, value in values}) > 1 and not brought
 
 
 def measured(run: Finished, measure: str, features: str) -> float:

@@ -195,8 +195,10 @@ class Trainer:
         for m, (index, images) in enumerate(micros):
             start = (self.rank * accumulate + m) * len(index)
             draw = Draw(recipe.seed, at.total_step, recipe.data.batch_size, start, start + len(index))
-            device = self.fabric.device
-            views = self.views(images.to(device, non_blocking=True), parameters.rows(start, start + len(index)))
+            device, own = self.fabric.device, parameters.rows(start, start + len(index))
+            views = self.views(images.to(device, non_blocking=True), own)
+            for name, other in self.method.shown(index, draw).items():
+                views[name] = self.views(self.source.images(other).to(device, non_blocking=True), own)[name]
             if not self.channels_last:
                 views = {name: view.contiguous() for name, view in views.items()}
             batch = Batch(views=views, index=index.to(device, non_blocking=True), draw=draw)

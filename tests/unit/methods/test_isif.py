@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from lawbook import batch_for, build
+from lawbook import BATCH, COUNT, SIDE, batch_for, build, noise_source, recipe_for, trainer_for
 from viewkin import losses
+from viewkin.draws import Draw, generator_for
 from viewkin.errors import UserError
+from viewkin.methods.base import Batch
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.isif import ISIF, ISIFConfig
+from viewkin.methods.wrapper import Wrapper
 from viewkin.schedules import Progress
 
 INDEX = torch.tensor([3, 9, 20, 1])
@@ -127,6 +131,40 @@ def test_negative_that_takes_all_probability_leaves_finite_values():
     assert gradient.isfinite().all()
 
 
+def test_second_view_shows_the_nearest_other_image_as_often_as_asked():
+    method = isif(neighbour_view=0.25)
+    features = torch.randn(COUNT, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert not list(method.epoch(lambda what: {"features": features}[what], Progress()))
+    cosine = losses.unit(features) @ losses.unit(features).T
+    nearest = cosine.fill_diagonal_(-2).argmax(1)
+    index = torch.arange(COUNT).repeat(500)
+    shown = method.shown(index, Draw(0, 0, len(index), 0, len(index)))
+    assert list(shown) == ["second"]
+    swapped = shown["second"] != index
+    assert torch.equal(shown["second"][swapped], nearest[index[swapped]])
+    assert float(swapped.double().mean()) == pytest.approx(0.25, abs=0.02)  # five standard deviations
+    assert not isif().shown(index, Draw(0, 0, len(index), 0, len(index)))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_training_sees_the_neighbour_in_the_second_view_alone(wrapped, tmp_path):
+    config = ISIFConfig(dim=8, neighbour_view=1.0)
+    trainer = trainer_for(recipe_for(EIRConfig(base=config) if wrapped else config), noise_source(), tmp_path)
+    method = trainer.method.base if isinstance(trainer.method, Wrapper) else trainer.method
+    assert isinstance(method, ISIF)
+    method.epoch(trainer.encode, Progress())
+    assert method.nearest is not None
+    seen: list[Batch] = []
+    trainer.method.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    [(index, images)] = next(trainer.loader.epoch(0))
+    trainer.step([(index, images)])
+    drawn = trainer.views.sample(BATCH, generator_for(trainer.recipe.seed, "views", 0), SIDE)
+    own, other = (trainer.views(trainer.source.images(image), drawn) for image in (index, method.nearest[index]))
+    assert torch.equal(seen[0].views["second"], other["second"])
+    assert not torch.equal(own["second"], other["second"])
+    assert all(torch.equal(view, own[name]) for name, view in seen[0].views.items() if name != "second")
+
+
 def test_two_views_of_one_image_cost_nothing():
     z = rows(2)
     torch.testing.assert_close(losses.invariant_spread(z @ z.T, *places(2), TAU), torch.zeros(2).double())
@@ -140,6 +178,7 @@ def test_two_views_of_one_image_cost_nothing():
         ({"head": "deep"}, "method.head is 'deep'; it must be linear or mlp"),
         ({"negatives": 0.0}, "method.negatives is 0.0; it must be above 0"),
         ({"synthetic": 1.0}, "method.synthetic is 1.0; it must be at least 0 and below 1"),
+        ({"neighbour_view": 1.5}, "method.neighbour_view is 1.5; it must be 0 to 1"),
         ({"extrapolate": -0.1}, "method.extrapolate is -0.1; it must be at least 0"),
     ],
 )

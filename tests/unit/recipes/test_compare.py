@@ -10,9 +10,13 @@ import pytest
 from viewkin import config
 from viewkin.errors import UserError
 from viewkin.evaluate.results import Result, write_results
+from viewkin.methods.base import MethodConfig
+from viewkin.methods.eir import EIRConfig
+from viewkin.methods.iraug import IRAugConfig
+from viewkin.methods.simclr import SimCLRConfig
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compare import groups, lines_of, write
-from viewkin.recipes.finished import finished
+from viewkin.recipes.finished import Finished, finished
 from viewkin.recipes.plotting import measured, trials
 from viewkin.recipes.published import SETS, changes, published, set_named
 from viewkin.recipes.stored import Stored, write_settings
@@ -166,3 +170,26 @@ def test_an_ablation_reads_setting_others_and_measure(tmp_path):
         trials([first], "method.relation_wieght", "knn@200", "backbone")
     with pytest.raises(UserError, match=r"no measure 'linear' of its backbone; it has knn@200, knn_monitor"):
         measured(first, "linear", "backbone")
+
+
+def test_settings_that_a_method_brings_along_are_no_other_setting(tmp_path):
+    def run(name: str, method: MethodConfig, **settings: object) -> Finished:
+        recipe = config.with_values(replace(recipe_named("eir_cifar10"), method=method), settings)
+        place = run_in(tmp_path / name, {"knn@200": 1.0})
+        write_settings(place, Stored(data="data/cifar10", images=50_000, recipe=recipe))
+        return finished(place)
+
+    iraug, simclr, eir = (
+        run("a", IRAugConfig()),
+        run("b", SimCLRConfig(temperature=0.1)),
+        run("c", EIRConfig(base=IRAugConfig())),
+    )
+    found = trials([iraug, simclr, eir], "method.kind", "knn@200", "backbone")
+    assert [(trial.setting, trial.others) for trial in found] == [("iraug", ""), ("simclr", ""), ("eir", "")]
+    # Of two runs of one kind, and where all runs have the setting, nothing is hidden.
+    light = run("d", EIRConfig(base=IRAugConfig(), relation_weight=3.0))
+    found = trials([iraug, eir, light], "method.kind", "knn@200", "backbone")
+    assert [trial.others for trial in found] == ["relation_weight None", "relation_weight 15.0", "relation_weight 3.0"]
+    slow = run("e", SimCLRConfig(temperature=0.1), **{"optim.lr": 0.001})
+    found = trials([iraug, slow], "method.kind", "knn@200", "backbone")
+    assert [trial.others for trial in found] == [f"optim.lr {lr}" for lr in (iraug.stored.recipe.optim.lr, 0.001)]
