@@ -19,7 +19,7 @@ def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def chosen(count: int, side: int, **request):
-    found = Survey(count, side, False, False, ("train", "train+unlabeled"))
+    found = Survey(count, side, False, True, ("train", "train+unlabeled"), classes=1000)
     return fit_to_data(resolve(TrainRequest(data="photos", **request), found), count)
 
 
@@ -96,6 +96,18 @@ def test_a_recipe_of_a_split_that_is_not_there_says_so_and_takes_train():
     assert found.notes == ("The train split is used, as there is no split train+unlabeled.",)
     asked = TrainRequest(data="photos", recipe="amdim_stl10", settings=("data.split=unlabeled",))
     assert resolve(asked, folder).recipe.data.split == "unlabeled"  # refused when the images are opened
+
+
+def test_a_recipe_leaves_classes_out_where_they_are_there_and_says_so():
+    def notes(classes: int, *settings: str):
+        found = Survey(5_000, 300, False, classes > 0, ("train",), classes=classes)
+        resolved = resolve(TrainRequest(data="photos", recipe="eir_cars", settings=settings), found)
+        return resolved.recipe.data.classes, resolved.notes
+
+    assert notes(196) == ("0:98", ("Images of the classes 0:98 alone are used (--set data.classes=none: all).",))
+    assert notes(0) == notes(97) == (None, ("All images are used, as there are no classes 0:98.",))
+    assert notes(196, "data.classes=none") == (None, ())
+    assert notes(50, "data.classes=0:98") == ("0:98", ())  # refused when the images are opened
 
 
 def test_a_smoke_test_keeps_what_was_given():

@@ -49,6 +49,7 @@ def test_rates_of_isif(name, epoch, rate):
     assert recipe.optim.lr * recipe.schedule.factor_at(at) == pytest.approx(rate, rel=1e-12)
     assert (recipe.augment.policy, recipe.data.batch_size, recipe.optim.weight_decay) == ("isif", 128, 5e-4)
     assert recipe.backbone.pool == ("window7" if name == "isif_stl10" else "global")
+    assert recipe.data.split == ("train+unlabeled" if name == "isif_stl10" else "train")
 
 
 @pytest.mark.parametrize("name", ["isif_cub", "isif_cars"])
@@ -58,6 +59,16 @@ def test_rates_of_isif_for_unseen_categories(name, epoch, rate):
     at = Progress(step=epoch, steps=60, epoch=epoch, epochs=60)
     assert recipe.optim.lr * recipe.schedule.factor_at(at) == pytest.approx(rate, rel=1e-12)
     assert (recipe.augment.policy, recipe.data.batch_size) == ("isif-unseen", 64)
+    method: Any = recipe.method
+    assert method.neighbour_view == (0.5 if name == "isif_cub" else 0)
+
+
+@pytest.mark.parametrize("method", ["isif", "iraug", "eir"])
+@pytest.mark.parametrize(("images", "classes"), [("cub", "0:100"), ("cars", "0:98")])
+def test_classes_that_retrieval_is_judged_on_are_left_out_and_images_are_squashed(method, images, classes):
+    recipe = recipe_named(f"{method}_{images}")
+    assert recipe.data.classes == classes
+    assert recipe.augment.chosen().squash
 
 
 def test_term_wraps_what_a_recipe_trains():

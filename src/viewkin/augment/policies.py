@@ -53,6 +53,8 @@ class Policy:
     """Divided by, one a channel."""
     test_fraction: float = 224 / 256
     """Side of the test view's centre crop, fraction of the stored side, where that is larger than the view."""
+    squash: bool = False
+    """Whether whole images are stored, squashed to a square, instead of their central square."""
 
     def __post_init__(self) -> None:
         for role in self.roles:
@@ -102,7 +104,7 @@ def _isif() -> Policy:
 
 def _isif_unseen() -> Policy:
     """ISIF on CUB and Cars: images squashed to a square, then a crop of 224 of 256."""
-    return _alike(RandomCrop(), Flip(), name="isif-unseen")
+    return replace(_alike(RandomCrop(), Flip(), name="isif-unseen"), squash=True)
 
 
 def _npid_in() -> Policy:

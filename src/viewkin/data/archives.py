@@ -21,6 +21,7 @@ SPLITS: dict[str, dict[str, int]] = {
     "STL10": {"train": 5_000, "unlabeled": 100_000, "train+unlabeled": 105_000, "test": 8_000},
 }
 """Images of each split, as published; torchvision checks the files against their published checksums."""
+CLASSES = {"CIFAR10": 10, "CIFAR100": 100, "STL10": 10}
 SIDES = {"CIFAR10": 32, "CIFAR100": 32, "STL10": 96}
 """Side of the images, pixels."""
 

@@ -31,6 +31,12 @@ def with_classes(source: Source, wanted: str) -> Source:
     return source.subset(rows)
 
 
+def beyond(wanted: str, count: int) -> bool:
+    """Whether a range among the wanted classes, ``0:98``, ends beyond ``count`` classes; names are not looked at."""
+    ends = [part.partition(":")[2].strip() for part in wanted.split(",")]
+    return any(end.isdecimal() and int(end) > count for end in ends)
+
+
 def _labels(source: Source, part: str) -> list[int]:
     """Labels that one part of the text means."""
     count = max(len(source.classes), int(_known(source).max()) + 1)

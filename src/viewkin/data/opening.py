@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 
-from viewkin.data.archives import SIDES, SPLITS, find_archive, kind_of, open_archive
+from viewkin.data.archives import CLASSES, SIDES, SPLITS, find_archive, kind_of, open_archive
 from viewkin.data.cache import default_folder
 from viewkin.data.folder import list_folder
 from viewkin.data.generated import GENERATED_SPLITS, GeneratedConfig, open_generated
@@ -37,6 +37,8 @@ class Survey:
     """Splits that can be opened."""
     several: bool = False
     """Whether images show several classes each."""
+    classes: int = 0
+    """Classes; 0 where nothing is labelled, or an image has several."""
 
 
 def generated_config(spec: str, size: int | None) -> GeneratedConfig:
@@ -155,16 +157,19 @@ def survey(spec: str, split: str = "train") -> Survey:
     """
     if is_generated(spec):
         config = generated_config(spec, None)
-        return Survey(config.count(split), config.size, True, True, GENERATED_SPLITS)
+        return Survey(config.count(split), config.size, True, True, GENERATED_SPLITS, classes=config.classes)
     path = existing(spec)
     archive = find_archive(path)
     if archive is not None:
         kind = kind_of(archive, split)
-        return Survey(SPLITS[kind][split], SIDES[kind], True, split != "unlabeled", tuple(SPLITS[kind]))
+        labelled = split != "unlabeled"
+        classes = CLASSES[kind] if labelled else 0
+        return Survey(SPLITS[kind][split], SIDES[kind], True, labelled, tuple(SPLITS[kind]), classes=classes)
     if is_voc(path):  # the published sets have every split, others what they have
         split = next((name for name in (split, *splits_of(path)) if name in splits_of(path)), split)
     listing = list_images(path, split)
     sides = measure(listing.encoded)
     several = listing.targets is not None
     labelled = listing.labels is not None or several
-    return Survey(len(listing.ids), sides.shorter, sides.uniform, labelled, listing.splits, several)
+    classes = 0 if listing.labels is None else max(len(listing.classes), int(listing.labels.max()) + 1)
+    return Survey(len(listing.ids), sides.shorter, sides.uniform, labelled, listing.splits, several, classes)

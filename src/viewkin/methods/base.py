@@ -73,6 +73,17 @@ class Limit(NamedTuple):
     largest: int
     why: str
     """What it is limited by, as a noun phrase: "the other images of the set"."""
+    instead: int | None = None
+    """What a recipe's default beyond it becomes; None: the largest."""
+
+
+def queue_limit(count: int, batch_size: int) -> Limit:
+    """The limit of a queue of keys: a key of each image, in whole batches.
+
+    A default beyond it becomes half of that, so that an image seldom meets its own key of the epoch before.
+    """
+    whole, half = (max(part // batch_size, 1) * batch_size for part in (count, count // 2))
+    return Limit(whole, "the images of the set, in whole batches,", half)
 
 
 class Choice(NamedTuple):

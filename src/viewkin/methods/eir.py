@@ -13,7 +13,7 @@ from viewkin import distributed, losses
 from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, queue_limit
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.schedules import Progress
 
@@ -75,11 +75,8 @@ class EIRConfig:
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """The queue may not reach back to an image's own key of the epoch before, and holds whole batches."""
-        whole = max(count // 2 // batch_size, 1) * batch_size
-        return {"queue_size": Limit(whole, "half the images, in whole batches")} | base_limits(
-            self.base, count, batch_size
-        )
+        """The queue holds a key of each image at most."""
+        return {"queue_size": queue_limit(count, batch_size), **base_limits(self.base, count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> EIR:
         """Make the method around its base."""

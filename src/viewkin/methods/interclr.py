@@ -158,7 +158,8 @@ class InterCLR(Wrapper):
     """Pseudo-labels; none where lambda is 1."""
 
     def __init__(self, config: InterCLRConfig, base: ViewMethod, count: int) -> None:
-        super().__init__(base, count=count, momentum=None if config.lambda_ == 1 else config.bank_momentum)
+        own = config.lambda_ < 1 and config.head == "shared"
+        super().__init__(base, count=count, momentum=config.bank_momentum if own else None)
         self.config = config
         self.inter_temperature = config.temperature or base.temperature
         chosen = {name: choice.value for name, choice in config.choices(count).items()}
@@ -278,6 +279,9 @@ class InterCLR(Wrapper):
             done = at.round * at.epochs + at.epoch
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
                 self.clusters.fit_(losses.unit(self._encoded(encode)), at)
+            if self.config.labels == "online":
+                # A step on a GPU dissolves few small clusters, so as not to wait for it; the rest go here.
+                self.clusters.dissolve_small_(self.memory.everything(), at)
         return names
 
     @torch.no_grad()

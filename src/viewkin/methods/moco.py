@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from viewkin import distributed, losses
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected, queue_limit
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress
@@ -37,7 +37,7 @@ class MoCoConfig:
     margin: float = 0.0
     """m, cosine margin of the key: above 0 stricter, below 0 looser (InterCLR's study)."""
     symmetric: bool = False
-    """Use both views as queries (the loss is the mean of both directions)."""
+    """Use both views as queries (the loss is the sum of both directions, as in the CIFAR demo)."""
     norm: str = "batch"
     """BatchNorm of both encoders: ``batch``, ``split:8`` (statistics over sub-batches, the one-device stand-in for
     eight), or ``gathered`` over ranks."""
@@ -54,9 +54,8 @@ class MoCoConfig:
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """The queue may not reach back to an image's own key of the epoch before, and holds whole batches."""
-        whole = max(count // 2 // batch_size, 1) * batch_size
-        return {"queue_size": Limit(whole, "half the images, in whole batches")}
+        """The queue holds a key of each image at most."""
+        return {"queue_size": queue_limit(count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> MoCo:
         """Make the method; the queue does not depend on ``count``."""
@@ -90,7 +89,7 @@ class MoCo(ViewMethod):
         """Compare queries with keys and queue, in one direction or both."""
         names = [("query", "key"), ("key", "query")] if self.config.symmetric else [("query", "key")]
         pairs = tuple((self.query(batch.views[q]), self._key_of(batch, k)) for q, k in names)
-        loss = torch.stack([self.pair_loss(q, k, batch.index).mean() for q, k in pairs]).mean()
+        loss = torch.stack([self.pair_loss(q, k, batch.index).mean() for q, k in pairs]).sum()
         record = {"index": batch.index, "embedding": pairs[0][1]}
         if self.config.symmetric:
             record["second_key"] = pairs[1][1]

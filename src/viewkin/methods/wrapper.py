@@ -48,6 +48,11 @@ class Wrapper(ViewMethod):
         """The base's online network."""
         return self.base.encoder
 
+    @property
+    def last_weight(self) -> Tensor:
+        """The base's."""
+        return self.base.last_weight
+
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write the base's memory, then the own bank."""
         self.base.update(record, at)

@@ -37,6 +37,7 @@ def isif_stl10() -> Recipe:
         about="ISIF, ResNet-18 with the release's pooling, 96 px, 301 epochs (Ye et al. 2019)",
         backbone=replace(SMALL, pool="window7"),
         augment=AugmentConfig(policy="isif", image_size=96),
+        data=DataConfig(batch_size=128, split="train+unlabeled"),
     )
 
 
@@ -53,13 +54,18 @@ def isif_cub() -> Recipe:
         augment=AugmentConfig(policy="isif-unseen"),
         optim=replace(CIFAR_SGD, lr=0.001),
         schedule=ScheduleConfig(epochs=60, kind="step", milestones=(20, 40), factor=0.1),
-        data=DataConfig(batch_size=64),
+        data=DataConfig(batch_size=64, classes="0:100"),
     )
 
 
 def isif_cars() -> Recipe:
     """The same on Cars-196, classes 1-98, both views of the image itself."""
-    return replace(isif_cub(), name="isif_cars", method=ISIFConfig(temperature=0.1))
+    return replace(
+        isif_cub(),
+        name="isif_cars",
+        method=ISIFConfig(temperature=0.1),
+        data=DataConfig(batch_size=64, classes="0:98"),
+    )
 
 
 RECIPES = (isif_cifar10, isif_cifar100, isif_stl10, isif_cub, isif_cars)

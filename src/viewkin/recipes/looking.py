@@ -69,7 +69,8 @@ class Look:
                 raise UserError(f"{place} has no {split} split; it has {', '.join(found.splits)}.")
         size = stored_size(found, max(model.image_size for _, model in self.models))
         share = max(request.most // len(splits), 2)
-        opened = [open_source(place, split=split, size=size) for split in splits]
+        squash = any(model.policy.squash for _, model in self.models)
+        opened = [open_source(place, split=split, size=size, squash=squash) for split in splits]
         self.sources = [few(source, share) for source in opened]
         self.splits = [split for split, source in zip(splits, self.sources) for _ in range(len(source))]
         self.place = place

@@ -23,8 +23,9 @@ LARGEST_STORED = 1024
 def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
     """Open the images to train on; of several processes one at a time, so that the others find its cache."""
     size = recipe.data.stored_size or stored_size(found, recipe.augment.image_size)
+    squash, workers = recipe.augment.chosen().squash, recipe.runtime.workers
     with in_turn(processes(recipe.runtime)[0]):
-        source = open_source(data, split=recipe.data.split, size=size, workers=recipe.runtime.workers)
+        source = open_source(data, split=recipe.data.split, size=size, squash=squash, workers=workers)
     if recipe.data.classes is not None:
         source = with_classes(source, recipe.data.classes)
     return few(source, SMOKE_IMAGES) if smoke else source

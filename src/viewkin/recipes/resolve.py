@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from viewkin import config
+from viewkin.data.choosing import beyond
 from viewkin.data.opening import Survey
 from viewkin.errors import UserError
 from viewkin.methods.base import Choice, Limit
@@ -107,6 +108,13 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     if split not in survey.splits and "data.split" not in given:
         recipe = config.with_value(recipe, "data.split", "train")
         notes.append(f"The train split is used, as there is no split {split}.")
+    classes = recipe.data.classes
+    if classes is not None and "data.classes" not in given:
+        if beyond(classes, survey.classes):
+            recipe = config.with_value(recipe, "data.classes", None)
+            notes.append(f"All images are used, as there are no classes {classes}.")
+        else:
+            notes.append(f"Images of the classes {classes} alone are used (--set data.classes=none: all).")
     return Resolved(recipe, frozenset(given), tuple(notes), smoke)
 
 
@@ -176,6 +184,7 @@ def _limited(
             continue
         if path in explicit:
             raise UserError(f"{path} is {value}, more than {limit.why} allow; use at most {limit.largest}.")
-        recipe = config.with_value(recipe, path, limit.largest)
-        notes = [*notes, f"{path} is {limit.largest} instead of {value}, as {limit.why} allow no more."]
+        instead = limit.largest if limit.instead is None else limit.instead
+        recipe = config.with_value(recipe, path, instead)
+        notes = [*notes, f"{path} is {instead} instead of {value}, more than {limit.why} allow."]
     return recipe, notes

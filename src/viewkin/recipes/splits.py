@@ -12,6 +12,7 @@ from viewkin.data.source import Source
 from viewkin.draws import generator_for
 from viewkin.errors import UserError
 from viewkin.evaluate.subsets import held_out as rows_held_out
+from viewkin.recipes.models import Model
 from viewkin.recipes.opening import stored_size
 from viewkin.recipes.protocols import Protocol
 
@@ -33,7 +34,7 @@ class Asked:
 
 
 def labelled_splits(
-    asked: Asked, name: str, protocol: Protocol, found: Survey, image_size: int
+    asked: Asked, name: str, protocol: Protocol, found: Survey, model: Model
 ) -> tuple[Source | None, Source]:
     """Open the split that teaches, if the protocol needs one, and the one that is judged, both labelled.
 
@@ -42,10 +43,11 @@ def labelled_splits(
     """
     if asked.holdout is not None and not protocol.teaches:
         raise UserError(f"{name} learns nothing, so nothing is held out: leave out --holdout, name a --test-split.")
-    size = _whole_size(found, image_size) if protocol.squash else stored_size(found, image_size)
+    size = (_whole_size if protocol.squash else stored_size)(found, model.image_size)
+    squash = protocol.squash or model.policy.squash
 
     def opened(split: str) -> Source:
-        source = open_source(asked.data, split=split, size=size, squash=protocol.squash)
+        source = open_source(asked.data, split=split, size=size, squash=squash)
         return _labelled(source if asked.classes is None else with_classes(source, asked.classes), asked, name, split)
 
     _check_several(asked, name, protocol, found)

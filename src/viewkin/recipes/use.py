@@ -49,7 +49,8 @@ def embed(
     if split not in found.splits:
         raise UserError(f"{data} has no {split} split; it has {', '.join(found.splits)}.")
     opened = open_model(model, features, where)
-    source = open_source(data, split=split, size=stored_size(found, opened.image_size))
+    size = stored_size(found, opened.image_size)
+    source = open_source(data, split=split, size=size, squash=opened.policy.squash)
     rows = opened.features(source, where)
     if normalise:
         rows = nn.functional.normalize(rows, dim=1)
@@ -154,7 +155,7 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
         raise UserError(f"{request.protocol} takes the network and no head; use --features backbone.")
     models = [sized(open_model(request.model, name, where), request.image_size) for name in features]
     found = survey(request.data)
-    train, test = labelled_splits(request, request.protocol, protocol, found, models[0].image_size)
+    train, test = labelled_splits(request, request.protocol, protocol, found, models[0])
     if most is not None:
         train, test = None if train is None else few(train, most), few(test, most)
     if request.baselines:

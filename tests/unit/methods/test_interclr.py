@@ -13,6 +13,7 @@ from viewkin import losses
 from viewkin.data.opening import Survey
 from viewkin.errors import UserError
 from viewkin.kmeans import means
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.interclr import InterCLR, InterCLRConfig
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
@@ -205,6 +206,25 @@ def test_a_head_of_its_own_leaves_the_bases_head_to_the_base():
     assert not torch.allclose(method.inter_bank.read(INDEX), step.record["embedding"])
 
 
+def test_a_head_of_its_own_has_the_only_bank_and_a_term_around_it_sees_its_gradient():
+    method = build(around("simclr", head="separate"))
+    assert [name for name, _ in method.named_buffers() if name.endswith("bank.features")] == ["inter_bank.features"]
+    assert build(EIRConfig(base=around("simclr", head="separate"))).last_weight.shape == method.last_weight.shape
+    head = method.head
+    assert head is not None
+    assert method.last_weight.shape == [p for p in method.backbone.parameters() if p.ndim > 1][-1].shape
+
+
+@pytest.mark.parametrize("labels", ["online", "offline"])
+def test_small_clusters_that_steps_left_are_dissolved_before_the_next_epoch(labels):
+    method = started(around("moco", labels=labels, clusters=4, min_size=3))
+    clusters = method.clusters
+    assert clusters is not None
+    clusters.relabel_(torch.tensor([0] * (COUNT - 2) + [1, 2]), method.memory.everything())
+    method.epoch(encode_of(method, torch.float64), AT)
+    assert (int(clusters.counts.min()) > 0) == (labels == "online")
+
+
 def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
     method = started(around("moco", head="separate", warmup_epochs=1))
     step = method(batch(method), AT)
@@ -272,10 +292,10 @@ def test_defaults_shrink_to_the_images_and_a_run_says_so():
     method, notes = fitted(1000)
     assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (20, 20, 50, "exact")
     assert (
-        "method.clusters is 20 instead of 100, as 1000 images, 50 to a cluster of at least 20, allow no more." in notes
+        "method.clusters is 20 instead of 100, more than 1000 images, 50 to a cluster of at least 20, allow." in notes
     )
     assert (
-        "method.negatives is 50 instead of 4096, as the 100 images of the pool, less a large cluster, allow no more."
+        "method.negatives is 50 instead of 4096, more than the 100 images of the pool, less a large cluster, allow."
         in notes
     )
     assert "method.pool_form is exact, as all images are searched." in notes

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from lawbook import batch_for, build, copied
 from pool import Pool
-from viewkin import distributed, losses
+from viewkin import config, distributed, losses
 from viewkin.methods.moco import MoCo, MoCoConfig
+from viewkin.recipes.catalogue import recipe_named
+from viewkin.recipes.resolve import Resolved, fit_to_data
 from viewkin.schedules import Progress
 
 INDEX = torch.tensor([3, 9, 20, 1, 22, 7, 0, 14])
@@ -43,7 +45,7 @@ def test_loss_is_the_formula_over_the_queue_before_the_push():
     assert step.loss.item() == pytest.approx(loop(q, k, queue), rel=1e-9)
 
 
-def test_symmetric_loss_is_the_mean_of_both_directions():
+def test_symmetric_loss_is_the_sum_of_both_directions():
     method = moco(symmetric=True)
     method.eval()
     b, queue = batch(method), method.queue.read().clone()
@@ -53,7 +55,7 @@ def test_symmetric_loss_is_the_mean_of_both_directions():
         for x, y in ((there, back), (back, there))
     )
     step = method(b, AT)
-    assert step.loss.item() == pytest.approx((one + other) / 2, rel=1e-9)
+    assert step.loss.item() == pytest.approx(one + other, rel=1e-9)
     assert len(step.pairs) == 2
 
 
@@ -152,6 +154,18 @@ def test_both_encoders_start_equal_and_follow_one_kind_of_norm():
     assert kinds[0] == kinds[1]
 
 
-def test_queue_is_limited_to_whole_batches_of_half_the_images():
-    assert MoCoConfig().limits(50_000, 512)["queue_size"].largest == 24_576  # 48 batches
-    assert MoCoConfig().limits(100, 64)["queue_size"].largest == 64
+def test_queue_is_limited_to_whole_batches_of_the_images_and_a_default_shrinks_to_half_of_them():
+    limit = MoCoConfig().limits(50_000, 512)["queue_size"]
+    assert (limit.largest, limit.instead) == (49_664, 24_576)  # 97 and 48 batches
+    limit = MoCoConfig().limits(100, 64)["queue_size"]
+    assert (limit.largest, limit.instead) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "size"), [(126_689, False, 65_536), (50_000, True, 32_768), (50_000, False, 24_960)]
+)
+def test_published_queues_fit_their_sets(count, asked, size):
+    recipe = config.with_value(recipe_named("eir_moco"), "method.base.queue_size", 32_768 if asked else 65_536)
+    explicit = frozenset({"method.base.queue_size"} if asked else ())
+    found = fit_to_data(Resolved(recipe, explicit, (), False), count).recipe
+    assert config.paths(found)["method.base.queue_size"] == size
