@@ -84,7 +84,7 @@ METHODS: dict[str, MethodConfig] = {
 
 GRID: dict[str, MethodConfig] = {
     "eir(npid)": EIRConfig(base=METHODS["npid"], relation="symmetric"),
-    "eir(simclr)": EIRConfig(base=METHODS["simclr"]),
+    "eir(simclr)": EIRConfig(base=METHODS["simclr"], detach_mixture=False),
     "eir(moco)": EIRConfig(base=METHODS["moco"]),
     "eir(byol)": EIRConfig(base=METHODS["byol"], detach_target=True),
     "invp-paper": InvPConfig(

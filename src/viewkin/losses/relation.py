@@ -177,7 +177,7 @@ def interpolation(mixed: Tensor, target: Tensor, temperature: float, rows: slice
 
     Args:
         mixed: (B, D) unit embeddings of the mixtures of the whole global batch, v^k.
-        target: (B, D) unit mixtures of embeddings, v~^k, same order, constant.
+        target: (B, D) unit mixtures of embeddings, v~^k, same order.
         temperature: tau, dimensionless.
         rows: the targets to return losses of (this rank's).
 

@@ -14,6 +14,7 @@ from viewkin import distributed, losses
 from viewkin.errors import UserError, require
 from viewkin.methods.base import Batch, Limit, Method, Step
 from viewkin.nets.amdim import Mixture, Multiscale, MultiscaleEncoder
+from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress
 
 TASKS = ("1to5", "1to7", "5to5")
@@ -36,6 +37,8 @@ class AMDIMConfig:
     """Map whose positions are the large parts, pooled to 5x5 likewise; None takes f5, or conv5."""
     head_norm: bool = False
     """BatchNorm within the embedding heads too, not at their end only (``use_bn`` of the release)."""
+    norm: str = "batch"
+    """BatchNorm of network and heads: ``batch``, ``split:8``, or ``gathered`` over ranks."""
     clip: float = 20.0
     """C, scores are clipped to C tanh(score / C)."""
     penalty: float = 0.05
@@ -49,6 +52,7 @@ class AMDIMConfig:
 
     def __post_init__(self) -> None:
         require(self.dim is None or self.dim >= 2, "method.dim", self.dim, "at least 2, or none")
+        check_norm(self.norm)
         require(self.clip > 0, "method.clip", self.clip, "above 0")
         require(self.penalty >= 0, "method.penalty", self.penalty, "at least 0")
         require(self.mixtures >= 1, "method.mixtures", self.mixtures, "at least 1")
@@ -107,8 +111,9 @@ class AMDIM(Method):
         super().__init__()
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
-        self.encoder: MultiscaleEncoder = MultiscaleEncoder(  # pyright: ignore[reportIncompatibleVariableOverride]
-            backbone, config.stages(backbone), config.dim, config.head_norm
+        encoder = MultiscaleEncoder(backbone, config.stages(backbone), config.dim, config.head_norm)
+        self.encoder: MultiscaleEncoder = convert_norm(  # pyright: ignore[reportIncompatibleVariableOverride]
+            encoder, config.norm
         )
         self.dim = self.encoder.rkhs
         self.mixture = Mixture(self.dim, config.mixtures) if config.mixtures > 1 else None

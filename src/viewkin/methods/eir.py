@@ -58,6 +58,9 @@ class EIRConfig:
     negatives: Negatives = "batch"
     """``batch``: a target's negatives are the batch's other mixtures; ``base``: a mixture against its target by the
     base's own loss, negatives included (released code). A base without negatives always takes its own."""
+    detach_mixture: bool = True
+    """Hold the mixed embeddings that a mixture is to match constant (released code; the paper says nothing). If not,
+    gradient passes to them where they are queries: a key of a slow network stays constant."""
     bank_momentum: float = 0.5
     """m, weight of the old row of the bank that a base without one gets."""
 
@@ -119,7 +122,8 @@ class EIR(Wrapper):
             found = self._taught(queries, batch, record) if self._has_teacher else self._related(queries, keys[1])
             terms["eir/relation"] = config.relation_weight * found.mean()
         if config.mixture_weight:
-            terms["eir/mixture"] = config.mixture_weight * self._mixture(keys, batch).mean()
+            sides = keys if config.detach_mixture else (queries[0], queries[1] if len(queries) == 2 else keys[1])
+            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch).mean()
         return replace(step, terms=terms, record=record)
 
     def _two_sides(self, step: Step, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
@@ -167,9 +171,10 @@ class EIR(Wrapper):
             return self.base.target(weak)
         return self.base.key(replace(batch, views={**batch.views, self.second: weak}))
 
-    def _mixture(self, keys: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
-        """Per row, (B,)."""
+    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+        """Compare mixtures of images with mixtures of both views' embeddings: per row, (B,)."""
         config = self.config
+        gather = distributed.gather if config.detach_mixture else distributed.gather_with_grad
         generator = batch.draw.generator("eir/mix")
         count = len(batch.index) * distributed.world()
         rows = distributed.rows(len(batch.index))
@@ -184,11 +189,11 @@ class EIR(Wrapper):
         else:
             mixed, share = mixup(images, others, ratio), ratio
         embedded = self.query(mixed)
-        target = losses.mixed_target(keys[0], distributed.gather(keys[1])[partner], share)
+        target = losses.mixed_target(sides[0], gather(sides[1])[partner], share)
         if config.negatives == "base" or not self.contrastive:
             return self.base.pair_loss(embedded, target, batch.index)
         everyone = distributed.gather_with_grad(embedded)
-        return losses.interpolation(everyone, distributed.gather(target), config.mixture_temperature, rows)
+        return losses.interpolation(everyone, gather(target), config.mixture_temperature, rows)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write the base's memory and the bank, then push the relation's keys."""

@@ -13,6 +13,7 @@ from viewkin import distributed, losses
 from viewkin.errors import require
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
+from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress
 
 
@@ -30,10 +31,13 @@ class SimCLRConfig:
     """BatchNorm in the head's hidden layer (the official code; equation 1 does not ask for it)."""
     temperature: float = 0.5
     """tau, dimensionless: 0.1 on ImageNet, 0.5 on CIFAR-10."""
+    norm: str = "batch"
+    """BatchNorm of network and head: ``batch``, ``split:8``, or ``gathered`` over ranks (the paper's "global BN")."""
     margin: float = 0.0
     """m, cosine margin of the partner: above 0 stricter, below 0 looser (InterCLR's study)."""
 
     def __post_init__(self) -> None:
+        check_norm(self.norm)
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
@@ -64,7 +68,7 @@ class SimCLR(ViewMethod):
         self.temperature = config.temperature
         width = feature_dim(backbone)
         head = HeadConfig(layers=(config.hidden or width, config.dim), norm=config.head_norm)
-        self.encoder = Encoder(backbone, build_head(head, width))
+        self.encoder = convert_norm(Encoder(backbone, build_head(head, width)), config.norm)
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare every view with all views of the global batch."""

@@ -133,7 +133,7 @@ def simclr_imagenet() -> Recipe:
     return Recipe(
         name="simclr_imagenet",
         about="SimCLR, ResNet-50, LARS, batch 4096, 100 epochs (Chen et al. 2020)",
-        method=SimCLRConfig(temperature=0.1),
+        method=SimCLRConfig(temperature=0.1, norm="gathered"),
         backbone=LARGE,
         augment=AugmentConfig(policy="simclr"),
         optim=OptimConfig(name="lars", lr=0.3, scale_lr=True, weight_decay=1e-6, exclude_norm_and_bias=True),

@@ -70,7 +70,8 @@ def test_every_term_teaches_the_network_on_every_base(base, relation):
 
 
 @pytest.mark.parametrize("base", ["iraug", "npid", "simclr", "moco"])
-def test_target_of_a_mixture_is_constant(base, monkeypatch):
+@pytest.mark.parametrize("detached", [True, False])
+def test_target_of_a_mixture_is_constant_unless_asked(base, detached, monkeypatch):
     seen: list[Tensor] = []
 
     def spy(mixed: Tensor, target: Tensor, temperature: float, rows: slice) -> Tensor:
@@ -79,8 +80,10 @@ def test_target_of_a_mixture_is_constant(base, monkeypatch):
 
     interpolation = losses.interpolation
     monkeypatch.setattr(losses, "interpolation", spy)
-    stepped(EIRConfig(base=METHODS[base], relation_weight=0))
-    assert [tensor.requires_grad for tensor in seen] == [True, False]
+    constant = stepped(EIRConfig(base=METHODS[base], relation_weight=0))[2]
+    step = stepped(EIRConfig(base=METHODS[base], relation_weight=0, detach_mixture=detached))[2]
+    assert [tensor.requires_grad for tensor in seen[2:]] == [True, not detached]
+    torch.testing.assert_close(step.loss, constant.loss)
 
 
 def test_mixing_one_whole_image_recognises_it_in_the_batch():
