@@ -76,7 +76,7 @@ ROWS: dict[str, list[str]] = {
     ],
 }
 """Row to its arguments."""
-SLOW = ("npid", "iraug", "byol")
+SLOW = ("npid", "npidv2", "iraug", "byol")
 """Learners that 12 epochs do not bring five points above raw pixels: law 5 judges them by twice as many."""
 ROWS |= {f"{name}-24": [*ROWS[name], "--epochs", str(2 * EPOCHS)] for name in SLOW}
 RESULTS = ROOT / "results" / "methods"
