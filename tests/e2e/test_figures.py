@@ -142,6 +142,19 @@ def test_a_machine_without_matplotlib_trains_and_says_what_is_missing(workplace,
     assert (ended.code, ended.err) == (2, "error: Figures need matplotlib; install it with: pip install matplotlib.\n")
 
 
+def test_finds_are_shown_among_the_images_that_they_were_made_of(workplace):
+    images_in(workplace / "photos", 24, classes=("a", "b"))
+    ended = viewkin("train", "photos", "--method", "interclr(npid)", *TINY, "--out", "run")
+    assert ended.code == 0, ended.err
+    drawn("negatives", "run", "--anchors", 2)
+    (workplace / "photos" / "a").joinpath("zz.jpg").write_bytes((workplace / "photos" / "a" / "000.jpg").read_bytes())
+    (workplace / "photos" / "a" / "000.jpg").unlink()
+    for figure in ("negatives", "positives"):
+        ended = viewkin("figures", figure, "run", "--anchors", 2)
+        assert (ended.code, ended.err.count("\n")) == (2, 1), ended
+        assert "run was trained on other images than photos has now." in ended.err
+
+
 REFUSED = {
     "map nowhere --data generated:images=64": "nowhere",
     "map run --by colour": "--by is 'colour'; it must be one of auto, label, folder, file, split, cluster",

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -20,7 +22,11 @@ def place(workplace: Path, trained: Path) -> Path:
     (workplace / "photos" / "broken.jpg").write_bytes(b"no image")
     (workplace / "empty").mkdir()
     mosaics_in(workplace / "voc", 20, 12)
+    image = {"bytes": (workplace / "photos" / "000.jpg").read_bytes(), "path": None}
+    pq.write_table(pa.table({"image": [image, image]}), workplace / "set.parquet")
     shutil.copytree(trained, workplace / "run")
+    shutil.copytree(trained, workplace / "quiet")
+    (workplace / "quiet" / "metrics.jsonl").write_text("")
     return workplace
 
 
@@ -57,6 +63,12 @@ TRAIN = {
     "photos --set augment.policy=simclr-cifr": ("simclr-cifar",),
     "photos --set augment.view_size=2": ("augment.view_size",),
     "photos --set runtime.threads=0": ("runtime.threads",),
+    "photos --set runtime.threads=100000": ("runtime.threads is 100000", "at most"),
+    "photos --set backbone.channels=1": ("backbone.channels is 1", "RGB"),
+    "photos --set data.stored_size=0": ("data.stored_size is 0",),
+    "photos --method moco --set method.norm=none": ("norm must be batch, gathered or split",),
+    "photos --set method.dim=99999999999": ("simclr needs more memory than there is",),
+    "photos --method interclr(moco) --set method.pool=0.001 --set method.negatives=2": ("method.negatives is 2",),
     "photos --set runtime.devices=0": ("runtime.devices",),
     "photos --set runtime.accelerator=gpu": ("cpu, cuda",),
     "photos --backbone resnet19": ("resnet18",),
@@ -103,6 +115,10 @@ def test_a_place_that_only_looks_writable_is_refused(place):
 
 def test_a_run_directory_is_not_taken_twice(place):
     refused(viewkin("train", "photos", "--out", "run"), "already holds a run", "--resume")
+    (place / "run" / "last.ckpt").unlink()
+    kept = (place / "run" / "backbone.safetensors").read_bytes()
+    refused(viewkin("train", "photos", "--out", "run"), "already holds a run; choose another")
+    assert (place / "run" / "backbone.safetensors").read_bytes() == kept
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -149,7 +165,7 @@ def test_other_images_are_refused_on_resume(place, data):
         ("recipe.json", "[]", "damaged"),
         ("recipe.json", '{"data": "generated", "images": 64, "recipe": {"name": "x"}}', "damaged"),
         ("last.ckpt", "half a checkpoint", "not a readable checkpoint"),
-        ("last.ckpt", None, "without --resume"),
+        ("last.ckpt", None, "start anew in another --out"),
         ("recipe.json", None, "holds no run"),
     ],
 )
@@ -182,6 +198,8 @@ OTHERS = {
     "embed run photos": ("--out",),
     "embed run photos --out photos": ("must be a file",),
     "embed run photos --out nowhere/x.parquet": ("folder that exists",),
+    "embed run photos --out x.csv": ("must end in .parquet",),
+    "embed run set.parquet --out set.parquet": ("holds something else", "another file"),
     "embed nothing photos --out x.parquet": ("nothing",),
     "embed photos photos --out x.parquet": ("no backbone",),
     "embed run/recipe.json photos --out x.parquet": ("run/recipe.json",),
@@ -229,6 +247,9 @@ OTHERS = {
     "evaluate svm run labelled --holdout 0.5 --image-size 4": ("--image-size", "8 to 1024"),
     "evaluate knn run labelled --holdout 0.5 --out photos": ("must be a file",),
     "evaluate knn run labelled --holdout 0.5 --out nowhere/x.json": ("folder that exists",),
+    "evaluate knn run labelled --holdout 0.5 --out run/recipe.json": ("holds something else", "another file"),
+    "evaluate knn run labelled --holdout 0.5 --out run/last.ckpt": ("must end in .json",),
+    "figures curves quiet": ("logged nothing", "metrics.jsonl"),
     "recipes phots": ("photos",),
     "recipes photos more": ("viewkin recipes --help",),
     "demo --data nothing --out new": ("There is no nothing",),

@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
         sentence = getattr(error, "format_message", None)
         if sentence is None:
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(sentence())
+            sys.exit(0)
         _fail(f"{sentence().rstrip('.')}; see viewkin {_command(arguments)}--help.")
     else:
         sys.exit(code if isinstance(code, int) else 0)

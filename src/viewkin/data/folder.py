@@ -16,6 +16,8 @@ from viewkin.errors import UserError
 
 SPLITS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 """Names of the subfolders that hold a split, in any case."""
+RUN = {"recipe.json", "versions.json"}
+"""Files that tell a run directory."""
 NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
 """What Pillow lists as images and needs another program for, or only recognises."""
 
@@ -60,7 +62,10 @@ class Files:
 
 
 def image_files(root: Path) -> list[str]:
-    """List the image files below ``root``: sorted relative paths; hidden files and folders are passed over."""
+    """List the image files below ``root``: sorted relative paths.
+
+    Hidden files and folders are passed over, and so are run directories.
+    """
     suffixes, found, seen = image_suffixes(), list[str](), set[str]()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -68,6 +73,9 @@ def image_files(root: Path) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
+        if {*files} >= RUN:  # its figures are no images to learn from
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(folder)
         found += [

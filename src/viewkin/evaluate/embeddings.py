@@ -88,6 +88,22 @@ def write_embeddings(
         raise UserError(f"cannot write {path} ({error.strerror or error}): choose a place you may write to.") from error
 
 
+def read_schema(path: Path | str) -> pa.Schema:
+    """Read the columns of a file that :func:`write_embeddings` wrote.
+
+    Raises:
+        UserError: it did not.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"cannot read {path}: it is no complete Parquet file.") from error
+    _check_schema(path, schema)
+    if KEY not in (schema.metadata or {}):
+        raise UserError(f"{path} was not written by viewkin embed.")
+    return schema
+
+
 def read_embeddings(path: Path | str) -> Embeddings:
     """Read a file of embeddings.
 

@@ -52,7 +52,7 @@ class AMDIMConfig:
 
     def __post_init__(self) -> None:
         require(self.dim is None or self.dim >= 2, "method.dim", self.dim, "at least 2, or none")
-        check_norm(self.norm)
+        check_norm(self.norm, none=False)
         require(self.clip > 0, "method.clip", self.clip, "above 0")
         require(self.penalty >= 0, "method.penalty", self.penalty, "at least 0")
         require(self.mixtures >= 1, "method.mixtures", self.mixtures, "at least 1")

@@ -35,7 +35,7 @@ class BYOLConfig:
 
     def __post_init__(self) -> None:
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        check_norm(self.norm)
+        check_norm(self.norm, none=False)
         require(self.hidden >= 1, "method.hidden", self.hidden, "at least 1")
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 

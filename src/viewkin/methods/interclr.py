@@ -110,7 +110,7 @@ class InterCLRConfig:
         """Clusters need images, and negatives room in the pool beside the query's own cluster."""
         least = min(self.min_size, max(count // 5, 1))
         clusters = max(2 * count // (5 * least), 2)
-        size = round(self.pool * count)
+        size = self.pool_size(count)
         own = 2 * count // min(self.clusters or count // PER_CLUSTER or 1, clusters)
         room = max(size - own, size // 2, 1)
         pools = Limit(room, f"the {size} images of the pool, less a large cluster,")
@@ -120,6 +120,10 @@ class InterCLRConfig:
             "clusters": Limit(clusters, f"{count} images, {5 * least / 2:g} to a cluster of at least {least},"),
             "negatives": pools if self.sampler in ("semihard", "semieasy") else Limit(count - 1, "the other images"),
         }
+
+    def pool_size(self, count: int) -> int:
+        """N_pool, images of a query's pool: one at least."""
+        return max(round(self.pool * count), 1)
 
     def choices(self, count: int) -> Mapping[str, Choice]:
         """Say what is chosen by the number of images."""
@@ -166,7 +170,7 @@ class InterCLR(Wrapper):
         number: int = chosen.get("clusters", config.clusters)
         require(number <= count, "method.clusters", number, f"at most the number of images, {count}")
         form: PoolForm = chosen.get("pool_form", config.pool_form)
-        size, pooled = round(config.pool * count), config.sampler in ("semihard", "semieasy")
+        size, pooled = config.pool_size(count), config.sampler in ("semihard", "semieasy")
         why = f"at most the pool's {size} images"
         require(not pooled or config.negatives <= size, "method.negatives", config.negatives, why)
         self.draw_negatives = NegativeSampler(

@@ -46,7 +46,7 @@ class MoCoConfig:
 
     def __post_init__(self) -> None:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
-        check_norm(self.norm)
+        check_norm(self.norm, none=False)
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")

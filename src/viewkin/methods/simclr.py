@@ -37,7 +37,7 @@ class SimCLRConfig:
     """m, cosine margin of the partner: above 0 stricter, below 0 looser (InterCLR's study)."""
 
     def __post_init__(self) -> None:
-        check_norm(self.norm)
+        check_norm(self.norm, none=False)
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")

@@ -122,13 +122,17 @@ def convert_norm(module: AnyModule, kind: str) -> AnyModule:
     return module
 
 
-def check_norm(kind: str) -> int:
-    """Check a kind of :func:`convert_norm`; return the groups of ``split:<n>`` and 0 for the others."""
+def check_norm(kind: str, *, none: bool = True) -> int:
+    """Check a kind of :func:`convert_norm`; return the groups of ``split:<n>`` and 0 for the others.
+
+    Not ``none``: a method's setting, which may not take the norms out of a backbone that is described with them.
+    """
     name, _, number = kind.partition(":")
     if name == "split" and number.isdecimal() and int(number) >= 1:
         return int(number)
-    if kind not in ("batch", "gathered", "none"):
-        raise UserError(f"norm must be batch, gathered, none or split:<groups>, such as split:8, not {kind!r}.")
+    known = ("batch", "gathered", "none") if none else ("batch", "gathered")
+    if kind not in known:
+        raise UserError(f"norm must be {', '.join(known)} or split:<groups>, such as split:8, not {kind!r}.")
     return 0
 
 

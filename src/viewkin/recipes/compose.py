@@ -27,7 +27,8 @@ def with_method(recipe: Recipe, expression: str) -> Recipe:
     for name in reversed(names):
         method = _around(name, method, known.get(name))
     assert method is not None
-    return dataclasses.replace(recipe, name=f"{recipe.name}-{'-'.join(names)}", method=method)
+    about = f"{expression} with the network, views and optimiser of {recipe.name}"
+    return dataclasses.replace(recipe, name=f"{recipe.name}-{'-'.join(names)}", about=about, method=method)
 
 
 def parsed(expression: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -13,6 +14,7 @@ from viewkin.augment.views import ViewMaker
 from viewkin.data.opening import survey
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
+from viewkin.errors import UserError
 from viewkin.evaluate.results import Result, write_results
 from viewkin.figures.grids import Tile, draw_grid
 from viewkin.figures.report import UNDRAWN, write_report
@@ -79,15 +81,27 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
     Returns:
         The results, and what they say in a sentence.
     """
+    source = run.plan.source
+    if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
+        try:
+            return by_neighbours(run, device, console)
+        except UserError as error:  # a run that is done is not lost for what it is judged on
+            say(console, f"Not judged by labels: {error}")
+    untrained, trained = (matched(m, source, device) for m in (baselines(str(run.plan.out))[1], backbone(run, device)))
+    count = min(PAIRS, len(source))
+    return [], (
+        f"Learnt: of two views of one image among {count}, the network matches {trained:.1f} %; untrained "
+        f"{untrained:.1f} %, by chance {100 / count:.1f} %."
+    )
+
+
+def by_neighbours(run: Run, device: torch.device, console: Console) -> tuple[list[Result], str]:
+    """Judge by kNN on the test split or, where there is none to judge on, on a fifth of the training images.
+
+    Raises:
+        UserError: neither can be judged on.
+    """
     out, stored, source = run.plan.out, run.plan.stored, run.plan.source
-    labelled = source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED
-    if not labelled:
-        untrained, trained = (matched(m, source, device) for m in (baselines(str(out))[1], backbone(run, device)))
-        count = min(PAIRS, len(source))
-        return [], (
-            f"Learnt: of two views of one image among {count}, the network matches {trained:.1f} %; untrained "
-            f"{untrained:.1f} %, by chance {100 / count:.1f} %."
-        )
     # A test split need not have the classes that were trained on: these are judged among themselves.
     chosen = stored.recipe.data.classes
     holdout = None if chosen is None and "test" in survey(stored.data).splits else 0.2
@@ -102,7 +116,14 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
         settings=settings,
         device=device.type,
     )
-    results = judged(wanted, ["backbone", "embedding"], SMOKE_IMAGES if stored.smoke else None)
+    most, features = SMOKE_IMAGES if stored.smoke else None, ["backbone", "embedding"]
+    try:
+        results = judged(wanted, features, most)
+    except UserError as error:
+        if holdout is not None:
+            raise
+        say(console, f"{error} A fifth of the training images is judged instead.")
+        results = judged(replace(wanted, holdout=0.2), features, most)
     write_results(out / "evaluation-knn.json", results)
     show_results(console, f"kNN accuracy in percent, {results[0].data}", results)
     classes = len(source.classes) if chosen is None else len({*labels_of(source).tolist()} - {-1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.errors import UserError
+from viewkin.figures.evidence import Find, Parts
 from viewkin.figures.report import add_figure
 from viewkin.figures.style import check_drawable, check_suffix, write_figure
 from viewkin.recipes.models import Model, baselines, device_named, open_model
@@ -143,8 +145,12 @@ def data_of(models: tuple[str, ...]) -> str:
     raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
 
 
-def training_images(run: str) -> tuple[Stored, Source]:
+def training_images(run: str, found: Iterable[Find | Parts]) -> tuple[Stored, Source]:
     """The images of a run as they were numbered when it was trained.
+
+    Args:
+        run: run directory.
+        found: what the run left of them.
 
     Raises:
         UserError: no run, or the images are others now.
@@ -153,6 +159,8 @@ def training_images(run: str) -> tuple[Stored, Source]:
     source = opened(stored.data, stored.recipe, survey(stored.data), smoke=stored.smoke)
     if len(source) != stored.images:
         raise UserError(f"{run} was trained on {stored.images:,} images, but {stored.data} has {len(source):,} now.")
+    if any(source.ids[one.anchor] != one.path for one in found):
+        raise UserError(f"{run} was trained on other images than {stored.data} has now.")
     return stored, source
 
 

@@ -37,15 +37,27 @@ def draw_curves_of(runs: Sequence[str], names: Sequence[str], out: Path | None, 
         str(run.place): series_of(read_metrics(run.place / "metrics.jsonl")) for run in map(finished, map(Path, runs))
     }
     known = list(dict.fromkeys(name for series in read.values() for name in series))
+    if not known:
+        raise UserError(f"{' and '.join(read)} logged nothing; name runs that have a metrics.jsonl.")
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
             raise UserError(f"The runs logged no {name!r}; did you mean {', '.join(near)}?")
     first = [name for name in ("loss", "knn_monitor") if name in known]
     chosen = list(names) or list(dict.fromkeys([*first, *(name for name in known if name not in OF_LINES)]))[:SHOWN]
-    titles = {run: Path(run).resolve().name for run in read}
+    titles = dict(zip(read, told_apart([Path(run) for run in read])))
     figure = draw_curves({titles[run]: series for run, series in read.items()}, chosen)
     keep(figure, "curves", f"Training of {', '.join(titles.values())}", tuple(read), out, console)
+
+
+def told_apart(places: Sequence[Path]) -> list[str]:
+    """Name directories by the end of their paths, as much of it as tells them apart."""
+    parts = [place.resolve().parts for place in places]
+    for length in range(1, max(map(len, parts))):
+        names = ["/".join(some[-length:]) for some in parts]
+        if len({*names}) == len({*parts}):
+            return names
+    return [str(place) for place in places]
 
 
 def draw_ablation_of(

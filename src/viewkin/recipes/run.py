@@ -20,7 +20,7 @@ from viewkin.augment.policies import Policy
 from viewkin.data.opening import generated_config, is_generated, survey
 from viewkin.data.source import Source
 from viewkin.draws import seed_for
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.evaluate.results import device_name
 from viewkin.memory.bank import FeatureBank, Storage, banks_kept
 from viewkin.methods.base import Method
@@ -34,6 +34,9 @@ from viewkin.train.config import Recipe
 from viewkin.train.fabric import accelerator_of, make_fabric, precision_of
 from viewkin.train.loop import Trainer
 from viewkin.train.outcome import Outcome, RunStoppedError
+
+LEFT = ("last.ckpt", "best.ckpt", "backbone.safetensors", "metrics.jsonl", "report.html")
+"""Files that only a run that began leaves."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,12 @@ def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:
             method = recipe.method.build(backbone, count=count)
     except OSError as error:
         raise UserError(f"runtime.bank_folder {folder} cannot hold a bank ({error.strerror}).") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"{recipe.method.kind} needs more memory than there is; lower its sizes under method."
+        ) from error
     asked = "bank_folder" if folder is not None else "bank_dtype" if dtype != "float32" else None
     if asked and not any(isinstance(module, FeatureBank) for module in method.modules()):
         raise UserError(f"runtime.{asked} means nothing to {recipe.method.kind}, which keeps no bank; leave it out.")
@@ -195,8 +204,9 @@ def check_place(request: TrainRequest) -> None:
     if request.out is not None and out.is_dir():
         if request.demo and any(out.iterdir()) and not ((out / "recipe.json").exists() and stored_run(out).demo):
             raise UserError(f"{out} exists and is no demo's directory; name another --out.")
-        if not request.demo and (out / "last.ckpt").exists():
-            raise UserError(f"{out} already holds a run; add --resume to go on with it, or choose another --out.")
+        if not request.demo and any((out / name).exists() for name in LEFT):
+            resume = "add --resume to go on with it, or " if (out / "last.ckpt").exists() else ""
+            raise UserError(f"{out} already holds a run; {resume}choose another --out.")
         if Path(request.data).exists() and out.samefile(request.data):
             raise UserError(f"--out {out} is the folder of the images; name another one.")
     place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
@@ -211,6 +221,9 @@ def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:
     Raises:
         UserError: it does not take them.
     """
+    require(
+        recipe.backbone.channels == 3, "backbone.channels", recipe.backbone.channels, "3, as images are opened in RGB"
+    )
     backbone.eval()
     for side in {recipe.augment.side, recipe.augment.image_size}:
         try:

@@ -16,6 +16,7 @@ from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, Find, read_finds, rea
 from viewkin.figures.grids import Tile, draw_grid, kin_tile, stranger_tile
 from viewkin.figures.segments import draw_segments
 from viewkin.recipes.looking import Look, LookRequest, check_drawing, keep, training_images
+from viewkin.recipes.stored import stored_run
 
 STRANGERS = 5
 """Negatives of each anchor that are shown, as in InterCLR's figure."""
@@ -71,14 +72,15 @@ class Sheet:
         Raises:
             UserError: none there, or runs on different images.
         """
-        opened = [(run, *training_images(run)) for run in runs]
+        left = [(run, finds_of(run)) for run in runs]
+        opened = [(run, finds, training_images(run, finds)[1]) for run, finds in left]
         self.source = opened[0][2]
         self.finds: list[tuple[str, dict[int, Find]]] = []
-        for run, _, source in opened:
+        for run, finds, source in opened:
             if list(source.ids) != list(self.source.ids):
                 raise UserError(f"{run} and {runs[0]} were trained on different images; show them one by one.")
             # Of several finds of an anchor (hops of a graph, then the positives chosen among them) the last counts.
-            found = {find.anchor: find for find in finds_of(run) if wanted(find) and distinct(find)}
+            found = {find.anchor: find for find in finds if wanted(find) and distinct(find)}
             if not found:
                 raise UserError(f"The method of {run} has no {noun} to show; its terms compare no other images.")
             self.finds.append((run, found))
@@ -124,8 +126,9 @@ def finds_of(run: str) -> list[Find]:
     """Evidence of a run.
 
     Raises:
-        UserError: the run has none.
+        UserError: no run, or it has none.
     """
+    stored_run(Path(run))
     path = Path(run) / KIN_FILE
     if not path.is_file():
         raise UserError(
@@ -175,7 +178,7 @@ def evidence_pairs(request: LookRequest) -> tuple[Look, Tensor]:
     pairs = [(find.anchor, image) for find in finds for image in find.images if image != find.anchor]
     if not pairs:
         raise UserError(f"The method of {run} has no positives to show; take --of label.")
-    _, source = training_images(run)
+    _, source = training_images(run, finds)
     look = Look(dataclasses.replace(request, most=2))  # opens the models; the images are the run's own
     images, places = torch.tensor(pairs).unique(return_inverse=True)
     look.sources, look.splits, look.place = [source.subset(images)], ["train"] * len(images), source.name
@@ -192,10 +195,11 @@ def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, conso
     require(1 <= anchors <= 64, "--anchors", anchors, "1 to 64")
     require(scale in ("5", "7"), "--scale", scale, "5 or 7")
     path = Path(run) / PARTS_FILE
-    _, source = training_images(run)
+    stored_run(Path(run))
     if not path.is_file():
         raise UserError(f"{run} has no {PARTS_FILE}; a run of amdim with method.mixtures above 1 writes it.")
     parts = [part for part in read_parts(path) if part.what.endswith(f"/{scale}")]
+    _, source = training_images(run, parts)
     chosen = torch.linspace(0, len(parts) - 1, min(anchors, len(parts))).long().unique().tolist()
     images = source.images(torch.tensor([parts[i].anchor for i in chosen]))
     board = draw_segments(

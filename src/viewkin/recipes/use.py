@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from torch import nn
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.errors import UserError, require
-from viewkin.evaluate.embeddings import write_embeddings
-from viewkin.evaluate.results import Result, describe, write_results
+from viewkin.evaluate.embeddings import read_schema, write_embeddings
+from viewkin.evaluate.results import Result, describe, read_results, write_results
 from viewkin.recipes.detect import DETECTION, judged_by_detection, show_detection
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, stored_size
@@ -43,7 +43,7 @@ def embed(
     Raises:
         UserError: a model, split or place that is not there.
     """
-    check_file(out)
+    check_target(out, ".parquet", read_schema)
     where = device_named(device)
     found = survey(data)
     if split not in found.splits:
@@ -69,6 +69,27 @@ def check_file(out: Path) -> None:
         raise UserError(
             f"--out {out} must be a file in a folder that exists and may be written, such as out/{out.name}."
         )
+
+
+def check_target(out: Path, suffix: str, read: Callable[[Path], object]) -> None:
+    """Refuse a file as :func:`check_file` does, and one of another kind: it may be the user's images or a run's part.
+
+    Args:
+        out: the file.
+        suffix: how its name must end.
+        read: reads a file of the kind that is written; one that exists is replaced only if this takes it.
+
+    Raises:
+        UserError: it cannot be written, has another ending, or holds something else.
+    """
+    check_file(out)
+    if out.suffix.lower() != suffix:
+        raise UserError(f"--out {out} must end in {suffix}.")
+    if out.exists():
+        try:
+            read(out)
+        except UserError as error:
+            raise UserError(f"--out {out} exists and holds something else; name another file.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +121,19 @@ def evaluate(request: EvaluateRequest, console: Console) -> list[Result]:
         UserError: an unknown protocol or setting, unlabelled data, or no split to judge on.
     """
     model = Path(request.model)
-    beside = model if model.is_dir() else model.parent
-    target = request.out or beside / f"evaluation-{request.protocol}-{request.features}.json"
+    name = f"evaluation-{request.protocol}-{request.features}.json"
+    # What is measured of one file, such as best.ckpt, is no result of the run that it lies in.
+    target = request.out or (model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}"))
+    if request.out is not None:
+        check_target(target, ".json", read_results)
+    before = read_results(target) if target.exists() else []
     if request.protocol == DETECTION:
         results, show = detected(request), show_detection
     else:
         results, show = judged(request, [request.features]), show_results
-    write_results(target, results)
+    new = [(result.model, result.data, result.settings) for result in results]
+    kept = [result for result in before if (result.model, result.data, result.settings) not in new]
+    write_results(target, [*kept, *results])
     show(console, f"{request.protocol} on {results[0].data}", results)
     say(console, f"Written to {target}")
     return results
@@ -118,8 +145,6 @@ def detected(request: EvaluateRequest) -> list[Result]:
     Raises:
         UserError: as :func:`evaluate`.
     """
-    if request.out is not None:
-        check_file(request.out)
     return judged_by_detection(
         request,
         model=request.model,
@@ -148,8 +173,6 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
         )
     protocol = PROTOCOLS[request.protocol]
     settings = settings_of(protocol, request.settings)
-    if request.out is not None:
-        check_file(request.out)
     where = device_named(request.device)
     if protocol.sees and "embedding" in features:
         raise UserError(f"{request.protocol} takes the network and no head; use --features backbone.")

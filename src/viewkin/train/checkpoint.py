@@ -46,7 +46,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: there is none, it is no viewkin checkpoint, or another version wrote it.
     """
     if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}, as the run never saved; start it without --resume.")
+        raise UserError(
+            f"There is no checkpoint {path}, so there is nothing to go on from; start anew in another --out."
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch raise a dozen kinds for a broken file

@@ -68,6 +68,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         require(self.batch_size >= 2, "data.batch_size", self.batch_size, "at least 2")
         require(self.accumulate >= 1, "data.accumulate", self.accumulate, "at least 1")
+        side = self.stored_size
+        require(side is None or 8 <= side <= 1024, "data.stored_size", side, "8 to 1024 pixels, or none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from lightning.fabric.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.losses.precision import has_bf16
 from viewkin.train.config import RuntimeConfig
 
@@ -42,6 +42,8 @@ def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
         UserError: the accelerator or the number of devices is not there.
     """
     if runtime.threads:
+        most = 16 * (os.cpu_count() or 1)  # thousands hang or crash
+        require(runtime.threads <= most, "runtime.threads", runtime.threads, f"at most {most} here")
         torch.set_num_threads(runtime.threads)
     world, local = processes(runtime)
     accelerator = accelerator_of(runtime)

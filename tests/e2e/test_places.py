@@ -1,0 +1,86 @@
+"""Claims about where things go: nothing of the user's is replaced, and nothing of ours is taken for the user's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from commandline import TINY, Ended, images_in, viewkin
+from viewkin.data.folder import image_files
+from viewkin.evaluate.results import read_results
+from viewkin.recipes.plotting import told_apart
+
+JUDGED = ("--holdout", "0.5", "--no-baselines", "--set", "k=2")
+
+
+def ended(*line: object) -> Ended:
+    found = viewkin(*line)
+    assert (found.code, found.err) == (0, ""), found
+    return found
+
+
+@pytest.mark.parametrize("test", ["unlabelled", "empty", "broken"])
+def test_a_test_split_that_cannot_judge_does_not_cost_the_run(workplace: Path, test: str):
+    images_in(workplace / "set" / "train", 32, classes=("a", "b"))
+    (workplace / "set" / "test").mkdir()
+    if test == "unlabelled":
+        images_in(workplace / "set" / "test", 4)
+    elif test == "broken":
+        (workplace / "set" / "test" / "a").mkdir()
+        (workplace / "set" / "test" / "a" / "1.jpg").write_bytes(b"no image")
+    found = ended("train", "set", *TINY, "--out", "run")
+    assert "A fifth of the training images is judged instead." in found.out
+    assert "Learnt: naming one of 2 classes" in found.out
+    assert (workplace / "run" / "report.html").exists()
+
+
+def test_a_run_that_labels_cannot_judge_is_judged_by_its_views(workplace: Path):
+    images_in(workplace / "set", 32, classes=("a", "b"))
+    for number in range(31, 1, -1):  # one image of each class has a label of its own, and none is left to hold out
+        images_in(workplace / "set" / f"c{number}", 1)
+    for name in ("a", "b"):
+        for path in sorted((workplace / "set" / name).iterdir())[1:]:
+            path.unlink()
+    found = ended("train", "set", *TINY, "--out", "run")
+    assert "Not judged by labels: " in found.out
+    assert "Learnt: of two views of one image" in found.out
+
+
+def test_run_directories_are_no_images(workplace: Path, trained: Path):
+    images_in(workplace / "photos", 8)
+    before = image_files(workplace / "photos")
+    shutil.copytree(trained, workplace / "photos" / "runs" / "mine")
+    images_in(workplace / "photos" / "runs" / "mine", 3)
+    assert image_files(workplace / "photos") == before
+    (workplace / "photos" / "runs" / "mine" / "versions.json").unlink()
+    assert len(image_files(workplace / "photos")) > len(before)
+
+
+def test_embeddings_and_results_replace_their_own_kind_only(workplace: Path, trained: Path):
+    images_in(workplace / "photos", 8)
+    for _ in range(2):
+        ended("embed", trained, "photos", "--out", "x.parquet")
+
+
+def test_results_on_other_images_stay_beside_each_other_and_a_file_s_apart(workplace: Path, trained: Path):
+    shutil.copytree(trained, workplace / "run")
+    for name in ("one", "two"):
+        images_in(workplace / name, 16, classes=("a", "b"))
+    for data in ("one", "two", "one"):
+        ended("evaluate", "knn", "run", data, *JUDGED)
+    results = read_results(workplace / "run" / "evaluation-knn-backbone.json")
+    assert [r.data.partition(":")[0] for r in results if r.model != "chance"] == ["two", "one"]
+    ended("evaluate", "knn", "run/backbone.safetensors", "one", *JUDGED)
+    assert (workplace / "run" / "backbone-evaluation-knn-backbone.json").exists()
+
+
+def test_runs_of_one_name_are_told_apart():
+    assert told_apart([Path("/a/x/run"), Path("/a/y/run")]) == ["x/run", "y/run"]
+    assert told_apart([Path("/a/x"), Path("/a/y")]) == ["x", "y"]
+    assert told_apart([Path("/a/x")]) == ["x"]
+
+
+def test_figures_alone_shows_its_help(workplace: Path):
+    found = ended("figures")
+    assert found.out.startswith("Usage: viewkin figures")
+    assert len(found.out.splitlines()) > 10
