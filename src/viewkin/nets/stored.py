@@ -83,7 +83,7 @@ def load_backbone(path: Path | str) -> nn.Module:
     path = Path(path)
     if path.is_dir():
         path = path / "backbone.safetensors"
-    if not path.is_file():
+    if not path.is_file() or path.suffix not in (".ckpt", ".safetensors"):
         raise UserError(f"There is no backbone at {path}: give a run directory, a .safetensors file or a .ckpt file.")
     text, tensors = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
     config, facts = _parse(path, text)

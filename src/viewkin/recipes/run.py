@@ -176,7 +176,7 @@ def reopened(request: TrainRequest) -> Plan:
     flags = ("recipe", "method", "epochs", "batch_size", "backbone", "image_size", "seed")
     fixed = [f"--{name.replace('_', '-')}" for name in flags if getattr(request, name) is not None]
     fixed += ["--smoke"] * (request.smoke and not stored.smoke)
-    fixed += [f"--set {setting}" for setting in request.settings if not setting.startswith("runtime.")]
+    fixed += [f"--set {setting}" for setting in request.settings if not setting.strip().startswith("runtime.")]
     if fixed:
         raise UserError(f"{fixed[0]} would change the run that is resumed; leave it out, or start a new run.")
     if is_generated(request.data) and is_generated(stored.data):
