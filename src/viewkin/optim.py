@@ -94,7 +94,9 @@ class ScheduleConfig:
         if self.warmup_epochs < 0 or self.warmup_steps < 0 or (self.warmup_epochs and self.warmup_steps):
             raise UserError("schedule.warmup_epochs and warmup_steps must be at least 0, and only one of them given.")
         if self.warmup_epochs >= self.epochs:
-            raise UserError(f"schedule.warmup_epochs must be below schedule.epochs, {self.epochs}, not {self.warmup_epochs}.")
+            raise UserError(
+                f"schedule.warmup_epochs must be below schedule.epochs, {self.epochs}, not {self.warmup_epochs}."
+            )
         if not 0 <= self.final <= 1 or (self.final and self.kind != "cosine"):
             raise UserError(f"schedule.final must be 0 to 1, and 0 unless the kind is cosine, not {self.final}.")
         self._check_milestones()

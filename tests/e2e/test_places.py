@@ -84,3 +84,17 @@ def test_figures_alone_shows_its_help(workplace: Path):
     found = ended("figures")
     assert found.out.startswith("Usage: viewkin figures")
     assert len(found.out.splitlines()) > 10
+
+
+def test_statistics_moved_for_a_judgement_change_it_and_stay_as_they_were_in_the_file(workplace: Path, trained: Path):
+    images_in(workplace / "photos", 16, classes=("a", "b"))
+    few = ("--holdout", "0.5", "--no-baselines", "--set", "epochs=1")
+    before = (trained / "backbone.safetensors").read_bytes()
+    values = []
+    for images in ("none", "test"):
+        for features in ("backbone", "embedding"):
+            line = ("mlp", trained, "photos", *few, "--set", f"bn_recalibrate={images}", "--features", features)
+            ended("evaluate", *line, "--out", f"{images}.json")
+            values.append(read_results(workplace / f"{images}.json")[-1].settings["bn_recalibrate"])
+    assert values == ["none", "none", "test", "test"]
+    assert (trained / "backbone.safetensors").read_bytes() == before

@@ -29,6 +29,30 @@ def frozen(encoder: Callable[[Tensor], Tensor]) -> Generator[None, None, None]:
             part.training = mode
 
 
+@contextmanager
+def recalibrated(encoder: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Generator[None, None, None]:
+    """Let some batches of views (B, C, h, w) pass in train mode, so that they move BatchNorm's running statistics.
+
+    Afterwards buffers and modes are what they were. An encoder that is neither a module nor a module's method, and no
+    batches, change nothing.
+    """
+    owner = getattr(encoder, "__self__", encoder)
+    module = owner if isinstance(owner, nn.Module) else nn.Identity()
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    modes = {part: part.training for part in module.modules()}
+    try:
+        module.train()
+        with torch.no_grad():
+            for views in batches:
+                encoder(views)
+        yield
+    finally:
+        for name, buffer in module.named_buffers():
+            buffer.copy_(kept[name])
+        for part, mode in modes.items():
+            part.training = mode
+
+
 def extract(
     encoder: Callable[[Tensor], Tensor],
     blocks: Iterable[tuple[Tensor, Tensor]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from viewkin.evaluate.labels import paired
 from viewkin.progress import LateBar
 from viewkin.schedules import step_decay, warmup
 
+Recalibrate = Literal["none", "train", "test"]
 FEW_STEPS = 1000
 """Steps below which heads at the published rate are mostly as they were drawn; the fewest published are 1,320."""
 
@@ -43,6 +45,9 @@ class MlpConfig:
     """What the rate is multiplied by there."""
     warmup_steps: int = 500
     """Steps of linear warm-up, at most a tenth of all."""
+    bn_recalibrate: Recalibrate = "none"
+    """Images of which 50 batches move the network's BatchNorm statistics before features are taken: ``none``,
+    ``train``, or ``test``, which the release does and which lets test images into the network."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the dropout."""
 
@@ -57,6 +62,8 @@ class MlpConfig:
         rising = list(self.milestones) == sorted({*self.milestones} - {0})
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")
+        known = get_args(Recalibrate)
+        require(self.bn_recalibrate in known, "bn_recalibrate", self.bn_recalibrate, f"one of {', '.join(known)}")
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "at least 0")
 
     def rate(self, step: int, per_epoch: int) -> float:

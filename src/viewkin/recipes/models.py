@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from viewkin.augment.policies import Policy, policy
 from viewkin.augment.views import test_view
 from viewkin.data.source import Source
-from viewkin.draws import seed_for
+from viewkin.draws import generator_for, seed_for
 from viewkin.errors import UserError
 from viewkin.evaluate.features import extract, frozen
 from viewkin.evaluate.network import Network
@@ -42,6 +42,14 @@ class Model:
         self._send(device)
         view = partial(test_view, size=self.image_size, policy=self.policy)
         return extract(self.encoder, source.blocks(512), view, device=device, total=len(source))
+
+    def views(self, source: Source, device: torch.device, batch: int, most: int) -> Iterator[Tensor]:
+        """The test views of the first ``most`` batches of a fixed random order, each (batch, 3, h, w)."""
+        self._send(device)
+        order = torch.randperm(len(source), generator=generator_for(0, "views of a model"))
+        for index in order.split(min(batch, len(source)))[:most]:
+            if len(index) > 1:  # of one row there are no statistics
+                yield test_view(source.images(index).to(device), size=self.image_size, policy=self.policy)
 
     def encode(self, views: Tensor, device: torch.device) -> Tensor:
         """Encode views as they are: (B, 3, h, w) -> (B, D)."""

@@ -17,6 +17,7 @@ from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
 from viewkin.errors import UserError, require
 from viewkin.evaluate.embeddings import read_schema, write_embeddings
+from viewkin.evaluate.features import recalibrated
 from viewkin.evaluate.results import Result, describe, read_results, write_results
 from viewkin.recipes.detect import DETECTION, judged_by_detection, show_detection
 from viewkin.recipes.models import Model, baselines, device_named, open_model
@@ -25,6 +26,9 @@ from viewkin.recipes.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.recipes.say import say, show_results
 from viewkin.recipes.splits import Asked, labelled_splits, labels_of
 from viewkin.recipes.stored import versions
+
+RECALIBRATED = 50
+"""Batches that move BatchNorm's statistics, where settings ask for it (METHODS 4.6)."""
 
 
 def embed(
@@ -217,7 +221,10 @@ def measured(
     if protocol.sees:
         found = protocol.function(settings, model.network(device), train, test)
     else:
-        sets = [(model.features(source, device), labels_of(source)) for source in (train, test) if source is not None]
+        moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))
+        views = [] if moving is None else model.views(moving, device, settings.batch_size, RECALIBRATED)
+        with recalibrated(model.encoder, views):
+            sets = [(model.features(part, device), labels_of(part)) for part in (train, test) if part is not None]
         found = protocol.function(settings, *(part for one in sets for part in one))
     split = f"held out of {request.train_split}" if request.holdout is not None else request.test_split
     taught = "" if train is None else f"{len(train):,} {request.train_split}, "

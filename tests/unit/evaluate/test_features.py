@@ -8,7 +8,7 @@ from torch import nn
 
 from viewkin import progress
 from viewkin.errors import UserError
-from viewkin.evaluate.features import extract
+from viewkin.evaluate.features import extract, recalibrated
 
 
 def encoder() -> nn.Sequential:
@@ -114,3 +114,18 @@ def test_a_bar_appears_only_after_its_delay(monkeypatch):
         silent.advance(1)
         assert silent.bar is None
     assert time.monotonic() == now[0]
+
+
+def test_recalibration_moves_statistics_for_a_while():
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3)).eval()
+    views = [torch.randn(64, 3, 1, 1, generator=torch.Generator().manual_seed(n)) * 5 + 7 for n in range(50)]
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    with recalibrated(network, views):
+        assert norm.running_mean is not None
+        torch.testing.assert_close(norm.running_mean, torch.full((3,), 7.0), atol=0.5, rtol=0)
+    assert torch.equal(norm.running_mean, torch.zeros(3))
+    assert int(norm.num_batches_tracked or 0) == 0
+    assert not any(part.training for part in network.modules())
+    with recalibrated(network, []):
+        assert torch.equal(norm.running_mean, torch.zeros(3))
