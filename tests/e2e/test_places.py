@@ -86,7 +86,7 @@ def test_figures_alone_shows_its_help(workplace: Path):
     assert len(found.out.splitlines()) > 10
 
 
-def test_statistics_moved_for_a_judgement_change_it_and_stay_as_they_were_in_the_file(workplace: Path, trained: Path):
+def test_statistics_that_a_judgement_moves_stay_as_they_were_in_the_file(workplace: Path, trained: Path):
     images_in(workplace / "photos", 16, classes=("a", "b"))
     few = ("--holdout", "0.5", "--no-baselines", "--set", "epochs=1")
     before = (trained / "backbone.safetensors").read_bytes()

@@ -136,9 +136,8 @@ def fit_to_data(resolved: Resolved, count: int) -> Resolved:
     recipe, notes = resolved.recipe, list(resolved.notes)
     parts, least, why = batch_parts(recipe)
     if count < least:
-        raise UserError(
-            f"{count} images are too few, as a batch must have {least} at least ({why}); add images, or lower one of these."
-        )
+        few = f"{count} images are too few, as a batch must have {least} at least ({why})"
+        raise UserError(f"{few}; add images, or lower one of these.")
     whole = Limit(count // parts * parts, "the images of the set")
     recipe, notes = _limited(recipe, "data", {"batch_size": whole}, resolved.explicit, notes)
     size = recipe.data.batch_size
