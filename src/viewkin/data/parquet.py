@@ -26,6 +26,8 @@ IMAGE_COLUMNS = ("image", "img")
 """Names of the image column, in order of preference."""
 SPLITS = ("train", "test", "val")
 """What a file's name holds that belongs to a split; ``val`` also finds ``validation``."""
+MOST_CLASSES = 10**6
+"""Whole numbers from here on are names of classes, such as bar codes, and no count of them."""
 
 
 @dataclass
@@ -202,15 +204,48 @@ def class_groups(schema: pa.Schema) -> dict[str, tuple[int, ...]]:
         return {}
 
 
-def read_labels(table: pa.Table, names: tuple[str, ...]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Read the integer ``label`` column: null and negative mean no label; None when no image has one."""
-    if "label" not in table.column_names or not pa.types.is_integer(table.schema.field("label").type):
-        return None, ()
-    labels = torch.from_numpy(table["label"].cast(pa.int64()).fill_null(-1).to_numpy().copy()).clamp(min=-1)
-    top = int(labels.max()) if len(labels) else -1
-    if top < 0:
-        return None, ()
-    return labels, names if len(names) > top else tuple(map(str, range(top + 1)))
+def label_column(table: pa.Table) -> pa.ChunkedArray | None:
+    """Find the column of labels, a dictionary written out: whole numbers, truth values or texts; None without."""
+    if "label" not in table.column_names:
+        return None
+    column = table["label"]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    types = pa.types
+    known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string, types.is_null)
+    return column if any(is_one(column.type) for is_one in known) else None
+
+
+def distinct(column: pa.ChunkedArray) -> set[Any]:
+    """Collect the values of a column of labels: null, negative numbers and empty texts are none."""
+    return {v for v in column.unique().to_pylist() if (v != "" if isinstance(v, str) else v is not None and v >= 0)}
+
+
+def read_labels(
+    table: pa.Table, others: Sequence[pa.Table], names: tuple[str, ...]
+) -> tuple[Tensor | None, tuple[str, ...], list[str]]:
+    """Read the ``label`` column: labels, or None when no image has one; class names; notes.
+
+    Whole numbers are labels as they are. Texts, truth values and numbers of MOST_CLASSES and more are numbered in their
+    order over all splits, of which ``others`` are those not read.
+    """
+    column = label_column(table)
+    if column is None and "label" in table.column_names:
+        return None, (), [f"Labels must be whole numbers or texts; the column label holds {table['label'].type}."]
+    own = set[Any]() if column is None else distinct(column)
+    if column is None or not own:
+        return None, (), []
+    kind = type(next(iter(own)))
+    found = [distinct(other) for other in map(label_column, others) if other is not None]
+    values = sorted(value for value in own.union(*found) if type(value) is kind)
+    if kind is int and values[-1] < max(MOST_CLASSES, len(names)):
+        labels = torch.from_numpy(column.cast(pa.int64()).fill_null(-1).to_numpy().copy()).clamp(min=-1)
+        top = int(labels.max())
+        return labels, names if len(names) > top else tuple(map(str, range(top + 1))), []
+    number = {value: label for label, value in enumerate(values)}
+    labels = torch.tensor([number.get(value, -1) for value in column.to_pylist()])
+    note = f"Labels go up to {values[-1]}, so the {len(values):,} that occur are numbered from 0 in their order."
+    return labels, tuple(map(str, values)), [note] if kind is int else []
 
 
 def read_ids(table: pa.Table, column: str) -> list[str]:
@@ -231,8 +266,13 @@ def read_facts(files: list[Path], column: str, schema: pa.Schema) -> pa.Table:
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
         wanted.append(f"{column}.path")
+    return pa.concat_tables([read_columns(file, wanted) for file in files])
+
+
+def read_columns(file: Path, wanted: Sequence[str]) -> pa.Table:
+    """Read those columns of a file that it has."""
     # A leaf of a struct is read by its dotted name here, and not by pq.read_table.
-    return pa.concat_tables([pq.ParquetFile(file).read(columns=wanted) for file in files])
+    return pq.ParquetFile(file).read(columns=list(wanted))
 
 
 def row_groups(files: list[Path]) -> tuple[list[tuple[int, int, int]], int]:
@@ -260,11 +300,12 @@ def list_parquet(path: Path, split: str) -> Listing:
         column = image_column(files[0], schema)
         groups, total = row_groups(files)
         table = read_facts(files, column, schema)
+        others = [read_columns(file, ("label",)) for file in set(parquet_files(path)) - set(files)]
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): fetch it again.") from error
     if total == 0:
         raise UserError(f"{path} holds no rows; give a Parquet file with at least 2 images.")
-    labels, classes = read_labels(table, class_names(schema))
+    labels, classes, more = read_labels(table, others, class_names(schema))
     return Listing(
         name=path.stem,
         encoded=Rows(files, column, groups, total),
@@ -272,6 +313,6 @@ def list_parquet(path: Path, split: str) -> Listing:
         labels=labels,
         classes=classes,
         splits=openable_splits(splits),
-        notes=notes,
+        notes=notes + more,
         groups=class_groups(schema) if labels is not None else {},
     )

@@ -98,7 +98,10 @@ def _labelled(source: Source, asked: Asked, name: str, split: str) -> Source:
     if source.labels is not None:
         return source.subset((source.labels >= 0).nonzero().squeeze(1))
     if split == asked.train_split or not asked.test_split:
-        raise UserError(f"{asked.data} has no labels, which {name} needs; put the images of each class in a folder.")
+        raise UserError(
+            f"{asked.data} has no labels, which {name} needs; put the images of each class in a folder, or whole "
+            "numbers or texts into a Parquet column 'label'."
+        )
     raise UserError(f"The {split} split of {asked.data} has no labels; name another --test-split.")
 
 

@@ -138,11 +138,50 @@ def test_missing_labels_are_minus_one_and_all_missing_is_none(tmp_path: Path):
     assert opened(some).classes == ("0", "1", "2")
     none = write(tmp_path / "none.parquet", {"image": [encoded(1)] * 2, "label": [-1, -1]})
     assert opened(none).labels is None
+    assert opened(write(tmp_path / "null.parquet", {"image": [encoded(1)] * 2, "label": [None, None]})).labels is None
 
 
-def test_a_label_that_is_no_integer_is_passed_over(tmp_path: Path):
-    path = write(tmp_path / "a.parquet", {"image": [encoded(1)] * 2, "label": ["a", "b"]})
-    assert opened(path).labels is None
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_texts_are_numbered_over_all_splits(tmp_path: Path, dictionary: bool):
+    for split, texts in {"train": ["dog", "cat", None, ""], "test": ["dog", "emu", "dog", "dog"]}.items():
+        label = pa.array(texts, pa.string())
+        label = label.dictionary_encode() if dictionary else label
+        write(tmp_path / f"{split}.parquet", {"image": [encoded(1)] * 4, "label": label})
+    for split, numbers in {"train": [1, 0, -1, -1], "test": [1, 2, 1, 1]}.items():
+        source = opened(tmp_path, split=split)
+        assert source.labels is not None
+        assert source.labels.tolist() == numbers
+        assert source.classes == ("cat", "dog", "emu")
+
+
+def test_truth_values_are_two_classes(tmp_path: Path):
+    source = opened(write(tmp_path / "a.parquet", {"image": [encoded(1)] * 3, "label": [True, False, None]}))
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 0, -1]
+    assert source.classes == ("False", "True")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+def test_numbers_that_count_no_classes_are_numbered_over_all_splits(tmp_path: Path, kind: pa.DataType):
+    top = 2**63 + 5 if kind == pa.uint64() else 30_000_000
+    write(tmp_path / "train.parquet", {"image": [encoded(1)] * 3, "label": pa.array([top, 7, None], kind)})
+    write(tmp_path / "test.parquet", {"image": [encoded(1)] * 2, "label": [8, 7]})
+    train, test = opened(tmp_path), opened(tmp_path, split="test")
+    assert train.labels is not None
+    assert train.labels.tolist() == [2, 0, -1]
+    assert train.classes == ("7", "8", str(top))
+    assert any(f"Labels go up to {top}, so the 3 that occur are numbered" in note for note in train.notes)
+    assert test.labels is not None
+    assert test.labels.tolist() == [1, 0]
+    assert test.classes == train.classes
+    assert survey(str(tmp_path)).classes == 3
+
+
+@pytest.mark.parametrize("label", [[0.5, 1.5], [[1], [2]]])
+def test_a_label_that_names_no_class_is_passed_over_and_said_so(tmp_path: Path, label: list[object]):
+    source = opened(write(tmp_path / "a.parquet", {"image": [encoded(1)] * 2, "label": label}))
+    assert source.labels is None
+    assert any("Labels must be whole numbers or texts; the column label holds" in note for note in source.notes)
 
 
 @pytest.mark.parametrize("limit", [0, EVERYTHING])
