@@ -100,6 +100,11 @@ def split_folders(root: Path) -> dict[str, Path]:
     return found if "train" in found and (len(found) > 1 or len(below) == 1) else {}
 
 
+def printable(path: str | Path) -> str:
+    r"""Write a path so that terminals and files take it: bytes that are no UTF-8 become such as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def first_folder(path: str) -> str | None:
     """Name the first-level subfolder that a relative path lies in; None for a file of the folder itself."""
     return path.split("/", 1)[0] if "/" in path else None
@@ -112,7 +117,7 @@ def labels_of(paths: list[str], others: list[str]) -> tuple[Tensor | None, tuple
     if len(classes) < 2 or not any(mine):
         return None, ()
     number: dict[str | None, int] = {name: label for label, name in enumerate(classes)}
-    return torch.tensor([number.get(name, -1) for name in mine]), tuple(classes)
+    return torch.tensor([number.get(name, -1) for name in mine]), tuple(map(printable, classes))
 
 
 def choose_split(root: Path, folders: dict[str, Path], split: str) -> tuple[Path, list[str]]:
@@ -122,7 +127,7 @@ def choose_split(root: Path, folders: dict[str, Path], split: str) -> tuple[Path
     if split in folders:
         return folders[split], []
     if split == "test" and "val" in folders:
-        return folders["val"], [f"There is no test folder in {root}, so its val folder stands in."]
+        return folders["val"], [f"There is no test folder in {printable(root)}, so its val folder stands in."]
     if split in SPLITS:
         raise UserError(
             f"{root} has no {split} folder, so there is no {split} split: add one beside train, "
@@ -147,9 +152,9 @@ def list_folder(root: Path, split: str) -> Listing:
     if labels is not None and bool((labels < 0).any()):
         notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")
     return Listing(
-        name=root.name or "images",
+        name=printable(root.name) or "images",
         encoded=Files(chosen, paths),
-        ids=paths,
+        ids=[printable(path) for path in paths],
         labels=labels,
         classes=classes,
         splits=openable_splits(folders) or ("train",),

@@ -1,5 +1,6 @@
 """Folders of images: labels, splits, skipped files and sizes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,20 @@ class TestFolders:
         assert source.classes == ()
         assert source.skipped == ()
         assert (source.name, source.size, source.resident) == ("photos", 8, True)
+
+    @pytest.mark.parametrize("limit", [0, 10**9])
+    def test_names_that_are_no_utf8_can_be_printed_and_opened(self, tmp_path: Path, opened: Open, limit: int):
+        root = tmp_path / "set"
+        folder, picked = os.fsdecode(b"caf\xe9"), os.fsdecode(b"th\xe9.png")
+        picture(root / folder / picked, 1)
+        picture(root / "bar" / "tea.png", 2)
+        (root / folder / os.fsdecode(b"bad\xe9.png")).write_text("text")
+        source = opened(root, memory_limit=limit)
+        assert list(source.ids) == ["bar/tea.png", "caf\\xe9/th\\xe9.png"]
+        assert source.classes == ("bar", "caf\\xe9")
+        assert numbers(source) == [2, 1]
+        assert [one.path for one in source.skipped] == ["caf\\xe9/bad\\xe9.png"]
+        "".join([*source.ids, *source.classes, *source.notes]).encode()
 
     def test_first_level_folders_are_classes_at_any_depth(self, tmp_path: Path, opened: Open):
         root = tmp_path / "set"
