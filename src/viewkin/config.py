@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from viewkin.errors import UserError
 T = TypeVar("T")
 Kinds = Mapping[str, type]
 """``kind`` to dataclass, for fields typed by a protocol."""
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", types.NoneType: "null"}
+"""Type to what its values are called."""
 
 
 def paths(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -106,13 +109,12 @@ def parse(text: str, kind: Any, path: str) -> Any:
         return tuple(parse(part, option, path) for part, option in zip(parts, options))
     if kind is bool:
         if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise UserError(f"{path} is {text!r}; it must be true or false.")
+            raise UserError(f"{path} is {text!r}; it must be {WORDS[kind]}.")
         return text.lower() in ("true", "yes", "1")
     try:
         return kind(text)
     except (TypeError, ValueError):
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
-        raise UserError(f"{path} is {text!r}; it must be {wanted}.") from None
+        raise UserError(f"{path} is {text!r}; it must be {WORDS[kind]}.") from None
 
 
 def _first_that_reads(text: str, options: list[Any], path: str) -> Any:
@@ -134,11 +136,11 @@ def to_dict(config: Any) -> dict[str, Any]:
     return found
 
 
-def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds) -> T:
+def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str = "") -> T:
     """Read settings written by :func:`to_dict`; fields that are missing take their defaults.
 
     Raises:
-        UserError: an unknown field or kind: the file is of another version.
+        UserError: an unknown field or kind (the file is of another version), or a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
     arguments: dict[str, Any] = {}
@@ -147,12 +149,52 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds) -> T:
             continue
         if name not in hints:
             raise UserError(f"The stored settings have an unknown field {cls.__name__}.{name}: another version's.")
-        hint = hints[name]
-        if isinstance(value, Mapping):
+        hint, path = hints[name], prefix + name
+        if is_value(hint):
+            value = tuple(value) if isinstance(value, list) else value
+            if not fits(value, hint):
+                raise UserError(f"{path} is {json.dumps(value)}; it must be {wanted(hint)}.")
+            arguments[name] = value
+        elif isinstance(value, Mapping):
             inner: type | None = hint if dataclasses.is_dataclass(hint) else kinds.get(value.get("kind", ""))  # type: ignore[assignment]
             if inner is None:
                 raise UserError(f"The stored settings name an unknown method {value.get('kind')!r}: another version's.")
-            arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds)
+            arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds, f"{path}.")
         else:
-            arguments[name] = tuple(value) if isinstance(value, list) else value
+            raise UserError(f"{path} is {json.dumps(value)}; it must be settings in braces.")
     return cls(**arguments)
+
+
+def is_value(kind: Any) -> bool:
+    """Tell a type of values from one of nested settings, a dataclass or a protocol."""
+    return typing.get_origin(kind) is not None or kind in WORDS
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a type, as :func:`parse` knows them; whole numbers are numbers, bools are neither."""
+    options, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, option) for option in options)
+    if origin is typing.Literal:
+        return value in options
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        parts = typing.cast(tuple[Any, ...], value)
+        each = options[:1] * len(parts) if Ellipsis in options else options
+        return len(parts) == len(each) and all(map(fits, parts, each))
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def wanted(kind: Any) -> str:
+    """Say what a value of a type is: ``a whole number or null``."""
+    options, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(map(wanted, options))
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, options))}"
+    if origin is tuple:
+        return f"a list with {wanted(options[0])} each" if Ellipsis in options else f"a list of {len(options)} values"
+    return WORDS[kind]

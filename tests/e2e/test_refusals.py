@@ -187,6 +187,28 @@ def test_a_recipe_of_another_version_is_refused_with_its_path(place, change):
     refused(viewkin("train", "photos", "--recipe", "run/recipe.json", "--out", "new"), "run/recipe.json", "version")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": None}, ("data is null", "a text")),
+        ({"images": 64.0}, ("images is 64.0", "a whole number")),
+        ({"recipe": []}, ("recipe is []", "settings in braces")),
+        ({"recipe": {"method": None}}, ("recipe.method is null", "settings in braces")),
+        ({"recipe": {"seed": "x"}}, ('recipe.seed is "x"', "a whole number")),
+        ({"recipe": {"data": {"batch_size": 16.0}}}, ("recipe.data.batch_size is 16.0", "a whole number")),
+        ({"recipe": {"augment": {"policy": 3}}}, ("recipe.augment.policy is 3", "a text")),
+    ],
+)
+def test_a_recipe_edited_to_another_type_is_refused_with_file_and_setting(place, change, words):
+    path = place / "run" / "recipe.json"
+    stored = json.loads(path.read_text())
+    recipe = change.get("recipe")
+    stored |= {"recipe": stored["recipe"] | recipe} if isinstance(recipe, dict) else change
+    path.write_text(json.dumps(stored))
+    refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), "run/recipe.json", *words)
+    refused(viewkin("train", "photos", "--recipe", "run/recipe.json", "--out", "new"), "run/recipe.json", *words)
+
+
 def test_a_checkpoint_of_another_version_is_refused(place):
     path = place / "run" / "last.ckpt"
     torch.save({**torch.load(path, weights_only=True), "format": 0}, path)

@@ -158,6 +158,44 @@ def test_unknown_fields_and_kinds_are_another_versions():
             from_dict(Outer, {"inner": values}, {"inner": Inner})
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 3.0}, "count is 3.0; it must be a whole number"),
+        ({"count": True}, "count is true; it must be a whole number"),
+        ({"count": "3"}, 'count is "3"; it must be a whole number'),
+        ({"count": {}}, "count is {}; it must be a whole number"),
+        ({"name": ["outer"]}, 'name is \\["outer"\\]; it must be a text'),
+        ({"name": None}, "name is null; it must be a text"),
+        ({"inner": None}, "inner is null; it must be settings in braces"),
+        ({"inner": "inner"}, 'inner is "inner"; it must be settings in braces'),
+        ({"plan": [1]}, "plan is \\[1\\]; it must be settings in braces"),
+        ({"plan": {"kind": 3}}, "plan.kind is 3; it must be one of steps, line"),
+        ({"inner": {"kind": "inner", "rate": True}}, "inner.rate is true; it must be a number"),
+        (
+            {"inner": {"kind": "inner", "sizes": [1, 2.5]}},
+            "inner.sizes is .*; it must be a list with a whole number each",
+        ),
+        ({"inner": {"kind": "inner", "sizes": 3}}, "inner.sizes is 3; it must be a list"),
+        ({"inner": {"kind": "inner", "pair": [0.1]}}, "inner.pair is .*; it must be a list of 2 values"),
+        (
+            {"inner": {"kind": "inner", "level": "low"}},
+            "inner.level is .*; it must be a number or a list with a number each",
+        ),
+        ({"inner": {"kind": "inner", "limit": 1.5}}, "inner.limit is 1.5; it must be a whole number or null"),
+        ({"inner": {"kind": "inner", "loud": 1}}, "inner.loud is 1; it must be true or false"),
+    ],
+)
+def test_a_stored_value_of_another_type_is_refused_with_its_path(values, message):
+    with pytest.raises(UserError, match=message):
+        from_dict(Outer, values, {"inner": Inner})
+
+
+def test_a_stored_whole_number_is_a_number():
+    stored = {"inner": {"kind": "inner", "rate": 2, "pair": [0, 1], "limit": None}}
+    assert from_dict(Outer, stored, {"inner": Inner}).inner == Inner(rate=2, pair=(0, 1))
+
+
 def test_a_field_named_kind_is_no_class_to_look_up():
     trip = Outer(plan=Plan(kind="line"))
     assert to_dict(trip)["plan"] == {"kind": "line"}

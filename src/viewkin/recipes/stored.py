@@ -66,14 +66,13 @@ def stored_run(place: Path) -> Stored:
     if not path.is_file():
         raise UserError(f"{place} holds no run (no recipe.json); give the directory that 'viewkin train' printed.")
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        recipe = config.from_dict(Recipe, content["recipe"], KINDS)
-        flags = {name: bool(content.get(name)) for name in ("smoke", "demo")}
-        return Stored(data=str(content["data"]), images=int(content["images"]), recipe=recipe, **flags)
+        return config.from_dict(Stored, json.loads(path.read_text(encoding="utf-8")), KINDS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; restore it from a copy, or start a new run.") from error
     except UserError as error:
-        raise UserError(f"{path} cannot be used: {error} Install that version, or start a new run.") from error
+        raise UserError(
+            f"{path} cannot be used: {error} Correct it, install the version that wrote it, or start a new run."
+        ) from error
 
 
 def rebuilt(recipe: Recipe, count: int) -> Method:
