@@ -215,6 +215,37 @@ def test_a_checkpoint_of_another_version_is_refused(place):
     refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), "this version")
 
 
+@pytest.mark.parametrize("line", [b'{"step": 1, "loss": "\xff"}', b"[1]", b'{"loss": 1.0}', b'{"step": "one"}', b"{"])
+def test_a_damaged_log_is_refused_with_its_line(place, line):
+    path = place / "run" / "metrics.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    before = path.read_bytes()
+    for command in ("train generated:images=64 --out run --resume", "figures curves run --out c.svg", "compare run"):
+        refused(viewkin(*command.split()), "Line 1 of", "run/metrics.jsonl is damaged")
+    assert path.read_bytes() == before
+
+
+def test_a_line_of_the_log_cut_by_a_kill_is_dropped(place):
+    path = place / "run" / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"step": 9, "lo\xc3')
+    ended = viewkin("train", "generated:images=64", "--out", "run", "--resume")
+    assert ended.code == 0, ended.err
+    assert path.read_bytes() == whole
+
+
+def test_a_checkpoint_of_another_method_is_refused(place):
+    path = place / "run" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["method"] = {f"other.{name}": value for name, value in state["method"].items()}
+    torch.save(state, path)
+    for command in (
+        "train generated:images=64 --out run --resume",
+        "embed run photos --out x.parquet --features embedding",
+    ):
+        refused(viewkin(*command.split()), "run/last.ckpt", "no checkpoint of the method", "recipe.json")
+
+
 OTHERS = {
     "embed": ("Missing", "viewkin embed --help"),
     "embed run photos": ("--out",),

@@ -127,11 +127,20 @@ def read_results(path: Path | str) -> list[Result]:
         for row in rows:
             row["values"] = {name: math.nan if value is None else value for name, value in row["values"].items()}
             row["notes"] = tuple(row["notes"])
+            _check(row)
         return [Result(**row) for row in rows]
     except OSError as error:
         raise UserError(f"cannot read results from {path} ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} does not hold results: give a file that an evaluation wrote.") from error
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose numbers are no numbers, or whose texts are no texts, by a TypeError."""
+    numbers = [*row["values"].values(), row.get("seconds", 0.0)]
+    texts = [row.get(name, "") for name in ("protocol", "model", "data", "device")]
+    if not all(isinstance(one, (int, float)) for one in numbers) or not all(isinstance(one, str) for one in texts):
+        raise TypeError
 
 
 def print_table(results: Sequence[Result], console: Console | None = None) -> None:

@@ -102,6 +102,8 @@ def add_figure(path: Path, name: str, caption: str, content: bytes, kind: str) -
         before, _, after = page.rpartition(CLOSING)
         with replacing(path) as part:
             part.write_text(f"{before}{begin}{_picture(caption, content, kind)}{end}{CLOSING}{after}", encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no report of a run; leave it out or train again.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be changed ({error.strerror}); choose a place you may write to.") from error
 

@@ -19,7 +19,7 @@ from viewkin.figures.evidence import KEPT, KIN_FILE, PARTS_FILE, Find, Parts, wr
 from viewkin.methods.base import Batch, Method, ViewMethod
 from viewkin.recipes.stored import Stored, rebuilt
 from viewkin.schedules import Progress
-from viewkin.train.checkpoint import load_checkpoint
+from viewkin.train.checkpoint import load_checkpoint, load_method
 from viewkin.train.config import Recipe
 
 ANCHORS = 256
@@ -39,7 +39,7 @@ def write_evidence(out: Path, stored: Stored, source: Source, device: torch.devi
     """
     state = load_checkpoint(out / "last.ckpt")
     method = rebuilt(stored.recipe, len(source))
-    method.load_state_dict(state["method"])
+    load_method(out / "last.ckpt", state, method)
     method.to(device)
     finds, parts = explained(method, stored.recipe, source, state["progress"], device)
     about = {"run": stored.recipe.name, "step": state["progress"]["step"], "images": len(source)}

@@ -21,7 +21,7 @@ from viewkin.evaluate.network import Network
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import load_backbone
 from viewkin.recipes.stored import rebuilt, stored_run
-from viewkin.train.checkpoint import load_checkpoint
+from viewkin.train.checkpoint import load_checkpoint, load_method
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
         device: where to put it.
 
     Raises:
-        UserError: it is missing or damaged, or an embedding is asked of a file without a head.
+        UserError: it is missing, damaged or another run's, or an embedding is asked of a file without a head.
     """
     if features not in ("backbone", "embedding"):
         raise UserError(f"--features is {features!r}; it must be backbone or embedding.")
@@ -97,7 +97,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     recipe = stored_run(run).recipe
     state = load_checkpoint(run / "last.ckpt")
     method = rebuilt(recipe, int(state["images"]["count"]))
-    method.load_state_dict(state["method"])
+    load_method(run / "last.ckpt", state, method)
     method.to(device).eval()
     return Model(f"embedding, {method.dim}-d", method.embed, recipe.augment.image_size, policy(recipe.augment.policy))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from viewkin.data.source import Source
 from viewkin.draws import seed_for
@@ -56,6 +57,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of viewkin; start the run anew.")
     return state
+
+
+def load_method(path: Path, state: dict[str, Any], method: nn.Module) -> None:
+    """Put the weights and the memory of a checkpoint read from ``path`` into a method.
+
+    Raises:
+        UserError: they are another method's or network's.
+    """
+    try:
+        method.load_state_dict(state["method"])
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} is no checkpoint of the method and network that recipe.json beside it names; restore both from a "
+            "copy, or start a new run."
+        ) from error
 
 
 def first_bad_tensor(state: dict[str, Any]) -> str | None:

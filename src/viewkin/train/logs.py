@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from viewkin.errors import UserError
+
 CLOCKED = ("images_per_second", "cpu_seconds")
 """What a line says of time: it differs between runs that are equal bit for bit."""
 
@@ -52,15 +54,26 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read ``metrics.jsonl``; a last line cut by a kill is dropped; no file gives no lines."""
-    lines: list[dict[str, Any]] = []
-    if path.is_file():
-        for text in path.read_text().splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                break
-    return lines
+    """Read ``metrics.jsonl``; a last line cut by a kill is dropped; no file gives no lines.
+
+    Raises:
+        UserError: another line is no object with its step.
+    """
+    texts = path.read_bytes().splitlines() if path.is_file() else []
+    lines = [_line(text) for text in texts]
+    if None in lines[:-1]:
+        number = lines.index(None) + 1
+        raise UserError(f"Line {number} of {path} is damaged; remove it, or restore the file from a copy.")
+    return [line for line in lines if line is not None]
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """Read an object with its step; None where it is something else."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
 
 
 FORESIGHT = 5.0

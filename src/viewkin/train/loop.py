@@ -303,7 +303,7 @@ class Trainer:
                 f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
                 "other names); point to the same set, or start a new run."
             )
-        self.method.load_state_dict(state["method"])
+        checkpoint.load_method(self.out / "last.ckpt", state, self.method)
         if len(state["statistics"]) == self.world:
             put_statistics_(self.method, state["statistics"][self.rank])
         self.optimizer.load_state_dict(state["optimizer"])

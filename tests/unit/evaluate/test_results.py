@@ -58,7 +58,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"a": 1}', "[1]", '[{"protocol": "x"}]', '[{"values": {}, "notes": []}]'])
+OTHER = [
+    "",
+    "{",
+    '{"a": 1}',
+    "[1]",
+    '[{"protocol": "x"}]',
+    '[{"values": {}, "notes": []}]',
+    '[{"protocol": "knn", "values": {"knn@5": "high"}, "notes": []}]',
+    '[{"protocol": "knn", "values": {"knn@5": 1}, "notes": [], "seconds": "long"}]',
+    '[{"protocol": "knn", "values": {"knn@5": 1}, "notes": [], "model": null}]',
+]
+
+
+@pytest.mark.parametrize("text", OTHER)
 def test_another_file_is_one_sentence(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)

@@ -10,7 +10,7 @@ from PIL import Image
 from viewkin.errors import UserError
 from viewkin.figures import report
 from viewkin.figures.curves import NOISY, POINTS, draw_card, draw_curves, format_value, series_of
-from viewkin.figures.report import UNDRAWN, write_report
+from viewkin.figures.report import UNDRAWN, add_figure, write_report
 from viewkin.figures.style import COLOURS, content_of
 
 
@@ -182,6 +182,14 @@ def test_an_empty_run_still_has_a_report(tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "Nothing was logged" in text
     Page(text)
+
+
+@pytest.mark.parametrize("content", [b"<p>caf\xe9", b"<p>cafe"])
+def test_another_file_is_no_place_for_a_figure(tmp_path, content):
+    (tmp_path / "report.html").write_bytes(content)
+    with pytest.raises(UserError, match="is no report of a run"):
+        add_figure(tmp_path / "report.html", "map", "A map", b"", "svg")
+    assert (tmp_path / "report.html").read_bytes() == content
 
 
 def test_a_failed_report_leaves_nothing_half_written(tmp_path, monkeypatch):
