@@ -158,6 +158,7 @@ def test_finds_are_shown_among_the_images_that_they_were_made_of(workplace):
 REFUSED = {
     "map nowhere --data generated:images=64": "nowhere",
     "map run --by colour": "--by is 'colour'; it must be one of auto, label, folder, file, split, cluster",
+    "map run --seed -1": "--seed is -1; it must be 0 to 4294967295",
     "map run --by file": "--by file needs two or more files of embeddings",
     "map run --way pca": "--way is 'pca'; it must be one of tsne, umap",
     "map run --split val": "has no val split; it has train, test",

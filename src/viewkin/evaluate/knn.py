@@ -38,7 +38,7 @@ class KnnConfig:
         """Check the values."""
         if not self.ks or min(self.ks) < 1:
             raise UserError(f"kNN needs at least one neighbour: k is {self.k}, give 1 or more.")
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise UserError(f"the kNN temperature must be above 0, not {self.temperature}.")
         if self.memory < 1:
             raise UserError(f"the kNN memory bound must be at least 1 byte, not {self.memory}.")

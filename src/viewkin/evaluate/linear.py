@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from viewkin import metrics
 from viewkin.draws import generator_for
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.evaluate.labels import CHUNK, paired
 from viewkin.progress import LateBar
 from viewkin.schedules import cosine, step_decay
@@ -49,7 +50,7 @@ class LinearConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if not self.learning_rates or min(self.learning_rates) <= 0:
+        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
             raise UserError(f"the linear probe needs learning rates above 0, not {self.learning_rates}.")
         if min(self.epochs, self.batch_size) < 1:
             raise UserError(
@@ -61,6 +62,12 @@ class LinearConfig:
             raise UserError(f"the linear probe's schedule must be cosine or step, not {self.schedule!r}.")
         if self.scaling not in ("none", "standardise", "unit"):
             raise UserError(f"the linear probe's scaling must be none, standardise or unit, not {self.scaling!r}.")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
+        require(rising, "milestones", self.milestones, "rising epochs above 0")
+        require(self.factor > 0, "factor", self.factor, "above 0")
+        require(self.init_std is None or self.init_std >= 0, "init_std", self.init_std, "at least 0, or none")
 
 
 LINEAR_PRESETS = {

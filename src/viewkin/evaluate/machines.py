@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -44,9 +45,10 @@ class MachineConfig:
     """Seed of the order in which LIBLINEAR visits the images."""
 
     def __post_init__(self) -> None:
-        require(self.positive_weight > 0, "machine.positive_weight", self.positive_weight, "above 0")
-        require(self.tolerance > 0, "machine.tolerance", self.tolerance, "above 0")
+        require(0 < self.positive_weight < math.inf, "machine.positive_weight", self.positive_weight, "above 0")
+        require(0 < self.tolerance < math.inf, "machine.tolerance", self.tolerance, "above 0")
         require(self.iterations >= 1, "machine.iterations", self.iterations, "at least 1")
+        require(0 <= self.seed < 2**32, "machine.seed", self.seed, f"0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ def costs_of(preset: str, costs: tuple[float, ...]) -> tuple[float, ...]:
 def check_costs(preset: str, costs: tuple[float, ...]) -> None:
     """Refuse an unknown preset or a cost of 0 or less."""
     require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
-    require(not costs or min(costs) > 0, "costs", costs, "above 0")
+    require(all(0 < cost < math.inf for cost in costs), "costs", costs, "above 0")
 
 
 @dataclass(frozen=True)

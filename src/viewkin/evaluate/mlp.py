@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -59,7 +60,7 @@ class MlpConfig:
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "at least 0 and below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        rising = list(self.milestones) == sorted({*self.milestones} - {0})
+        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")
         known = get_args(Recalibrate)

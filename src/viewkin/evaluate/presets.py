@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -62,7 +63,7 @@ class FinetuneConfig:
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        rising = list(self.milestones) == sorted({*self.milestones} - {0})
+        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")
         require(0 < self.least_area <= 1, "least_area", self.least_area, "above 0 and at most 1")
@@ -195,7 +196,7 @@ class StagesConfig:
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         require(not self.nesterov or self.momentum > 0, "nesterov", self.nesterov, "false without momentum")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        rising = list(self.milestones) == sorted({*self.milestones} - {0})
+        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         for name in ("dims", "epochs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PERPLEXITY = 30.0
 """Effective number of neighbours that t-SNE keeps close (METHODS 8.8)."""
+SEEDS = 2**32
+"""Seeds that the libraries take, from 0."""
 SIDE = 430.0
 """Side of a panel, units."""
 REST = "others"
@@ -33,13 +35,12 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     number for the perplexity, as neither takes more.
 
     Raises:
-        UserError: fewer than five rows.
+        UserError: fewer than five rows, or a seed out of range.
 
     References:
         van der Maaten and Hinton, Visualizing data using t-SNE, 2008.
     """
-    if len(rows) < 5:
-        raise UserError(f"A map needs at least 5 images, not {len(rows)}.")
+    _check(rows, seed)
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = rows.detach().cpu().float().numpy()
     found = _optional("openTSNE")
@@ -53,13 +54,12 @@ def umap(rows: Tensor, *, seed: int = 0) -> Tensor:
     """Place rows (N, D) in the plane by UMAP with 15 neighbours by cosine: (N, 2).
 
     Raises:
-        UserError: fewer than five rows, or umap-learn is not installed.
+        UserError: fewer than five rows, a seed out of range, or umap-learn is not installed.
 
     References:
         McInnes, Healy and Melville, UMAP, 2018.
     """
-    if len(rows) < 5:
-        raise UserError(f"A map needs at least 5 images, not {len(rows)}.")
+    _check(rows, seed)
     found = _optional("umap")
     if found is None:
         raise UserError("A UMAP map needs umap-learn; install it with pip install 'viewkin[umap]', or take t-SNE.")
@@ -116,6 +116,12 @@ def draw_maps(
         _points(panel, points, groups, entries)
     legend(figure, entries, f"coloured by {by}")
     return figure
+
+
+def _check(rows: Tensor, seed: int) -> None:
+    if len(rows) < 5:
+        raise UserError(f"A map needs at least 5 images, not {len(rows)}.")
+    require(0 <= seed < SEEDS, "seed", seed, f"0 to {SEEDS - 1}")
 
 
 def _points(panel: Axes, points: Tensor, groups: Sequence[int], entries: Sequence[Group]) -> None:

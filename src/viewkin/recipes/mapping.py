@@ -13,7 +13,7 @@ from viewkin.augment.views import ViewMaker
 from viewkin.draws import generator_for
 from viewkin.errors import UserError, require
 from viewkin.evaluate.embeddings import read_embeddings
-from viewkin.figures.maps import PROJECTIONS, draw_maps
+from viewkin.figures.maps import PROJECTIONS, SEEDS, draw_maps
 from viewkin.memory.kmeans import kmeans
 from viewkin.recipes.looking import Look, LookRequest, check_drawing, class_names, folder_of, keep
 from viewkin.recipes.models import Model
@@ -56,6 +56,7 @@ def draw_map(request: MapRequest, console: Console) -> None:
     require(request.way in PROJECTIONS, "--way", request.way, f"one of {', '.join(PROJECTIONS)}")
     require(1 <= request.views <= 64, "--views", request.views, "1 to 64")
     require(request.clusters >= 2, "--clusters", request.clusters, "at least 2")
+    require(0 <= request.seed < SEEDS, "--seed", request.seed, f"0 to {SEEDS - 1}")
     files = [name for name in request.look.models if name.endswith(".parquet")]
     if files and len(files) < len(request.look.models):
         raise UserError("A map is of files of embeddings or of models, not of both; embed the models first.")

@@ -222,6 +222,7 @@ def test_nesterov_without_momentum_is_refused():
         ("epochs", 0, "at least 1"),
         ("schedule", "linear", "step or cosine"),
         ("milestones", (5, 3), "rising"),
+        ("milestones", (-1, 3), "rising"),
         ("factor", 0.0, "above 0"),
         ("least_area", 2.0, "at most 1"),
         ("init_std", -0.1, "at least 0"),

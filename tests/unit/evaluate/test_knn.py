@@ -131,6 +131,7 @@ def test_presets_are_the_published_ones():
         ({"k": 0}, "neighbour"),
         ({"k": ()}, "neighbour"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": math.nan}, "temperature"),
         ({"memory": 0}, "memory"),
     ],
 )

@@ -140,6 +140,7 @@ def test_too_few_images_and_divergence_are_one_sentence():
         ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"betas": (0.8, 1.0)}, r"betas is \(0.8, 1.0\); it must be at least 0 and below 1"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0; it must be at least 0"),
+        ({"milestones": (-1, 5)}, r"milestones is \(-1, 5\); it must be rising epochs above 0"),
         ({"milestones": (80, 20)}, r"milestones is \(80, 20\); it must be rising epochs above 0"),
         ({"factor": 0.0}, "factor is 0.0; it must be above 0"),
         ({"warmup_steps": -1}, "warmup_steps is -1; it must be at least 0"),

@@ -197,6 +197,7 @@ def test_what_cannot_be_judged_is_refused():
         ("batch_size", 1, "at least 2"),
         ("epochs", 0, "at least 1"),
         ("milestones", (0, 3), "rising"),
+        ("milestones", (-1, 3), "rising"),
         ("factor", 0.0, "above 0"),
         ("least_area", 0.0, "at most 1"),
         ("init_std", -0.1, "at least 0"),

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -195,6 +197,8 @@ def test_without_scikit_learn_the_command_that_brings_it_is_named(monkeypatch):
     [
         ({"preset": "voc"}, "goyal, interclr, pcl"),
         ({"costs": (0.0, 1.0)}, "costs"),
+        ({"costs": (1.0, math.nan)}, "costs"),
+        ({"costs": (math.inf,)}, "costs"),
         ({"folds": 1}, "folds"),
         ({"threads": 0}, "threads"),
     ],
@@ -204,7 +208,17 @@ def test_a_bad_setting_is_named(setting, word):
         SvmConfig(**setting)
 
 
-@pytest.mark.parametrize("setting", [{"positive_weight": 0}, {"tolerance": 0}, {"iterations": 0}])
+BAD = [
+    {"positive_weight": 0},
+    {"tolerance": 0},
+    {"tolerance": math.inf},
+    {"iterations": 0},
+    {"seed": -1},
+    {"seed": 2**32},
+]
+
+
+@pytest.mark.parametrize("setting", BAD)
 def test_a_bad_setting_of_a_machine_is_named(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
         MachineConfig(**setting)

@@ -55,9 +55,13 @@ def test_the_faster_library_is_taken_where_it_is_installed(monkeypatch):
     assert library.asked["perplexity"] == 30
 
 
-def test_too_few_points_and_a_missing_library_are_told_in_a_sentence(monkeypatch):
+def test_too_few_points_a_bad_seed_and_a_missing_library_are_told_in_a_sentence(monkeypatch):
     with pytest.raises(UserError, match="at least 5 images, not 4"):
         tsne(torch.eye(4))
+    for seed in (-1, 2**32):
+        for place in (tsne, umap):
+            with pytest.raises(UserError, match=f"seed is {seed}; it must be 0 to 4294967295"):
+                place(torch.eye(8), seed=seed)
     monkeypatch.setattr(maps, "_optional", lambda _: None)
     with pytest.raises(UserError, match=r"needs umap-learn; install it with pip install 'viewkin\[umap\]'"):
         umap(torch.eye(8))
