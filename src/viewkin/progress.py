@@ -1,8 +1,11 @@
-"""A progress bar that short work never shows."""
+"""Progress bars that short work never shows."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from threading import Timer
 from types import TracebackType
 
 from rich.console import Console
@@ -44,3 +47,22 @@ class LateBar:
             self.bar.start()
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.done)
+
+
+@contextmanager
+def ticking(description: str, *, delay: float = 2.0) -> Generator[None]:
+    """Show a moving bar with the elapsed time over work that does not say how far it is, once it lasted ``delay`` s."""
+    console = Console(stderr=True)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    bar.add_task(description, total=None)
+    timer = Timer(delay, bar.start)
+    if console.is_terminal:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if timer.ident is not None:  # it may be just starting the bar
+            timer.join()
+        if bar.live.is_started:  # stopping one that never started prints an empty line
+            bar.stop()

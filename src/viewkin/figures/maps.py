@@ -12,6 +12,7 @@ from torch import Tensor
 
 from viewkin.errors import UserError, require
 from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
+from viewkin.progress import ticking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +45,11 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = rows.detach().cpu().float().numpy()
     found = _optional("openTSNE")
-    if found is not None:
-        return _tensor(found.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
-    slower = importlib.import_module("sklearn.manifold")  # here, for it is slow to import
-    return _tensor(slower.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
+    with ticking(f"t-SNE of {len(rows):,} points"):
+        if found is not None:
+            return _tensor(found.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
+        slower = importlib.import_module("sklearn.manifold")  # here, for it is slow to import
+        return _tensor(slower.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
 
 
 def umap(rows: Tensor, *, seed: int = 0) -> Tensor:
@@ -65,7 +67,8 @@ def umap(rows: Tensor, *, seed: int = 0) -> Tensor:
         raise UserError("A UMAP map needs umap-learn; install it with pip install 'viewkin[umap]', or take t-SNE.")
     neighbours = min(15, len(rows) - 1)
     reducer = found.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
-    return _tensor(reducer.fit_transform(rows.detach().cpu().float().numpy()))
+    with ticking(f"UMAP of {len(rows):,} points"):
+        return _tensor(reducer.fit_transform(rows.detach().cpu().float().numpy()))
 
 
 PROJECTIONS = {"tsne": tsne, "umap": umap}
