@@ -72,7 +72,7 @@ def write_report(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            part.write_text(_page(title, facts, history, sheets, warnings), encoding="utf-8")
+            _write(part, _page(title, facts, history, sheets, warnings))
     except OSError as error:
         raise UserError(
             f"cannot write the report to {path} ({error.strerror}): choose a place you may write to."
@@ -101,11 +101,15 @@ def add_figure(path: Path, name: str, caption: str, content: bytes, kind: str) -
             raise UserError(f"{path} is no report of a run; leave it out or train again.")
         before, _, after = page.rpartition(CLOSING)
         with replacing(path) as part:
-            part.write_text(f"{before}{begin}{_picture(caption, content, kind)}{end}{CLOSING}{after}", encoding="utf-8")
+            _write(part, f"{before}{begin}{_picture(caption, content, kind)}{end}{CLOSING}{after}")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no report of a run; leave it out or train again.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be changed ({error.strerror}); choose a place you may write to.") from error
+
+
+def _write(path: Path, page: str) -> None:
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")  # a path may hold bytes that are no UTF-8
 
 
 def _page(

@@ -13,7 +13,8 @@ from viewkin.evaluate.results import Result
 def say(console: Console, *sentences: str) -> None:
     """Print one line each as it is: no wrapping within a path, no colours, no markup read from a file's name."""
     for sentence in sentences:
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        text = sentence.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no UTF-8
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_results(console: Console, title: str, results: Sequence[Result]) -> None:

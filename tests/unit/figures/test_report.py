@@ -1,6 +1,7 @@
 import base64
 import io
 import math
+import os
 import sys
 from html.parser import HTMLParser
 
@@ -182,6 +183,13 @@ def test_an_empty_run_still_has_a_report(tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "Nothing was logged" in text
     Page(text)
+
+
+def test_a_path_that_is_no_utf8_is_written_readably(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    write_report(tmp_path / "report.html", title=odd, facts=[("images", odd)])
+    add_figure(tmp_path / "report.html", "map", f"A map of {odd}", b"", "svg")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("caf\\udce9") == 5
 
 
 @pytest.mark.parametrize("content", [b"<p>caf\xe9", b"<p>cafe"])
