@@ -41,10 +41,12 @@ def recalibrated(encoder: Callable[[Tensor], Tensor], batches: Iterable[Tensor])
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
     modes = {part: part.training for part in module.modules()}
     try:
-        module.train()
         with torch.no_grad():
             for views in batches:
+                module.train()
                 encoder(views)
+        for part, mode in modes.items():
+            part.training = mode
         yield
     finally:
         for name, buffer in module.named_buffers():

@@ -130,7 +130,8 @@ def evaluate(request: EvaluateRequest, console: Console) -> list[Result]:
     target = request.out or (model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}"))
     if request.out is not None:
         check_target(target, ".json", read_results)
-    before = read_results(target) if target.exists() else []
+    # A file that is named holds what was asked for; beside a model, results of other images and settings stay.
+    before = read_results(target) if request.out is None and target.exists() else []
     if request.protocol == DETECTION:
         results, show = detected(request), show_detection
     else:

@@ -122,6 +122,7 @@ def test_recalibration_moves_statistics_for_a_while():
     norm = network[1]
     assert isinstance(norm, nn.BatchNorm1d)
     with recalibrated(network, views):
+        assert not any(part.training for part in network.modules())
         assert norm.running_mean is not None
         torch.testing.assert_close(norm.running_mean, torch.full((3,), 7.0), atol=0.5, rtol=0)
     assert torch.equal(norm.running_mean, torch.zeros(3))
