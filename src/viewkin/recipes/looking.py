@@ -21,7 +21,7 @@ from viewkin.figures.style import check_drawable, check_suffix, write_figure
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, opened, stored_size
 from viewkin.recipes.say import say
-from viewkin.recipes.stored import Stored, stored_run
+from viewkin.recipes.stored import stored_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,7 +145,7 @@ def data_of(models: tuple[str, ...]) -> str:
     raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
 
 
-def training_images(run: str, found: Iterable[Find | Parts]) -> tuple[Stored, Source]:
+def training_images(run: str, found: Iterable[Find | Parts]) -> Source:
     """The images of a run as they were numbered when it was trained.
 
     Args:
@@ -161,7 +161,7 @@ def training_images(run: str, found: Iterable[Find | Parts]) -> tuple[Stored, So
         raise UserError(f"{run} was trained on {stored.images:,} images, but {stored.data} has {len(source):,} now.")
     if any(source.ids[one.anchor] != one.path for one in found):
         raise UserError(f"{run} was trained on other images than {stored.data} has now.")
-    return stored, source
+    return source
 
 
 def folder_of(name: str) -> str:

@@ -73,7 +73,7 @@ class Sheet:
             UserError: none there, or runs on different images.
         """
         left = [(run, finds_of(run)) for run in runs]
-        opened = [(run, finds, training_images(run, finds)[1]) for run, finds in left]
+        opened = [(run, finds, training_images(run, finds)) for run, finds in left]
         self.source = opened[0][2]
         self.finds: list[tuple[str, dict[int, Find]]] = []
         for run, finds, source in opened:
@@ -178,7 +178,7 @@ def evidence_pairs(request: LookRequest) -> tuple[Look, Tensor]:
     pairs = [(find.anchor, image) for find in finds for image in find.images if image != find.anchor]
     if not pairs:
         raise UserError(f"The method of {run} has no positives to show; take --of label.")
-    _, source = training_images(run, finds)
+    source = training_images(run, finds)
     look = Look(dataclasses.replace(request, most=2))  # opens the models; the images are the run's own
     images, places = torch.tensor(pairs).unique(return_inverse=True)
     look.sources, look.splits, look.place = [source.subset(images)], ["train"] * len(images), source.name
@@ -199,7 +199,7 @@ def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, conso
     if not path.is_file():
         raise UserError(f"{run} has no {PARTS_FILE}; a run of amdim with method.mixtures above 1 writes it.")
     parts = [part for part in read_parts(path) if part.what.endswith(f"/{scale}")]
-    _, source = training_images(run, parts)
+    source = training_images(run, parts)
     chosen = torch.linspace(0, len(parts) - 1, min(anchors, len(parts))).long().unique().tolist()
     images = source.images(torch.tensor([parts[i].anchor for i in chosen]))
     board = draw_segments(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -223,8 +224,11 @@ def measured(
         found = protocol.function(settings, model.network(device), train, test)
     else:
         moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))
-        views = [] if moving is None else model.views(moving, device, settings.batch_size, RECALIBRATED)
-        with recalibrated(model.encoder, views):
+        with (
+            nullcontext()
+            if moving is None
+            else recalibrated(model.encoder, model.views(moving, device, settings.batch_size, RECALIBRATED))
+        ):
             sets = [(model.features(part, device), labels_of(part)) for part in (train, test) if part is not None]
         found = protocol.function(settings, *(part for one in sets for part in one))
     split = f"held out of {request.train_split}" if request.holdout is not None else request.test_split
