@@ -285,6 +285,7 @@ def test_bad_values_of_a_recipe_are_refused(assignment):
         ("iraug", "reading", "sum"),
         ("iraug", "head", "mpl"),
         ("iraug", "bank_init", "zeros"),
+        ("iraug", "bank_view", "third"),
         ("simclr", "hidden", 0),
         ("simclr", "temperature", 0.0),
         ("moco", "head", "mpl"),

@@ -20,6 +20,7 @@ from viewkin.schedules import Progress
 Relation = Literal["views", "symmetric", "teacher"]
 Mix = Literal["cutmix", "mixup"]
 Negatives = Literal["batch", "base"]
+PartnerView = Literal["second", "first"]
 WEAK, PARTNER = "eir_weak", "eir_second"
 """Names of the views that EIR asks for itself."""
 
@@ -55,6 +56,8 @@ class EIRConfig:
     """The share rho that an image keeps is drawn from Beta(alpha, alpha) once a batch; 1 is uniform."""
     mix_ratio: float | None = None
     """Fix the share instead, 0 to 1; None: draw it."""
+    partner_view: PartnerView = "second"
+    """The view of its partner that an image's first view is mixed with: ``second`` (released code) or ``first``."""
     negatives: Negatives = "batch"
     """``batch``: a target's negatives are the batch's other mixtures; ``base``: a mixture against its target by the
     base's own loss, negatives included (released code). A base without negatives always takes its own."""
@@ -68,6 +71,7 @@ class EIRConfig:
         require(self.relation in get_args(Relation), "method.relation", self.relation, "views, symmetric or teacher")
         require(self.mix in get_args(Mix), "method.mix", self.mix, "cutmix or mixup")
         require(self.negatives in get_args(Negatives), "method.negatives", self.negatives, "batch or base")
+        require(self.partner_view in get_args(PartnerView), "method.partner_view", self.partner_view, "second or first")
         for name in ("relation_weight", "mixture_weight"):
             require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "at least 0")
         for name in ("temperature", "teacher_temperature", "mixture_temperature", "mix_alpha"):
@@ -91,7 +95,8 @@ class EIR(Wrapper):
 
     P and P^ are the softmax similarities of two views to all images in memory; L_inter asks the embedding of a
     mixture of two images to be the same mixture of their embeddings. What mixes: the first view of an image and the
-    second view of its partner; the target mixes their keys. The partner order is one permutation of the batch.
+    second view (or the first) of its partner; the target mixes their keys. The partner order is one permutation of the
+    batch.
 
     References:
         Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant; METHODS 5.1 on the readings.
@@ -183,13 +188,15 @@ class EIR(Wrapper):
         if ratio is None:
             ratio = float(beta(config.mix_alpha, 1, generator))
         # The partner may be on another rank, so that W ranks mix as one would.
-        images, others = batch.views[self.first], distributed.gather(batch.views[self.second])[partner]
+        from_first = config.partner_view == "first"
+        images = batch.views[self.first]
+        others = distributed.gather(images if from_first else batch.views[self.second])[partner]
         if config.mix == "cutmix":
             mixed, share = cutmix(images, others, ratio, generator)
         else:
             mixed, share = mixup(images, others, ratio), ratio
         embedded = self.query(mixed)
-        target = losses.mixed_target(sides[0], gather(sides[1])[partner], share)
+        target = losses.mixed_target(sides[0], gather(sides[0 if from_first else 1])[partner], share)
         if config.negatives == "base" or not self.contrastive:
             return self.base.pair_loss(embedded, target, batch.index)
         everyone = distributed.gather_with_grad(embedded)

@@ -34,11 +34,14 @@ class IRAugConfig:
     """m, weight of the old bank row."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows ("unit random vectors" in the paper), or the uniform entries of the NPID release."""
+    bank_view: Literal["first", "second"] = "first"
+    """The view that writes the bank ("either" in the paper)."""
 
     def __post_init__(self) -> None:
         require(self.reading in ("sumce", "mean", "logsum"), "method.reading", self.reading, "sumce, mean or logsum")
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
         require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
+        require(self.bank_view in ("first", "second"), "method.bank_view", self.bank_view, "first or second")
         require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
@@ -53,7 +56,7 @@ class IRAugConfig:
 
 
 class IRAug(ViewMethod):
-    """Two augmented views, each recognised among all images: ``-log P(i) - log P^(i)``, bank written by the first.
+    """Two augmented views, each recognised among all images: ``-log P(i) - log P^(i)``, bank written by one.
 
     References:
         Exploring Instance Relations, 2021, equations 1-3; METHODS 5.1 lists the readings.
@@ -77,14 +80,15 @@ class IRAug(ViewMethod):
         both = self.bank.log_probability(torch.cat([first, second]), batch.index.repeat(2), self.temperature)
         log_p, log_p_hat = both.chunk(2)
         loss = losses.two_view_instance_loss(log_p, log_p_hat, self.config.reading)
+        written = first if self.config.bank_view == "first" else second
         return Step(
             terms={"iraug": loss.mean()},
             pairs=((first, second.detach()), (second, first.detach())),
-            record={"index": batch.index, "embedding": first.detach()},
+            record={"index": batch.index, "embedding": written.detach()},
         )
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Write the bank with the first view."""
+        """Write the bank with the view that is to write it."""
         self.bank.write_(record["index"], record["embedding"])
 
     def key(self, batch: Batch) -> Tensor:

@@ -40,8 +40,9 @@ def test_without_its_terms_it_is_its_base_bit_for_bit(base):
     assert not differing({f"base.{name}": value for name, value in copied(alone).items()}, copied(method))
 
 
-def test_terms_are_the_papers_on_iraug():
-    config = EIRConfig(base=METHODS["iraug"])
+@pytest.mark.parametrize("partners", ["first", "second"])
+def test_terms_are_the_papers_on_iraug(partners):
+    config = EIRConfig(base=METHODS["iraug"], partner_view=partners)
     method, batch, step = stepped(config)
     first, second = method.query(batch.views["first"]), method.query(batch.views["second"])
     bank = method.bank.everything()
@@ -50,8 +51,8 @@ def test_terms_are_the_papers_on_iraug():
     generator = batch.draw.generator("eir/mix")
     partner = torch.randperm(BATCH, generator=generator)
     ratio = float(beta(1.0, 1, generator))
-    mixed, share = cutmix(batch.views["first"], batch.views["second"][partner], ratio, generator)
-    target = losses.unit(share * first + (1 - share) * second[partner]).detach()
+    mixed, share = cutmix(batch.views["first"], batch.views[partners][partner], ratio, generator)
+    target = losses.unit(share * first + (1 - share) * {"first": first, "second": second}[partners][partner]).detach()
     mixture = 2 * losses.interpolation(method.query(mixed), target, 0.1).mean()
     torch.testing.assert_close(step.terms["eir/mixture"], mixture)
     assert list(step.terms) == ["iraug", "eir/relation", "eir/mixture"]
@@ -141,6 +142,7 @@ def test_relation_over_the_bank_makes_no_matrix_of_all_images():
         ({"relation": "both"}, "method.relation is 'both'; it must be views, symmetric or teacher"),
         ({"mix": "blend"}, "method.mix is 'blend'; it must be cutmix or mixup"),
         ({"negatives": "queue"}, "method.negatives is 'queue'; it must be batch or base"),
+        ({"partner_view": "third"}, "method.partner_view is 'third'; it must be second or first"),
         ({"relation_weight": -1.0}, "method.relation_weight is -1.0; it must be at least 0"),
         ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0"),
         ({"mix_alpha": 0.0}, "method.mix_alpha is 0.0; it must be above 0"),
