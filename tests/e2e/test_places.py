@@ -98,3 +98,13 @@ def test_statistics_that_a_judgement_moves_stay_as_they_were_in_the_file(workpla
             values.append(read_results(workplace / f"{images}.json")[-1].settings["bn_recalibrate"])
     assert values == ["none", "none", "test", "test"]
     assert (trained / "backbone.safetensors").read_bytes() == before
+
+
+def test_random_views_teach_the_heads_where_asked(workplace: Path, trained: Path):
+    images_in(workplace / "photos", 16, classes=("a", "b"))
+    few = ("--holdout", "0.5", "--no-baselines", "--set", "epochs=2", "--set", "learning_rate=0.1")
+    found = {}
+    for views in ("test", "augmented"):
+        ended("evaluate", "mlp", trained, "photos", *few, "--set", f"views={views}", "--out", f"{views}.json")
+        found[views] = read_results(workplace / f"{views}.json")[-1]
+    assert {name: result.settings["views"] for name, result in found.items()} == {name: name for name in found}

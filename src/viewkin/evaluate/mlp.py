@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.draws import generator_for, own_random
 from viewkin.errors import UserError, require
-from viewkin.evaluate.labels import paired
+from viewkin.evaluate.labels import check_features, paired
 from viewkin.progress import LateBar
 from viewkin.schedules import step_decay, warmup
 
 Recalibrate = Literal["none", "train", "test"]
+Views = Literal["test", "augmented"]
 FEW_STEPS = 1000
 """Steps below which heads at the published rate are mostly as they were drawn; the fewest published are 1,320."""
 
@@ -46,6 +48,9 @@ class MlpConfig:
     """What the rate is multiplied by there."""
     warmup_steps: int = 500
     """Steps of linear warm-up, at most a tenth of all."""
+    views: Views = "test"
+    """What teaches: ``test`` encodes every training image once, as test images are; ``augmented`` encodes a new random
+    view of each every epoch, by the policy that trained the network (published; a pass of the network an epoch)."""
     bn_recalibrate: Recalibrate = "none"
     """Images of which 50 batches move the network's BatchNorm statistics before features are taken: ``none``,
     ``train``, or ``test``, which the release does and which lets test images into the network."""
@@ -63,6 +68,7 @@ class MlpConfig:
         rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")
+        require(self.views in get_args(Views), "views", self.views, "test or augmented")
         known = get_args(Recalibrate)
         require(self.bn_recalibrate in known, "bn_recalibrate", self.bn_recalibrate, f"one of {', '.join(known)}")
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "at least 0")
@@ -110,7 +116,7 @@ class MlpResult:
 
 def mlp(
     config: MlpConfig,
-    train: Tensor,
+    train: Tensor | Callable[[int], Tensor],
     train_labels: Tensor,
     test: Tensor,
     test_labels: Tensor,
@@ -119,13 +125,13 @@ def mlp(
 ) -> MlpResult:
     """Train both heads on frozen features and measure them on test, once, after the last epoch.
 
-    The published protocol sees one augmented view an image and step; cached features are of the test view, so numbers
-    may differ. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test,
-    and lets the encoder's move while the heads train: neither is done here, and nothing is ever fitted on test.
+    The published protocol sees a new augmented view of an image every epoch: give ``train`` as a function of the epoch
+    for that. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test, and
+    lets the encoder's move while the heads train: neither is done here, and nothing is ever fitted on test.
 
     Args:
         config: the protocol.
-        train: (N, D) features; the work is done on their device.
+        train: (N, D) features, or epoch -> (N, D) features of that epoch's views; the work is done on their device.
         train_labels: (N,) non-negative integers, any values.
         test: (M, D).
         test_labels: (M,); a class that no training image has counts as an error.
@@ -139,12 +145,21 @@ def mlp(
         and the released code; METHODS 4.6.
     """
     began = time.perf_counter()
-    pair = paired(train, train_labels, test, test_labels)
+    first = train(0) if callable(train) else train
+    pair = paired(first, train_labels, test, test_labels)
+
+    def taught(epoch: int) -> Tensor:
+        if not callable(train) or not epoch:
+            return pair.train
+        x = train(epoch)
+        check_features("training", x)
+        return x.to(pair.train.device, torch.float32)
+
     if len(pair.train) < 2:
         raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
     with own_random(pair.train.device, config.seed, "mlp"):
         heads = _heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
-        _fit_(config, heads, pair.train, pair.y, progress)
+        _fit_(config, heads, taught, pair.y, progress)
     found = {name: pair.judged(head, pair.test) for name, head in heads.items()}
     return MlpResult(
         top1={name: one[0] for name, one in found.items()},
@@ -185,15 +200,18 @@ def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
     return nn.ModuleDict({"mlp": hidden, "linear": nn.Linear(dim, classes)})
 
 
-def _fit_(config: MlpConfig, heads: nn.ModuleDict, x: Tensor, y: Tensor, progress: bool) -> None:
-    """Train the heads; they share the batches and nothing else."""
+def _fit_(
+    config: MlpConfig, heads: nn.ModuleDict, features: Callable[[int], Tensor], y: Tensor, progress: bool
+) -> None:
+    """Train the heads on an epoch's features (N, D); they share the batches and nothing else."""
     optimizer = torch.optim.Adam(
         heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    per_epoch, step = _steps(config, len(x)), 0
-    total = x.new_zeros(())
+    per_epoch, step = _steps(config, len(y)), 0
+    total = torch.zeros((), device=y.device)
     with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
         for epoch in range(config.epochs):
+            x = features(epoch)
             order = torch.randperm(len(x), generator=generator_for(config.seed, "mlp order", epoch)).to(x.device)
             for rows in order.split(config.batch_size)[:per_epoch]:
                 for group in optimizer.param_groups:

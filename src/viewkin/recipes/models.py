@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin.augment.policies import Policy, policy
-from viewkin.augment.views import test_view
+from viewkin.augment.views import ViewMaker, test_view
 from viewkin.data.source import Source
 from viewkin.draws import generator_for, seed_for
 from viewkin.errors import UserError
@@ -22,6 +22,9 @@ from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import load_backbone
 from viewkin.recipes.stored import rebuilt, stored_run
 from viewkin.train.checkpoint import load_checkpoint, load_method
+
+BLOCK = 512
+"""Images encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,21 @@ class Model:
         """Encode every image once by the test view: (N, D) float32 on the CPU."""
         self._send(device)
         view = partial(test_view, size=self.image_size, policy=self.policy)
-        return extract(self.encoder, source.blocks(512), view, device=device, total=len(source))
+        return extract(self.encoder, source.blocks(BLOCK), view, device=device, total=len(source))
+
+    def augmented(self, source: Source, device: torch.device, seed: int, epoch: int) -> Tensor:
+        """Encode a random view of every image, a function of (seed, epoch): (N, D) float32 on the CPU."""
+        self._send(device)
+        maker = ViewMaker(self.policy, self.image_size, {"view": "first"})
+        draws = maker.sample(len(source), generator_for(seed, "views of heads", epoch), source.size)
+
+        def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+            for index, images in source.blocks(BLOCK):
+                rows = draws.rows(int(index[0]), int(index[-1]) + 1)
+                # Views come in channels_last, which narrow networks cannot always take.
+                yield index, maker(images.to(device), rows)["view"].contiguous()
+
+        return extract(self.encoder, blocks(), lambda views: views, device=device, total=len(source), progress=False)
 
     def views(self, source: Source, device: torch.device, batch: int, most: int) -> Iterator[Tensor]:
         """The test views of the first ``most`` batches of a fixed random order, each (batch, 3, h, w)."""

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from viewkin.data.opening import open_source, survey
 from viewkin.data.source import Source
@@ -209,6 +210,13 @@ def sized(model: Model, image_size: int | None) -> Model:
     return replace(model, image_size=min(image_size, 32) if model.name == "raw pixels" else image_size)
 
 
+def _teaching(model: Model, settings: Any, train: Source, device: torch.device) -> Tensor | Callable[[int], Tensor]:
+    """Encode what teaches once, or a random view of each every epoch where the settings ask for that."""
+    if getattr(settings, "views", "test") == "augmented":
+        return partial(model.augmented, train, device, settings.seed)
+    return model.features(train, device)
+
+
 def measured(
     request: EvaluateRequest,
     protocol: Protocol,
@@ -229,8 +237,10 @@ def measured(
             if moving is None
             else recalibrated(model.encoder, model.views(moving, device, settings.batch_size, RECALIBRATED))
         ):
-            sets = [(model.features(part, device), labels_of(part)) for part in (train, test) if part is not None]
-        found = protocol.function(settings, *(part for one in sets for part in one))
+            sets: list[Any] = [model.features(test, device), labels_of(test)]
+            if train is not None:
+                sets = [_teaching(model, settings, train, device), labels_of(train), *sets]
+            found = protocol.function(settings, *sets)
     split = f"held out of {request.train_split}" if request.holdout is not None else request.test_split
     taught = "" if train is None else f"{len(train):,} {request.train_split}, "
     chosen = "" if request.classes is None else f" of the classes {request.classes}"

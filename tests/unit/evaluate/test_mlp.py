@@ -39,6 +39,23 @@ def test_only_the_mlp_learns_classes_that_no_line_separates():
     assert found.top1["linear"] < 0.65
 
 
+def test_features_of_an_epoch_teach_in_that_epoch():
+    x, y = TRAIN
+    asked: list[int] = []
+
+    def shifting(epoch: int) -> torch.Tensor:
+        asked.append(epoch)
+        return x if epoch < 7 else -x
+
+    constant = mlp(SHORT, lambda _: x, y, *TEST)
+    assert torch.equal(constant.heads["linear"].weight, mlp(SHORT, x, y, *TEST).heads["linear"].weight)  # type: ignore[arg-type]
+    moved = mlp(SHORT, shifting, y, *TEST)
+    assert asked == list(range(15))
+    assert moved.top1["linear"] < constant.top1["linear"]
+    with pytest.raises(UserError, match="NaN or infinity"):
+        mlp(SHORT, lambda epoch: x / (3 - epoch), y, *TEST)
+
+
 def test_training_is_adam_on_the_clipped_loss():
     # One full batch a step, so that the order does not matter, and only the linear head, which has no dropout.
     config = MlpConfig(
@@ -140,6 +157,7 @@ def test_too_few_images_and_divergence_are_one_sentence():
         ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"betas": (0.8, 1.0)}, r"betas is \(0.8, 1.0\); it must be at least 0 and below 1"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0; it must be at least 0"),
+        ({"views": "train"}, "views is 'train'; it must be test or augmented"),
         ({"milestones": (-1, 5)}, r"milestones is \(-1, 5\); it must be rising epochs above 0"),
         ({"milestones": (80, 20)}, r"milestones is \(80, 20\); it must be rising epochs above 0"),
         ({"factor": 0.0}, "factor is 0.0; it must be above 0"),
