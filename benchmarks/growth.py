@@ -114,8 +114,10 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
             memory.log_probability(q, index, 0.1).sum().backward()
 
         def nearest() -> None:
-            known, image = memory.nearest(q, min(NEAREST, count))
-            losses.bank_similarity(q, memory.everything(), image, known).sum().backward()
+            with torch.autocast(device.type, torch.bfloat16):
+                found = losses.nearest_of(q, memory.everything(), index, min(NEAREST, count), 0.2)
+                memory.nearest(q, 5)  # the graph's rows
+            losses.nearest_instance_loss(found).sum().backward()
 
         works = {"NPID, 16,384 negatives": sampled}
         if count <= options.whole:

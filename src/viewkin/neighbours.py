@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -12,10 +11,6 @@ BYTES_PER_SCORE = 16
 """Peak bytes for one entry of a float32 block: the similarity, and what choosing the largest and merging them adds."""
 AT_ONCE = 2**16
 """Entries of a block among which ties are resolved at a time."""
-LOOKED_AT = 2**14
-"""Reference rows, evenly spread, that show below what similarity none of a long list of neighbours lies."""
-LONG = 256
-"""Neighbours from which on a list is long."""
 
 
 @torch.no_grad()
@@ -64,9 +59,6 @@ def top_k(
     buffer = torch.empty(rows * block, dtype=dtype, device=queries.device)
     for first in range(0, len(queries), rows):
         query = queries[first : first + rows].to(dtype)
-        # Looking whether the bound holds would make a GPU wait, too.
-        bounded = ties and block >= LOOKED_AT and query.device.type == "cpu"
-        least = _lower_bound(query, reference, k + int(exclude_self), scale) if bounded else None
 
         def scores(query: Tensor = query, first: int = first) -> Iterator[tuple[int, Tensor]]:
             for start in range(0, len(reference), block):
@@ -78,8 +70,7 @@ def top_k(
                     _hide_self_(score, first, start)
                 yield start, score
 
-        found = _best_of(scores(), k, least, ties) or _best_of(scores(), k, None, ties) or []
-        best, where = _joined(found, k, ties)
+        best, where = _joined(_best_of(scores(), k, ties), k, ties)
         similarity[first : first + rows], index[first : first + rows] = best, where
     return similarity, index
 
@@ -91,7 +82,7 @@ def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     """
     if len(parts) == 1:
         return parts[0][0][:, :k], parts[0][1][:, :k]
-    value, index = _order(torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1))
+    value, index = ordered(torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1))
     return value[:, :k], index[:, :k]
 
 
@@ -114,26 +105,16 @@ def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]
     return similarity.gather(1, kept), index.gather(1, kept)
 
 
-def _best_of(
-    blocks: Iterator[tuple[int, Tensor]], k: int, least: Tensor | None, ties: bool
-) -> list[tuple[Tensor, Tensor]] | None:
-    """The best k of all blocks, in parts; where ``least`` (Q, 1) is given, what lies above it and not much more.
-
-    None where so few lie above it that some of the best k may not. Parts are joined before they take as many columns
-    as an eighth of a block.
-    """
+def _best_of(blocks: Iterator[tuple[int, Tensor]], k: int, ties: bool) -> list[tuple[Tensor, Tensor]]:
+    """The best k of all blocks, in parts; joined before they take as many columns as an eighth of a block."""
     found: list[tuple[Tensor, Tensor]] = []
-    wanted, above, select = k if least is None else LONG, 0, _select if ties else _largest
+    select = _select if ties else _largest
     for start, score in blocks:
-        value, column = select(score, min(wanted, k, score.shape[1]))
-        while least is not None and value.shape[1] < min(k, score.shape[1]) and bool((value[:, -1:] > least).any()):
-            wanted *= 2
-            value, column = select(score, min(wanted, k, score.shape[1]))
-        above = above if least is None else above + (value > least).sum(1)
+        value, column = select(score, min(k, score.shape[1]))
         found.append((value.to(torch.promote_types(score.dtype, torch.float32)), column + start))
         if len(found) > 1 and sum(part.shape[1] for part, _ in found) > max(score.shape[1] // 8, 2 * k):
             found = [_joined(found, k, ties)]
-    return None if isinstance(above, Tensor) and bool((above < k).any()) else found
+    return found
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]], k: int, ties: bool) -> tuple[Tensor, Tensor]:
@@ -142,18 +123,6 @@ def _joined(parts: list[tuple[Tensor, Tensor]], k: int, ties: bool) -> tuple[Ten
         return parts[0][0][:, :k], parts[0][1][:, :k]
     value, place = (_select if ties else _largest)(torch.cat([value for value, _ in parts], 1), k)
     return value, torch.cat([index for _, index in parts], 1).gather(1, place)
-
-
-def _lower_bound(query: Tensor, reference: Tensor, k: int, scale: Tensor | None) -> Tensor | None:
-    """A similarity (Q, 1) that more than k rows are likely to exceed, by a sample; None for short lists or few rows."""
-    step = len(reference) // LOOKED_AT
-    if k < LONG or step < 8:
-        return None
-    score = query @ reference[::step].to(query).T
-    if scale is not None:
-        score *= scale[::step].to(query)
-    expected = k * score.shape[1] / len(reference)
-    return score.topk(math.ceil(expected + 4 * expected**0.5 + 4), dim=1).values[:, -1:]
 
 
 def _block_sizes(queries: int, reference: int, block: int, memory: int, k: int) -> tuple[int, int]:
@@ -179,7 +148,7 @@ def _select(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         if value.shape[1] > k:
             at_border = rows[value[rows, k - 1] == value[rows, k]]
             index[at_border, :k] = _first_of_the_tied(score[at_border], value[at_border, k - 1 : k], k)
-        value[rows, :k], index[rows, :k] = _order(score[rows[:, None], index[rows, :k]], index[rows, :k])
+        value[rows, :k], index[rows, :k] = ordered(score[rows[:, None], index[rows, :k]], index[rows, :k])
     return value[:, :k], index[:, :k]
 
 
@@ -207,7 +176,7 @@ def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return value, torch.where(in_group, column, place - size * k + groups * size)
 
 
-def _order(value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def ordered(value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Sort rows by falling value, then by rising index."""
     index, order = index.sort(dim=1)
     value, order = value.gather(1, order).sort(dim=1, descending=True, stable=True)

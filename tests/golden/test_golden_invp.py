@@ -8,7 +8,7 @@ from torch import Tensor
 
 from planar import ANGLES, PRECISIONS, TAU, near, u
 from viewkin import losses
-from viewkin.losses import Kin, Nearest
+from viewkin.losses import Denominator, Kin
 from viewkin.memory.graph import GraphConfig, NeighbourGraph
 from viewkin.neighbours import top_k
 from viewkin.schedules import Progress, RampConfig, gaussian_ramp
@@ -23,20 +23,21 @@ def graph() -> NeighbourGraph:
     return made
 
 
-def around(q: Tensor, bank: Tensor, m: int) -> Nearest:
-    known, image = top_k(q, bank, m)
-    return Nearest(ANCHOR, (q * bank[ANCHOR]).sum(1), image, losses.bank_similarity(q, bank, image, known))
+def instance(dtype: torch.dtype, form: Denominator, m: int) -> Tensor:
+    """L_ins of fixture F."""
+    nearest = losses.nearest_of(u(10, dtype=dtype), u(*ANGLES, dtype=dtype), ANCHOR, m, TAU, denominator=form)
+    return losses.nearest_instance_loss(nearest, form)
 
 
-def pulled(dtype: torch.dtype, form: str, hops: int, p: int, m: int, **how: bool) -> Tensor:
+def pulled(
+    dtype: torch.dtype, form: Denominator, hops: int, p: int, m: int, *, easy: bool = False, **how: bool
+) -> Tensor:
     """L_inv of fixture F: walk and M for the code, breadth-first search and M others for the paper."""
     q, bank = u(10, dtype=dtype), u(*ANGLES, dtype=dtype)
-    found = (graph().walk if form == "code" else graph().bfs)(ANCHOR, hops)
-    image = torch.cat(found, 1)
+    image = torch.cat((graph().walk if form == "code" else graph().bfs)(ANCHOR, hops), 1)
     kin = Kin(image, losses.bank_similarity(q, bank, image))
-    chosen = losses.chosen_kin(kin, p, easy=how.pop("easy", False))
-    nearest = around(q, bank, m + (form == "paper"))
-    return losses.propagation_loss(nearest, kin, chosen, TAU, form, **how)  # type: ignore[arg-type]
+    nearest = losses.nearest_of(q, bank, ANCHOR, m, TAU, kin=kin, denominator=form)
+    return losses.propagation_loss(nearest, losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)
 
 
 # ---------------------------------------------------------------- the graph
@@ -80,8 +81,7 @@ def test_row_of_the_graph_after_a_view_at_ten_degrees(image, expected):
 @PRECISIONS
 @pytest.mark.parametrize(("m", "expected"), [(4, 0.961545), (6, 1.005684)])
 def test_instance_loss_of_the_code(dtype, tolerance, m, expected):
-    nearest = around(u(10, dtype=dtype), u(*ANGLES, dtype=dtype), m)
-    near(losses.nearest_instance_loss(nearest, TAU, "code"), expected, tolerance)
+    near(instance(dtype, "code", m), expected, tolerance)
 
 
 @PRECISIONS
@@ -104,10 +104,9 @@ def test_propagation_loss_of_the_code(dtype, tolerance, hops, p, m, how, expecte
 
 @PRECISIONS
 def test_instance_loss_of_the_paper_and_the_total(dtype, tolerance):
-    nearest = around(u(10, dtype=dtype), u(*ANGLES, dtype=dtype), 5)
-    instance = losses.nearest_instance_loss(nearest, TAU, "paper")
-    near(instance, 0.998539, tolerance)
-    near(instance + 0.6 * pulled(dtype, "paper", 1, 2, 4), 1.112273, tolerance)
+    alone = instance(dtype, "paper", 4)
+    near(alone, 0.998539, tolerance)
+    near(alone + 0.6 * pulled(dtype, "paper", 1, 2, 4), 1.112273, tolerance)
 
 
 @PRECISIONS

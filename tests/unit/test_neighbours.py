@@ -2,7 +2,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from viewkin import neighbours
 from viewkin.neighbours import merge, top_k
 
 
@@ -108,29 +107,6 @@ def test_scaled_products_find_what_scaled_rows_would():
         found = top_k(queries, reference, 9, memory=memory, scale=scale)
         assert torch.equal(found[1], expected[1])
         torch.testing.assert_close(found[0], expected[0])
-
-
-@pytest.mark.parametrize("misleading", [False, True])
-@pytest.mark.parametrize("exclude_self", [False, True])
-def test_a_lower_bound_changes_no_list_also_where_the_sample_misleads(misleading, exclude_self, monkeypatch):
-    monkeypatch.setattr("viewkin.neighbours.LOOKED_AT", 50)
-    monkeypatch.setattr("viewkin.neighbours.LONG", 5)
-    draw = torch.Generator().manual_seed(6)
-    reference = torch.randint(-30, 31, (1000, 4), generator=draw).float()
-    queries = reference[:1000] if exclude_self else torch.randint(-30, 31, (30, 4), generator=draw).float()
-    if misleading:
-        reference[::20] = 2 * queries[:1]  # what is looked at is nearer than all others
-    kept = []
-    best_of = neighbours._best_of
-    monkeypatch.setattr(
-        neighbours, "_best_of", lambda *a: [kept.append((a[2] is not None, found := best_of(*a))), found][1]
-    )
-    similarity, index = top_k(queries, reference, 60, block=170, exclude_self=exclude_self)
-    expected_similarity, expected_index = by_sorting(queries, reference, 60, exclude_self=exclude_self)
-    assert torch.equal(index, expected_index)
-    assert torch.equal(similarity.double(), expected_similarity)
-    assert kept[0][0], "the test means to meet a lower bound"
-    assert any(bounded and found is not None for bounded, found in kept) != misleading
 
 
 @pytest.mark.parametrize("ties", [True, False])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from viewkin import losses
-from viewkin.losses import Kin, Nearest
+from viewkin.losses import Denominator, Kin, Nearest
 from viewkin.losses import rows as bank_rows
-from viewkin.neighbours import top_k
 
 B, D, N, TAU = 3, 4, 11, 0.3
 INDEX = torch.tensor([10, 0, 4])
@@ -26,21 +26,27 @@ def rows(count: int, dim: int = D, seed: int = 0) -> Tensor:
 BANK = rows(N, seed=1)
 
 
-def around(q: Tensor, m: int, bank: Tensor = BANK, index: Tensor = INDEX) -> Nearest:
-    known, image = top_k(q.detach(), bank, m)
-    return Nearest(index, (q * bank[index]).sum(1), image, losses.bank_similarity(q, bank, image, known))
+def around(
+    q: Tensor, m: int, form: Denominator, kin: Kin | None = None, bank: Tensor = BANK, index: Tensor = INDEX
+) -> Nearest:
+    return losses.nearest_of(q, bank, index, m, TAU, kin=kin, denominator=form)
+
+
+def instance(q: Tensor, m: int, form: Denominator) -> Tensor:
+    return losses.nearest_instance_loss(around(q, m, form), form)
 
 
 def kin_of(q: Tensor, image: Tensor = KIN, bank: Tensor = BANK) -> Kin:
     return Kin(image, losses.bank_similarity(q, bank, image))
 
 
-def pull(q: Tensor, m: int, p: int, form: str, image: Tensor = KIN, *, easy: bool = False, **how: bool) -> Tensor:
+def pull(
+    q: Tensor, m: int, p: int, form: Denominator, image: Tensor = KIN, *, easy: bool = False, **how: bool
+) -> Tensor:
     if form == "paper":
         image = image.masked_fill(image == INDEX.unsqueeze(1), -1)
     kin = kin_of(q, image)
-    nearest = around(q, m + (form == "paper"))
-    return losses.propagation_loss(nearest, kin, losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)  # type: ignore[arg-type]
+    return losses.propagation_loss(around(q, m, form, kin), losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)
 
 
 def same(value: Tensor, expected: list[float]) -> None:
@@ -80,7 +86,7 @@ def test_code_form_is_its_formula(m, p, easy, exclusive):
     expected = [
         loop_code(v, i, k, m, p, easy, exclusive) for v, i, k in zip(q, INDEX.tolist(), KIN.tolist(), strict=True)
     ]
-    same(losses.nearest_instance_loss(around(q, m), TAU, "code"), [ins for ins, _ in expected])
+    same(instance(q, m, "code"), [ins for ins, _ in expected])
     same(pull(q, m, p, "code", easy=easy, exclusive=exclusive), [inv for _, inv in expected])
 
 
@@ -90,7 +96,7 @@ def test_paper_form_is_its_formula_over_sets(m, p):
     q = rows(B)
     once = torch.tensor([[1, 2, 7, 10, 3, -1], [3, 5, -1, 8, 9, -1], [0, 1, 2, 6, 5, -1]])
     expected = [loop_paper(v, i, k, m, p) for v, i, k in zip(q, INDEX.tolist(), once.tolist(), strict=True)]
-    same(losses.nearest_instance_loss(around(q, m + 1), TAU, "paper"), [ins for ins, _ in expected])
+    same(instance(q, m, "paper"), [ins for ins, _ in expected])
     same(pull(q, m, p, "paper", once), [inv for _, inv in expected])
 
 
@@ -124,23 +130,18 @@ def test_similarity_to_rows_of_its_own_is_a_gather_in_blocks_of_any_size(monkeyp
 # ---------------------------------------------------------------- gradients
 
 
-def test_gradients_agree_with_finite_differences():
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_gradients_agree_with_finite_differences(form):
     q = rows(B).requires_grad_()
-    _, image = top_k(q.detach(), BANK, 7)  # a search jumps, so the rows found are held
+    assert gradcheck(lambda q: instance(q, 7, form), (q,))
+    for exclusive in (True, False):
+        assert gradcheck(lambda q, one=exclusive: pull(q, 7, 3, form, exclusive=one), (q,))
+    # Nor where all that is near is kin, and the own row is far.
+    everyone = torch.stack([torch.tensor([j for j in range(N) if j != i]) for i in INDEX.tolist()])
+    assert gradcheck(lambda q: pull(q, 4, 50, form, everyone) + instance(-q, 4, form), (q,))
 
-    def nearest(q: Tensor) -> Nearest:
-        return Nearest(INDEX, (q * BANK[INDEX]).sum(1), image, losses.bank_similarity(q, BANK, image))
 
-    for form in ("code", "paper"):
-        assert gradcheck(lambda q, f=form: losses.nearest_instance_loss(nearest(q), TAU, f), (q,))
-        for exclusive in (True, False):
-
-            def inv(q: Tensor, form: str = form, exclusive: bool = exclusive) -> Tensor:
-                kin = kin_of(q)
-                chosen = losses.chosen_kin(kin, 3)
-                return losses.propagation_loss(nearest(q), kin, chosen, TAU, form, exclusive=exclusive)  # type: ignore[arg-type]
-
-            assert gradcheck(inv, (q,))
+def test_gradient_of_mixed_agrees_with_finite_differences():
     share, log_p, log_r = torch.full((B,), 0.3).double(), -rows(1, B)[0].abs(), -rows(1, B, seed=1)[0].abs()
     mixed = (log_p.requires_grad_(), log_r.requires_grad_())
     assert gradcheck(lambda a, b: losses.mixed_instance_loss(a, b, share), mixed)
@@ -174,16 +175,15 @@ def test_kin_of_all_other_images_leave_nothing_to_tell_from(m):
 def test_all_candidates_are_the_full_softmax():
     q = rows(B)
     full = -losses.instance_log_probability(q, BANK, INDEX, TAU)
-    torch.testing.assert_close(losses.nearest_instance_loss(around(q, N), TAU, "paper"), full)
+    torch.testing.assert_close(instance(q, N - 1, "paper"), full)
     floored = -(torch.exp(-full) + 1e-7).log()
-    torch.testing.assert_close(losses.nearest_instance_loss(around(q, N), TAU, "code"), floored, rtol=1e-12, atol=0)
+    torch.testing.assert_close(instance(q, N, "code"), floored, rtol=1e-12, atol=0)
 
 
 def test_one_logarithm_lets_the_most_similar_of_the_hard_ones_weigh_most():
     q = rows(B).requires_grad_()
     kin = Kin(torch.tensor([[1, 2]] * B), torch.tensor([[0.1, 0.6]] * B, dtype=torch.float64).requires_grad_())
-    chosen = losses.chosen_kin(kin, 2)
-    losses.propagation_loss(around(q, 6), kin, chosen, 0.1, "code").sum().backward()
+    losses.propagation_loss(around(q, 6, "code"), losses.chosen_kin(kin, 2), 0.1, "code").sum().backward()
     assert kin.similarity.grad is not None
     weak, strong = kin.similarity.grad.abs()[0].tolist()
     assert strong / weak == pytest.approx(math.exp(5))
@@ -212,35 +212,88 @@ def test_code_subtracts_an_own_row_that_is_not_among_the_nearest():
     q = -BANK[INDEX]  # the own row is the last of all
     e = torch.exp(q @ BANK.T / TAU)
     top = e.topk(4).values.sum(1)
-    assert (around(q, 4).image != INDEX[:, None]).all()
+    assert not around(q, 4, "code").inside.any()
     expected = -torch.log(e.gather(1, KIN.clamp(min=0)).masked_fill(KIN < 0, 0).sum(1) / (top - e[range(B), INDEX]))
     torch.testing.assert_close(pull(q, 4, 50, "code"), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_own_row_that_takes_nearly_all_leaves_finite_losses():
-    bank = rows(50, 16, seed=2).float()
-    q, index = (bank[:B] * 1.0).requires_grad_(), torch.arange(B)
-    nearest = around(q, 10, bank, index)
-    kin = kin_of(q, torch.tensor([[7, 8]] * B), bank)
-    for form in ("code", "paper"):
-        loss = losses.propagation_loss(nearest, kin, losses.chosen_kin(kin, 2), 0.01, form)  # type: ignore[arg-type]
-        loss = loss + losses.nearest_instance_loss(nearest, 0.01, form)  # type: ignore[arg-type]
+@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("tau", [0.07, 0.01, 0.004])
+def test_losses_stay_finite_at_any_temperature(form, tau):
+    bank, index = rows(50, 16, seed=2).float(), torch.arange(B)
+    for sign in (1.0, -1.0):  # the own row first of all, and last
+        q = (sign * bank[:B]).requires_grad_()
+        kin = kin_of(q, torch.tensor([[7, 8]] * B), bank)
+        nearest = losses.nearest_of(q, bank, index, 10, tau, kin=kin, denominator=form)
+        loss = losses.propagation_loss(nearest, losses.chosen_kin(kin, 2), tau, form)
+        loss = loss + losses.nearest_instance_loss(nearest, form)
         (gradient,) = torch.autograd.grad(loss.sum(), q, retain_graph=True)
         assert loss.isfinite().all()
         assert gradient.isfinite().all()
 
 
+# ---------------------------------------------------------------- the threshold, from a sample
+
+
+def clustered(count: int, dim: int = 32) -> Tensor:
+    """Rows around 20 centres, as features are, and in turn, as labelled sets may come."""
+    return losses.unit(rows(20, dim)[torch.arange(count) % 20] + 0.3 * rows(count, dim, seed=2) * dim**0.25)
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("m", [300, 1000, 2999])
+def test_a_sampled_threshold_is_near_the_exact_one(form, m):
+    bank, index = clustered(3000), torch.arange(40)
+    q = losses.unit(bank[:40] + 0.1 * rows(40, 32, seed=3)).requires_grad_()
+    image = torch.randint(3000, (40, 20), generator=torch.Generator().manual_seed(0))
+    image = image.masked_fill(image == index[:, None], -1)
+
+    def found(edge: int) -> tuple[Tensor, Tensor]:
+        kin = kin_of(q, image, bank)
+        nearest = losses.nearest_of(q, bank, index, m, TAU, kin=kin, denominator=form, edge=edge)
+        loss = losses.nearest_instance_loss(nearest, form)
+        loss = loss + losses.propagation_loss(nearest, losses.chosen_kin(kin, 5), TAU, form)
+        return loss.detach(), torch.autograd.grad(loss.sum(), q)[0]
+
+    (exact, slope), errors, turns = found(m), [], []
+    for edge in (8, 32, 128):
+        near, leaning = found(edge)
+        errors.append(float((near - exact).abs().max()))
+        turns.append(float(((leaning - slope).norm(dim=1) / slope.norm(dim=1)).max()))
+    # The threshold errs by 1 / sqrt(edge), the sums by its square.
+    assert errors[-1] < 1 / 128
+    assert errors[-1] < errors[1] < errors[0]
+    assert turns[-1] < 1 / 128**0.5
+
+
 def test_losses_under_autocast_stay_near_and_wide():
-    bank, index = rows(200, 32, seed=2).float(), torch.arange(8)
-    q = losses.unit(bank[:8] + 0.3 * rows(8, 32, seed=3).float()).requires_grad_()
-    image = torch.randint(200, (8, 20), generator=torch.Generator().manual_seed(0))
+    bank, index = clustered(2000).float(), torch.arange(8)
+    q = losses.unit(bank[:8] + 0.1 * rows(8, 32, seed=3).float()).requires_grad_()
+    image = torch.randint(2000, (8, 20), generator=torch.Generator().manual_seed(0))
 
     def loss() -> Tensor:
         kin = kin_of(q, image, bank)
-        return losses.propagation_loss(around(q, 50, bank, index), kin, losses.chosen_kin(kin, 5), 0.1)
+        nearest = losses.nearest_of(q, bank, index, 500, 0.1, kin=kin)
+        return losses.propagation_loss(nearest, losses.chosen_kin(kin, 5), 0.1)
 
     plain = loss()
     with torch.autocast("cpu", torch.bfloat16):
         cast = loss()
     assert cast.dtype == torch.float32
-    torch.testing.assert_close(cast, plain, rtol=0, atol=0.05)
+    torch.testing.assert_close(cast, plain, rtol=0, atol=0.02)
+
+
+def test_no_matrix_of_all_images_is_made(monkeypatch):
+    monkeypatch.setattr("viewkin.losses.nearest.BLOCK", 256)
+    bank, q = rows(4096, 8).float(), rows(4, 8, seed=3).float().requires_grad_()
+    sizes: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(one.numel() for one in (out if isinstance(out, tuple) else (out,)) if isinstance(one, Tensor))
+            return out
+
+    with Watch():
+        losses.nearest_instance_loss(losses.nearest_of(q, bank, torch.arange(4), 2048, 0.1, edge=64)).sum().backward()
+    assert max(size for size in sizes if size != bank.numel()) < 4 * 4096 / 2

@@ -24,12 +24,10 @@ from viewkin.losses.infomax import (
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.margin import angular_margin
+from viewkin.losses.nearest import EDGE, Denominator, Kin, Nearest, nearest_of
 from viewkin.losses.pool import nce_of_sum, pool_log_sum
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.propagation import (
-    Denominator,
-    Kin,
-    Nearest,
     chosen_kin,
     mixed_instance_loss,
     nearest_instance_loss,
@@ -40,6 +38,7 @@ from viewkin.losses.rows import bank_similarity
 
 __all__ = [
     "BLOCK",
+    "EDGE",
     "Denominator",
     "Kin",
     "Nearest",
@@ -61,6 +60,7 @@ __all__ = [
     "mixture_objective",
     "nce_of_sum",
     "nearest_instance_loss",
+    "nearest_of",
     "nt_xent",
     "partition_estimate",
     "pool_log_sum",

@@ -1,45 +1,21 @@
 """Invariance propagation: an image among its nearest, and pulled to kin that a graph found.
 
-Letters beside the package's: M candidates, C images found in the graph, P of them chosen. ``paper`` and ``code`` are
+Letters beside the package's: M nearest rows, C images found in the graph, P of them chosen. ``paper`` and ``code`` are
 the two denominators of METHODS 3.2: the paper's sets, and the sums of the released training code.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from viewkin.losses.contrast import info_nce_of
+from viewkin.losses.nearest import Denominator, Kin, Nearest
 from viewkin.losses.precision import wide
 
-Denominator = Literal["paper", "code"]
 FLOOR = 1e-7
 """Added to the share inside the logarithm, in the code form only."""
-
-
-class Nearest(NamedTuple):
-    """What lies around each query in the bank."""
-
-    anchor: Tensor
-    """(B,) int64 own images, i."""
-    own: Tensor
-    """(B,) similarity to the own bank row."""
-    image: Tensor
-    """(B, M) int64 nearest images, nearest first; the own may be among them."""
-    similarity: Tensor
-    """(B, M) theirs."""
-
-
-class Kin(NamedTuple):
-    """Images that a graph found for each query."""
-
-    image: Tensor
-    """(B, C) int64, -1 for none."""
-    similarity: Tensor
-    """(B, C) theirs; anything where there is none."""
 
 
 def chosen_kin(kin: Kin, count: int, *, easy: bool = False) -> Kin:
@@ -55,7 +31,7 @@ def chosen_kin(kin: Kin, count: int, *, easy: bool = False) -> Kin:
     return Kin(kin.image.gather(1, place), similarity.gather(1, place))
 
 
-def nearest_instance_loss(nearest: Nearest, temperature: float, denominator: Denominator = "code") -> Tensor:
+def nearest_instance_loss(nearest: Nearest, denominator: Denominator = "code") -> Tensor:
     """Recognise an image among the M bank rows nearest to it.
 
     ``paper``: ``L_ins = -log e_i / (e_i + sum_{j in N_M(i)} e_j)``, N_M the M nearest other than i.
@@ -63,8 +39,7 @@ def nearest_instance_loss(nearest: Nearest, temperature: float, denominator: Den
     Here ``e_j = exp(V_j.v_i / tau)``.
 
     Args:
-        nearest: M images for ``code``, M + 1 for ``paper`` (the own one is left out, or else the last).
-        temperature: tau, dimensionless.
+        nearest: sums of the same form by :func:`nearest_of`.
         denominator: which form.
 
     Returns:
@@ -73,15 +48,14 @@ def nearest_instance_loss(nearest: Nearest, temperature: float, denominator: Den
     References:
         InvP, 2020, section 3.3; METHODS 3.2.
     """
+    own = nearest.own - nearest.level
     if denominator == "paper":
-        return info_nce_of(nearest.own, _others(nearest), temperature)
-    total = (wide(nearest.similarity) / temperature).logsumexp(1)
-    return _minus_log_share(wide(nearest.own) / temperature, total, FLOOR)
+        return torch.log1p((nearest.strangers + nearest.kin) * (-own).exp())
+    return _minus_log_share(own, nearest.strangers + own.exp() * nearest.inside, FLOOR)
 
 
 def propagation_loss(
     nearest: Nearest,
-    kin: Kin,
     chosen: Kin,
     temperature: float,
     denominator: Denominator = "code",
@@ -93,11 +67,10 @@ def propagation_loss(
     ``paper``: ``L_inv = -log( sum_{p in N^h} e_p / sum_{n in B} e_n )``, ``B = (N_M minus N) united with N^h``: the
     nearest other images that are no kin, and the chosen kin.
     ``code``: ``-log( sum_{p in N^h} e_p / (S - e_i) + 1e-7 )``, S alone if not ``exclusive``; below 0 where kin lie
-    outside the M nearest.
+    outside the M nearest, and e_i is subtracted where i does.
 
     Args:
-        nearest: as in :func:`nearest_instance_loss`.
-        kin: N(i), all that the graph found.
+        nearest: sums of the same form by :func:`nearest_of`; the paper's with all kin, N(i).
         chosen: N^h(i) of :func:`chosen_kin`.
         temperature: tau, dimensionless.
         denominator: which form.
@@ -112,16 +85,13 @@ def propagation_loss(
     none = (chosen.image < 0).all(1)
     # Where there is no kin, any finite number keeps the gradient finite.
     pulled = chosen.similarity.masked_fill(none.unsqueeze(1), 0.0)
-    share = (wide(pulled) / temperature).logsumexp(1)
+    share = (wide(pulled) / temperature).logsumexp(1) - nearest.level
     if denominator == "paper":
-        strangers = _others(nearest).masked_fill(_among(nearest.image, kin.image), -math.inf)
-        total = (wide(torch.cat([pulled, strangers], 1)) / temperature).logsumexp(1)
-        loss = _minus_log_share(share, total, 0.0)
+        loss = torch.log1p(nearest.strangers * (-share).exp())
     else:
-        total = (
-            _without_own(nearest, temperature) if exclusive else (wide(nearest.similarity) / temperature).logsumexp(1)
-        )
-        loss = _minus_log_share(share, total, FLOOR)
+        own = (nearest.own - nearest.level).exp()
+        counted = -(~nearest.inside).to(own.dtype) if exclusive else nearest.inside.to(own.dtype)
+        loss = _minus_log_share(share, nearest.strangers + own * counted, FLOOR)
     return loss.masked_fill(none, 0.0)
 
 
@@ -141,30 +111,7 @@ def mixed_instance_loss(log_p: Tensor, log_p_partner: Tensor, share: Tensor) -> 
     )
 
 
-def _others(nearest: Nearest) -> Tensor:
-    """Similarities (B, M) of the M nearest but the own, of a list of M + 1: the own at -inf, else the last."""
-    own = nearest.image == nearest.anchor.unsqueeze(1)
-    left_out = own.clone()
-    left_out[:, -1] |= ~own.any(1)
-    return nearest.similarity.masked_fill(left_out, -math.inf)
-
-
-def _without_own(nearest: Nearest, temperature: float) -> Tensor:
-    """log(S - e_i), (B,). The code subtracts e_i also where i is not among the M nearest; S is larger then."""
-    own = nearest.image == nearest.anchor.unsqueeze(1)
-    rest = (wide(nearest.similarity.masked_fill(own, -math.inf)) / temperature).logsumexp(1)
-    outside = (wide(nearest.own) / temperature).masked_fill(own.any(1), -math.inf)
-    return rest + torch.log1p(-(outside - rest).exp())
-
-
-def _among(image: Tensor, kin: Tensor) -> Tensor:
-    """Whether each of (B, M) images is among the same row's (B, C), without a (B, M, C) comparison."""
-    rising = kin.sort(1).values
-    place = torch.searchsorted(rising, image.contiguous()).clamp(max=rising.shape[1] - 1)
-    return rising.gather(1, place) == image
-
-
 def _minus_log_share(part: Tensor, whole: Tensor, floor: float) -> Tensor:
-    """``-log(e^part / e^whole + floor)``, (B,)."""
-    log_share = part - whole
-    return -torch.logaddexp(log_share, log_share.new_tensor(floor).log()) if floor else -log_share
+    """``-log(e^part / whole + floor)``, (B,)."""
+    log_share = part - whole.log()
+    return -torch.logaddexp(log_share, log_share.new_tensor(floor).log())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.neighbours import top_k
+from viewkin.neighbours import ordered, top_k
 
 DRAWN = 2**18
 """Rows drawn at once, so that no bank is ever held twice."""
@@ -105,9 +105,15 @@ class FeatureBank(nn.Module):
     def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64.
 
+        In half precision, the bank's or autocast's, the search names four times as many, compared in full afterwards.
         Equal ones come in the order of their image, but on a GPU, which would wait for the search for them.
         """
-        return top_k(q.detach(), self.features, k, ties=q.device.type == "cpu")
+        q, kind = losses.wide(q.detach()), losses.product_type(self.features)
+        if kind.itemsize >= 4:
+            return top_k(q, self.features, k, ties=q.device.type == "cpu")
+        _, image = top_k(q, self.features, 4 * k, dtype=kind)
+        similarity, image = ordered(losses.bank_similarity(q, self.features, image), image)
+        return similarity[:, :k], image[:, :k]
 
     def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
         """Log-probability of the own row, (B,): :func:`viewkin.losses.instance_log_probability`."""

@@ -59,7 +59,7 @@ class InvPConfig(KinConfig):
 class InvP(ViewMethod):
     """``L = L_ins + lambda w(t) L_inv``: one view against a bank of all images, and against kin found in their graph.
 
-    The graph row of an image is rewritten with each of its views, from the search that the loss needs anyway.
+    The graph row of an image is rewritten with each of its views, by a search of the whole bank.
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, sections 3.1-3.3; the
@@ -81,31 +81,25 @@ class InvP(ViewMethod):
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare one view with its nearest in the bank, and with its kin."""
-        q = self.query(batch.views["view"])
-        own = self.bank.read(batch.index)
-        nearest = self._nearest(q, own, batch.index)
-        loss = losses.nearest_instance_loss(nearest, self.temperature, self.config.denominator)
-        terms = {"invp/instance": loss.mean()}
-        hops = self.graph.reached(batch.index, self.config.graph)
+        q, config = self.query(batch.views["view"]), self.config
+        hops = self.graph.reached(batch.index, config.graph)
         found = found_by_hop("invp", hops)
-        weight = self.config.weight * self.config.ramp.weight_at(at)
-        if weight > 0:
-            kin = self.config.kin(q, self.bank, torch.cat(hops, 1), batch.index)
-            pull, found["invp/positives"] = self.config.pull(nearest, kin, self.temperature)
-            terms["invp/propagation"] = weight * pull.mean()
-        elif self.config.weight > 0:
+        weight = config.weight * config.ramp.weight_at(at)
+        kin = config.kin(q, self.bank, torch.cat(hops, 1), batch.index) if weight > 0 else None
+        nearest = config.nearest(q, self.bank, batch.index, kin, self.temperature)
+        loss = losses.nearest_instance_loss(nearest, config.denominator)
+        terms = {"invp/instance": loss.mean()}
+        if kin is not None:
+            chosen = config.chosen(kin)
+            found["invp/positives"] = chosen.image
+            terms["invp/propagation"] = weight * config.pull(nearest, chosen, self.temperature).mean()
+        elif config.weight > 0:
             terms["invp/propagation"] = 0.0 * loss.mean()  # a log's line averages steps of either kind
-        if self.config.mix_weight > 0:
-            terms["invp/mix"] = self.config.mix_weight * self._mixed(batch).mean()
+        if config.mix_weight > 0:
+            terms["invp/mix"] = config.mix_weight * self._mixed(batch).mean()
         record = {"index": batch.index, "embedding": q.detach()}
-        record["nearest"] = nearest.image[:, : self.config.graph.neighbours + 1]
-        return Step(terms=terms, pairs=((q, own),), record=record, found=found)
-
-    def _nearest(self, q: Tensor, own: Tensor, index: Tensor) -> losses.Nearest:
-        others = self.config.denominator == "paper"  # M others: one more, for the own row may be among them
-        known, image = self.bank.nearest(q, self.config.candidates + others)
-        similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
-        return losses.Nearest(index, (q * own).sum(1), image, similarity)
+        record["nearest"] = self.bank.nearest(q, config.graph.neighbours + 1)[1]
+        return Step(terms=terms, pairs=((q, self.bank.read(batch.index)),), record=record, found=found)
 
     def _mixed(self, batch: Batch) -> Tensor:
         """MixContrast: each image mixed with another of the batch, recognised as both."""

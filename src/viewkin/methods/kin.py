@@ -24,6 +24,8 @@ class KinConfig:
     """lambda_inv, weight of the propagation term."""
     candidates: int = 4096
     """M, nearest bank rows in a denominator; of no meaning around a method without negatives."""
+    edge: int = losses.EDGE
+    """Of the M nearest, how many a sample of the bank holds that says where they end; M or more: search exactly."""
     graph: GraphConfig = field(default_factory=GraphConfig)
     """k, l, P and how kin are found."""
     ramp: RampConfig = field(default_factory=RampConfig)
@@ -39,6 +41,7 @@ class KinConfig:
         require(self.weight >= 0, "method.weight", self.weight, "at least 0")
         require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+        require(self.edge >= 1, "method.edge", self.edge, "at least 1")
         least = self.graph.neighbours + (self.denominator == "code")
         require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
         inside = self.exclusive or self.denominator == "code"
@@ -59,8 +62,25 @@ class KinConfig:
             image = image.masked_fill(image == index.unsqueeze(1), -1)
         return losses.Kin(image, losses.bank_similarity(q, bank.everything(), image))
 
-    def pull(self, nearest: losses.Nearest, kin: losses.Kin, temperature: float) -> tuple[Tensor, Tensor]:
-        """L_inv of the nearest bank rows and the kin found, (B,), and the positives chosen, (B, P)."""
-        chosen = losses.chosen_kin(kin, self.graph.positives, easy=self.graph.easy)
-        loss = losses.propagation_loss(nearest, kin, chosen, temperature, self.denominator, exclusive=self.exclusive)
-        return loss, chosen.image
+    def nearest(
+        self, q: Tensor, bank: FeatureBank, index: Tensor, kin: losses.Kin | None, temperature: float
+    ) -> losses.Nearest:
+        """Sums over the M nearest bank rows of queries (B, D), what the graph found apart."""
+        return losses.nearest_of(
+            q,
+            bank.everything(),
+            index,
+            self.candidates,
+            temperature,
+            kin=kin,
+            denominator=self.denominator,
+            edge=self.edge,
+        )
+
+    def chosen(self, kin: losses.Kin) -> losses.Kin:
+        """The positives among the kin found."""
+        return losses.chosen_kin(kin, self.graph.positives, easy=self.graph.easy)
+
+    def pull(self, nearest: losses.Nearest, chosen: losses.Kin, temperature: float) -> Tensor:
+        """L_inv of the nearest bank rows and the positives chosen: (B,)."""
+        return losses.propagation_loss(nearest, chosen, temperature, self.denominator, exclusive=self.exclusive)

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from viewkin import losses
 from viewkin.errors import require
 from viewkin.memory.graph import NeighbourGraph, found_by_hop
 from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
@@ -62,29 +61,20 @@ class Propagation(Wrapper):
         pairs = step.pairs if weight > 0 else step.pairs[:1]  # the first direction keeps the graph up to date
         q = torch.cat([query for query, _ in pairs])
         index = batch.index.repeat(len(pairs))
-        known, image = self.bank.nearest(q, self._reach(weight))
         hops = self.graph.reached(index, config.graph)
         found = {**step.found, **found_by_hop("propagation", tuple(hop[:b] for hop in hops))}
         term = 0.0 * step.loss  # while the weight is 0
         if weight > 0:
             kin = config.kin(q, self.bank, torch.cat(hops, 1), index, others=not self.contrastive)
+            chosen = config.chosen(kin)
             if self.contrastive:
-                similarity = losses.bank_similarity(q, self.bank.everything(), image, known)
-                own = (q * self.bank.read(index)).sum(1)
-                pull, chosen = config.pull(losses.Nearest(index, own, image, similarity), kin, self.temperature)
+                pull = config.pull(config.nearest(q, self.bank, index, kin, self.temperature), chosen, self.temperature)
             else:
-                chosen = losses.chosen_kin(kin, config.graph.positives, easy=config.graph.easy).image
-                pull = self._by_base(q, index, chosen)
-            term, found["propagation/positives"] = weight * pull.mean(), chosen[:b]
-        record = {**step.record, "propagation/nearest": image[:b, : config.graph.neighbours + 1]}
+                pull = self._by_base(q, index, chosen.image)
+            term, found["propagation/positives"] = weight * pull.mean(), chosen.image[:b]
+        _, image = self.bank.nearest(q[:b], config.graph.neighbours + 1)
+        record = {**step.record, "propagation/nearest": image}
         return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, found=found)
-
-    def _reach(self, weight: float) -> int:
-        """How many of the nearest bank rows this step needs: M in a denominator, k + 1 for the graph alone."""
-        config = self.config
-        if weight > 0 and self.contrastive:
-            return config.candidates + (config.denominator == "paper")
-        return config.graph.neighbours + 1
 
     def _by_base(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
         """Mean of the base's loss of (B, D) queries against their (B, P) kin, 0 where there is none: (B,)."""

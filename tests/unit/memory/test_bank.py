@@ -134,3 +134,15 @@ def test_a_bank_in_bfloat16_moves_loss_and_gradient_by_less_than_a_hundredth():
         found.append((loss.detach(), q.grad))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=0.01, atol=0.01)
     assert (found[1][1] - found[0][1]).norm() < 0.01 * found[0][1].norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_search_in_half_precision_finds_what_one_in_full_does(dtype):
+    bank = FeatureBank(3000, 32, dtype=dtype)
+    q = losses.unit(bank.everything()[:50].float() + 0.5 * z(50, 32))
+    expected = (q @ bank.everything().float().T).sort(dim=1, descending=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        similarity, image = bank.nearest(q, 5)
+        assert similarity.dtype == torch.float32
+    assert torch.equal(image, expected.indices[:, :5])
+    torch.testing.assert_close(similarity, expected.values[:, :5])

@@ -1,0 +1,179 @@
+"""The M bank rows nearest to a query as sums: cut at a threshold, none of them sorted or gathered.
+
+Letters beside the package's: M nearest rows, C images that a graph found.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from viewkin.losses.precision import BLOCK, product_type, wide
+
+Denominator = Literal["paper", "code"]
+"""``paper``: the M nearest *other* images, kin apart; ``code``: the M nearest, the own row among them or not."""
+EDGE = 256
+"""How many of the M nearest the sample holds that the threshold is read from; where M is no more, it is exact."""
+FARTHEST = -1.2
+"""Below every similarity: rows of a bank that starts ``uniform`` are little longer than 1."""
+STEEPEST = 80.0
+"""Exponents up to this one, e^80 = 6e34, stay within float32 and bfloat16."""
+
+
+class Kin(NamedTuple):
+    """Images that a graph found for each query."""
+
+    image: Tensor
+    """(B, C) int64, -1 for none."""
+    similarity: Tensor
+    """(B, C) theirs; anything where there is none."""
+
+
+class Nearest(NamedTuple):
+    """What lies around each query in the bank; sums are of ``e^(s / tau - level)``, s the similarity of a row."""
+
+    own: Tensor
+    """(B,) logit of the own bank row, s / tau."""
+    level: Tensor
+    """(B,) about the logit of the M-th nearest, constant."""
+    inside: Tensor
+    """(B,) whether the own row is one of the M; never, in the paper's sets."""
+    strangers: Tensor
+    """(B,) sum over the M nearest but the own row and, in the paper's sets, but the kin."""
+    kin: Tensor
+    """(B,) sum over the kin among the M in the paper's sets, each image once; else 0."""
+
+
+class _NearSum(torch.autograd.Function):
+    """``sum_c e^(q.V_c / tau - level)`` over rows at or above the level, in one pass that also yields the gradient.
+
+    A level from a sample lets in ``count`` rows where ``wanted`` were to be: each one missing, or too many, counts as
+    one that lies on the level, so that the error is of second order.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, bank: Tensor, left_out: Tensor, level: Tensor, wanted: Tensor, temperature: float
+    ) -> Tensor:
+        kind = _kind(bank, temperature)
+        # A row on the level is in, however its product was rounded.
+        least = 1 - min(8 * (1 + 1 / temperature) * torch.finfo(kind).eps, 0.03)
+        total, count, mean = torch.zeros_like(level), torch.zeros_like(wanted), level.new_zeros(q.shape)
+        with torch.autocast(q.device.type, enabled=False):
+            scaled, shift = (q / temperature).to(kind), -level.to(kind).unsqueeze(1)
+            for start, rows in zip(range(0, len(bank), BLOCK), bank.split(BLOCK)):
+                rows = rows.to(kind)
+                weights = torch.addmm(shift.expand(-1, len(rows)), scaled, rows.T).exp_()
+                weights = _with_at_most(torch.threshold_(weights, least, 0.0), left_out - start, 0.0)
+                count += (weights > 0).sum(1)
+                total += weights.sum(1, dtype=total.dtype)
+                mean += weights @ rows
+        total = (total + (wanted - count)).clamp_(min=0)
+        ctx.save_for_backward((mean / temperature).masked_fill(total.unsqueeze(1) == 0, 0))
+        ctx.dtype = q.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (gradient,) = ctx.saved_tensors
+        return (upstream[0].unsqueeze(1) * gradient).to(ctx.dtype), *[None] * 5
+
+
+def nearest_of(
+    q: Tensor,
+    bank: Tensor,
+    index: Tensor,
+    count: int,
+    temperature: float,
+    *,
+    kin: Kin | None = None,
+    denominator: Denominator = "code",
+    edge: int = EDGE,
+) -> Nearest:
+    """Sum over the M bank rows nearest to each query, in two passes of B x block memory.
+
+    The M-th similarity is read from rows spread evenly over the bank, of which about ``edge`` are among the M: exactly
+    with ``edge >= M``, else to about 1 / sqrt(edge) in rank, for which the sums are corrected. Matrix products run in
+    the precision of :func:`product_type`.
+
+    Args:
+        q: (B, D) unit norm, with gradient.
+        bank: (N, D) constant.
+        index: (B,) int64, own rows.
+        count: M.
+        temperature: tau, dimensionless.
+        kin: what the graph found, summed apart in the paper's sets.
+        denominator: whose sets.
+        edge: how many of the M nearest to sample.
+
+    References:
+        InvP, 2020, section 3.3; METHODS 3.2 and 3.7 on the two forms.
+    """
+    q, paper, kind = wide(q), denominator == "paper", _kind(bank, temperature)
+    own = (q * bank[index].to(q.dtype)).sum(1)
+    with torch.no_grad():
+        last, before = _edges(q, bank, index, count, edge)
+        inside = torch.zeros_like(index, dtype=torch.bool) if paper else own > last
+        # With the own row among the M, one other less is; the level is rounded as the products are.
+        threshold = torch.where(inside, before, last).clamp(min=FARTHEST)
+        level = (threshold / temperature).to(kind).to(torch.promote_types(q.dtype, kind))
+        wanted = count - inside.long()
+    left_out, kin_sum = index.unsqueeze(1), torch.zeros_like(level)
+    if paper and kin is not None:
+        among = _firsts(kin.image) & (kin.similarity >= (threshold - 8 * torch.finfo(q.dtype).eps).unsqueeze(1))
+        logits = kin.similarity / temperature - level.unsqueeze(1)
+        kin_sum = logits.masked_fill(~among, -math.inf).exp().sum(1)
+        left_out, wanted = torch.cat([left_out, kin.image], 1), wanted - among.sum(1)
+    strangers: Tensor = _NearSum.apply(q, bank, left_out, level, wanted, temperature)  # type: ignore[assignment]
+    return Nearest(own.to(level.dtype) / temperature, level, inside, strangers, kin_sum)
+
+
+def _kind(bank: Tensor, temperature: float) -> torch.dtype:
+    """Type of the products and exponentials: float64 where float32 could not hold these."""
+    if (1 - FARTHEST) / temperature > STEEPEST:
+        return torch.float64
+    kind = product_type(bank)
+    return torch.float32 if kind == torch.float16 else kind
+
+
+def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor]:
+    """Similarity of the M-th nearest row but the own, and of the one before, by a sample: (B,) each."""
+    some = len(bank) if edge >= count else math.ceil(len(bank) * edge / count)
+    stride = _stride(len(bank)) if some < len(bank) else 1
+    taken = torch.arange(some, device=bank.device) * stride % len(bank)
+    rows, kind = bank if stride == 1 else bank[taken], product_type(bank)
+    with torch.autocast(q.device.type, enabled=False):
+        similarity = (q.to(kind) @ rows.to(kind).T).to(q.dtype)
+    place = index * pow(stride, -1, len(bank)) % len(bank)  # beyond the sample for most
+    similarity = _with_at_most(similarity, place.unsqueeze(1), -math.inf)
+    rank = min(max(round(count * len(rows) / len(bank)), 1), len(rows))
+    best = functional.pad(similarity.topk(rank, dim=1).values, (1, 0), value=math.inf)
+    return best[:, -1], best[:, -2]
+
+
+def _stride(count: int) -> int:
+    """A stride that visits ``count`` rows once each, and any first part of them evenly, whatever period they have."""
+    stride = max(round(count * (math.sqrt(5) - 1) / 2), 1)
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    return stride
+
+
+def _firsts(image: Tensor) -> Tensor:
+    """Mark the first of each image of a row (B, C); none of those below 0."""
+    ordered, order = image.sort(dim=1, stable=True)
+    first = functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True) & (ordered >= 0)
+    return torch.zeros_like(first).scatter_(1, order, first)
+
+
+def _with_at_most(values: Tensor, columns: Tensor, most: float) -> Tensor:
+    """Lower ``values`` (B, n) in place at some columns of each row (B, E), where these exist; no wait for a GPU."""
+    place = columns.clamp(0, values.shape[1] - 1)
+    bound = torch.where(place == columns, most, math.inf).to(values.dtype)
+    return values.scatter_reduce_(1, place, bound, "amin")
