@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def main() -> None:
             low, middle, high = rows[name]["seconds"]
             print(f"{name:<24} {middle:7.2f} s ({low:.2f} to {high:.2f}) {rows[name]['megabytes'][1]:6.0f} MiB")
     report = {
-        "command": " ".join(["python", "benchmarks/knn.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "benchmarks/knn.py", *sys.argv[1:]]),
         "commit": revision(),
         "device": f"{platform.processor() or platform.machine()}, {options.threads} threads",
         "torch": torch.__version__,

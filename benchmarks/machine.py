@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -73,7 +74,7 @@ def origin(name: str, threads: int, device: torch.device) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "benchmark": name,
-        "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
         "commit": revision() or "",
         "device": torch.cuda.get_device_name() if cuda else processor(),
         "cores": os.cpu_count(),

@@ -204,7 +204,7 @@ def touches(size: Report) -> str:
     slower = first["seconds"]["median"] - again["seconds"]["median"]
     return (
         f"\nAt {size['count']:,} images a step's {rows:,} candidates, each on a page of its own, took"
-        f" {within(first['seconds'], 0, 1e3)} ms with {faults:,.0f} page faults the first time, and"
+        f" {within(first['seconds'], 0, 1e3)} ms with {faults:,.0f} page faults more than the second time, and"
         f" {within(again['seconds'], 0, 1e3)} ms the second time: {1e6 * slower / max(faults, 1):.1f} us a fault.\n"
     )
 

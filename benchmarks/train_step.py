@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import statistics
 import sys
 import tempfile
@@ -149,7 +150,7 @@ def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
     cuda = torch.cuda.is_available() and options.accelerator != "cpu"
     return {
         "benchmark": "train_step",
-        "command": " ".join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
         "quick": options.quick,
         "commit": revision() or "",
         "device": torch.cuda.get_device_name() if cuda else processor(),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commandline import TINY, images_in, viewkin
+from layouts import cifar_in
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -22,18 +23,20 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture
-def place(workplace: Path, trained: Path) -> Path:
-    """What the README speaks of: labelled photos with a test split, and a run."""
-    for split, count in (("train", 30), ("test", 10)):
-        images_in(workplace / "photos" / split, count, classes=("cat", "dog"))
+def place(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the README speaks of: labelled photos without a test split, CIFAR-10's archive, and a run."""
+    images_in(workplace / "photos", 40, classes=("cat", "dog"))
+    (workplace / "data").mkdir()
+    cifar_in(workplace / "data", monkeypatch, [0, 1] * 40, [0, 1] * 10, hundred=False)
     shutil.copytree(trained, workplace / "runs" / "mine")
     return workplace
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_a_command_of_the_readme_works(place, command):
-    if "--resume" in command:
+    if "--out" in command and command[0] == "train":
         shutil.rmtree("runs/mine")
+    if "--resume" in command:
         assert viewkin("train", "photos/", *TINY, "--out", "runs/mine").code == 0
     elif command[0] == "train" and "--smoke" not in command:
         command = [*command, *(TINY if "--epochs" not in command else ("--smoke",))]
