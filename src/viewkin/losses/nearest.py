@@ -23,6 +23,10 @@ FARTHEST = -1.2
 """Below every similarity: rows of a bank that starts ``uniform`` are little longer than 1."""
 STEEPEST = 80.0
 """Exponents up to this one, e^80 = 6e34, stay within float32 and bfloat16."""
+BELOW = -60.0
+"""Logit of what is left out, e^-60 = 1e-26: to exponentiate -inf takes 5 times as long."""
+SCORES = 2**22
+"""Similarities to the sample that are held at once: 16 MiB in float32."""
 
 
 class Kin(NamedTuple):
@@ -53,7 +57,7 @@ class _NearSum(torch.autograd.Function):
     """``sum_c e^(q.V_c / tau - level)`` over rows at or above the level, in one pass that also yields the gradient.
 
     A level from a sample lets in ``count`` rows where ``wanted`` were to be: each one missing, or too many, counts as
-    one that lies on the level, so that the error is of second order.
+    one that lies on the level and points where the others do on average, so that the error is of second order.
     """
 
     @staticmethod
@@ -61,22 +65,27 @@ class _NearSum(torch.autograd.Function):
         ctx: Any, q: Tensor, bank: Tensor, left_out: Tensor, level: Tensor, wanted: Tensor, temperature: float
     ) -> Tensor:
         kind = _kind(bank, temperature)
+        # Logits are rounded after the level was taken off, when they are small; what it was rounded by goes off too.
+        shift = (-level).to(kind).unsqueeze(1)
+        rest = (level.unsqueeze(1) + shift).to(kind)
         # A row on the level is in, however its product was rounded.
-        least = 1 - min(8 * (1 + 1 / temperature) * torch.finfo(kind).eps, 0.03)
+        slack = 8 * (1 + 1 / temperature) * torch.finfo(torch.promote_types(kind, torch.float32)).eps
         total, count, mean = torch.zeros_like(level), torch.zeros_like(wanted), level.new_zeros(q.shape)
         with torch.autocast(q.device.type, enabled=False):
-            scaled, shift = (q / temperature).to(kind), -level.to(kind).unsqueeze(1)
+            scaled = (q / temperature).to(kind)
             for start, rows in zip(range(0, len(bank), BLOCK), bank.split(BLOCK)):
                 rows = rows.to(kind)
-                weights = torch.addmm(shift.expand(-1, len(rows)), scaled, rows.T).exp_()
-                weights = _with_at_most(torch.threshold_(weights, least, 0.0), left_out - start, 0.0)
-                count += (weights > 0).sum(1)
+                logits = torch.addmm(shift.expand(-1, len(rows)), scaled, rows.T).sub_(rest)
+                logits = _with_at_most(torch.threshold_(logits, -slack, BELOW), left_out - start, BELOW)
+                count += (logits > BELOW).sum(1)
+                weights = logits.exp_()
                 total += weights.sum(1, dtype=total.dtype)
                 mean += weights @ rows
-        total = (total + (wanted - count)).clamp_(min=0)
-        ctx.save_for_backward((mean / temperature).masked_fill(total.unsqueeze(1) == 0, 0))
+        corrected = torch.maximum(total + (wanted - count), wanted.to(total.dtype))
+        gradient = mean * (corrected / total / temperature).unsqueeze(1)
+        ctx.save_for_backward(gradient.masked_fill((count == 0).unsqueeze(1), 0))
         ctx.dtype = q.dtype
-        return total
+        return corrected
 
     @staticmethod
     @once_differentiable
@@ -118,11 +127,11 @@ def nearest_of(
     q, paper, kind = wide(q), denominator == "paper", _kind(bank, temperature)
     own = (q * bank[index].to(q.dtype)).sum(1)
     with torch.no_grad():
-        last, before = _edges(q, bank, index, count, edge)
+        last, before = _edges((q / temperature).to(kind).to(q.dtype) * temperature, bank, index, count, edge)
         inside = torch.zeros_like(index, dtype=torch.bool) if paper else own > last
-        # With the own row among the M, one other less is; the level is rounded as the products are.
+        # With the own row among the M, one other less is.
         threshold = torch.where(inside, before, last).clamp(min=FARTHEST)
-        level = (threshold / temperature).to(kind).to(torch.promote_types(q.dtype, kind))
+        level = (threshold / temperature).to(torch.promote_types(q.dtype, kind))
         wanted = count - inside.long()
     left_out, kin_sum = index.unsqueeze(1), torch.zeros_like(level)
     if paper and kin is not None:
@@ -143,18 +152,24 @@ def _kind(bank: Tensor, temperature: float) -> torch.dtype:
 
 
 def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor]:
-    """Similarity of the M-th nearest row but the own, and of the one before, by a sample: (B,) each."""
-    some = len(bank) if edge >= count else math.ceil(len(bank) * edge / count)
-    stride = _stride(len(bank)) if some < len(bank) else 1
-    taken = torch.arange(some, device=bank.device) * stride % len(bank)
-    rows, kind = bank if stride == 1 else bank[taken], product_type(bank)
+    """Similarity of the M-th nearest row but the own, and of the one before (the same, by a sample): (B,) each.
+
+    Operands are rounded as those of the sum are, similarities are not: a narrow cone of rows lies within one rounding.
+    """
+    size = len(bank)
+    some = size if edge >= count else min(math.ceil(size * edge / count), size)
+    stride = _stride(size) if some < size else 1
+    rows = bank if some == size else bank[torch.arange(some, device=bank.device) * stride % size]
+    rank = min(max(round(count * some / size), 1), some)
+    place = (index * pow(stride, -1, size) % size).unsqueeze(1)  # beyond the sample for most
+    rows, at_once = rows.to(product_type(bank)).to(q.dtype), max(SCORES // some, 1)
+    last: list[Tensor] = []
     with torch.autocast(q.device.type, enabled=False):
-        similarity = (q.to(kind) @ rows.to(kind).T).to(q.dtype)
-    place = index * pow(stride, -1, len(bank)) % len(bank)  # beyond the sample for most
-    similarity = _with_at_most(similarity, place.unsqueeze(1), -math.inf)
-    rank = min(max(round(count * len(rows) / len(bank)), 1), len(rows))
-    best = functional.pad(similarity.topk(rank, dim=1).values, (1, 0), value=math.inf)
-    return best[:, -1], best[:, -2]
+        for part, own in zip(q.split(at_once), place.split(at_once)):
+            best = _with_at_most(part @ rows.T, own, -math.inf).topk(rank, dim=1).values
+            last.append(functional.pad(best, (1, 0), value=math.inf)[:, -2:].clone())
+    before, nearest = torch.cat(last).unbind(1)
+    return nearest, before if some == size else nearest
 
 
 def _stride(count: int) -> int:

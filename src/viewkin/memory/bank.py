@@ -105,13 +105,13 @@ class FeatureBank(nn.Module):
     def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64.
 
-        In half precision, the bank's or autocast's, the search names four times as many, compared in full afterwards.
+        In half precision, the bank's or autocast's, the search names eight times as many, compared in full afterwards.
         Equal ones come in the order of their image, but on a GPU, which would wait for the search for them.
         """
         q, kind = losses.wide(q.detach()), losses.product_type(self.features)
         if kind.itemsize >= 4:
             return top_k(q, self.features, k, ties=q.device.type == "cpu")
-        _, image = top_k(q, self.features, 4 * k, dtype=kind)
+        _, image = top_k(q, self.features, 8 * k, dtype=kind)
         similarity, image = ordered(losses.bank_similarity(q, self.features, image), image)
         return similarity[:, :k], image[:, :k]
 

@@ -137,12 +137,16 @@ def test_a_bank_in_bfloat16_moves_loss_and_gradient_by_less_than_a_hundredth():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_search_in_half_precision_finds_what_one_in_full_does(dtype):
-    bank = FeatureBank(3000, 32, dtype=dtype)
-    q = losses.unit(bank.everything()[:50].float() + 0.5 * z(50, 32))
+@pytest.mark.parametrize("width", [1.0, 0.3, 0.15])
+def test_a_search_in_half_precision_finds_what_one_in_full_does(dtype, width):
+    # Ten cones of 300 rows each, of cosines of 0.5, 0.92 and 0.98: the narrowest rounds to a few values of bfloat16.
+    bank, centres = FeatureBank(3000, 64, dtype=dtype), z(10, 64)
+    bank.fill_(centres.repeat(300, 1) + width * torch.randn(3000, 64, generator=torch.Generator().manual_seed(2)) / 8)
+    q = losses.unit(centres.repeat(5, 1) + width * z(50, 64, seed=3))
     expected = (q @ bank.everything().float().T).sort(dim=1, descending=True)
     with torch.autocast("cpu", torch.bfloat16):
         similarity, image = bank.nearest(q, 5)
         assert similarity.dtype == torch.float32
-    assert torch.equal(image, expected.indices[:, :5])
-    torch.testing.assert_close(similarity, expected.values[:, :5])
+    found = (image[:, :, None] == expected.indices[:, None, :5]).any(2)
+    assert float(found.float().mean()) > 0.96
+    torch.testing.assert_close(similarity, expected.values[:, :5], rtol=0, atol=1e-3)
