@@ -24,6 +24,9 @@ from torch import Tensor
 FORMAT = 3
 """Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
 
+Stamp = tuple[str, int, int, int, int, int]
+"""Name, bytes, times of modification and of change in nanoseconds, inode, device."""
+
 
 class UnwritableCacheError(Exception):
     """The cache cannot take an entry: read-only, full, or not a folder."""
@@ -35,8 +38,18 @@ def default_folder() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "viewkin"
 
 
-def key_of(stamps: Sequence[tuple[str, int, int]], size: int) -> str:
-    """Hash names, bytes and modification times of all files, the stored side and the format version."""
+def stamp_of(name: str, path: Path) -> Stamp:
+    """Say what tells a file from any other and from itself after any change, without reading it.
+
+    The kernel moves the time of change on every write, also where a tool puts the modification time back; the inode
+    tells apart files that were unpacked from two archives with equal names, sizes and times.
+    """
+    found = path.stat()
+    return name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def key_of(stamps: Sequence[Stamp], size: int) -> str:
+    """Hash the stamps of all files, the stored side and the format version."""
     digest = hashlib.blake2b(json.dumps([FORMAT, size], separators=(",", ":")).encode(), digest_size=16)
     for stamp in stamps:
         digest.update(json.dumps(stamp).encode())

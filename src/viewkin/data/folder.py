@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from viewkin.data.cache import Stamp, stamp_of
 from viewkin.data.listing import Listing, evenly, openable_splits
 from viewkin.errors import UserError
 
@@ -51,10 +52,9 @@ class Files:
         """Choose ``count`` positions, spread evenly over the sorted paths."""
         return evenly(len(self), count)
 
-    def stamps(self) -> list[tuple[str, int, int]]:
-        """Give (path, bytes, modification time in nanoseconds) of each file: what the cache is keyed by."""
-        found = [(path, (self.root / path).stat()) for path in self.paths]
-        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+    def stamps(self) -> list[Stamp]:
+        """Give the stamp of each file: what the cache is keyed by."""
+        return [stamp_of(path, self.root / path) for path in self.paths]
 
     def random_access(self, folder: Path) -> Files:
         """Give the files themselves."""

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 from torch import Tensor
 
+from viewkin.data.cache import Stamp
 from viewkin.data.decode import shape
 
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256)
@@ -37,8 +38,8 @@ class Encoded(Openable, Protocol):
         """Choose up to ``count`` positions that stand for all and are cheap to open."""
         ...
 
-    def stamps(self) -> list[tuple[str, int, int]]:
-        """Give (name, bytes, modification time in nanoseconds) of each file: what the cache is keyed by."""
+    def stamps(self) -> list[Stamp]:
+        """Give the stamp of each file: what the cache is keyed by."""
         ...
 
     def random_access(self, folder: Path) -> Openable:

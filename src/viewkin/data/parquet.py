@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from viewkin.data.cache import key_of
+from viewkin.data.cache import Stamp, key_of, stamp_of
 from viewkin.data.listing import Listing, evenly, openable_splits
 from viewkin.errors import UserError
 
@@ -76,10 +76,9 @@ class Rows:
         each = -(-count // len(starts))
         return [first + i for first, end in starts for i in evenly(end - first, each)]
 
-    def stamps(self) -> list[tuple[str, int, int]]:
-        """Give (name, bytes, modification time in nanoseconds) of each file, and the column."""
-        found = [(path.name, path.stat()) for path in self.files]
-        return [(f"{name}#{self.column}", stat.st_size, stat.st_mtime_ns) for name, stat in found]
+    def stamps(self) -> list[Stamp]:
+        """Give the stamp of each file, named with the column."""
+        return [stamp_of(f"{path.name}#{self.column}", path) for path in self.files]
 
     def random_access(self, folder: Path) -> Packed:
         """Unpack the column into an Arrow file of the cache, which can be read in any order.

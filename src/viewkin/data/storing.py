@@ -130,7 +130,7 @@ def pass_into_memory(encoded: Encoded, storage: Storage, *, with_pixels: bool) -
 
 def take_stock(listing: Listing, storage: Storage, *, with_pixels: bool) -> tuple[Entry, list[str]]:
     """Find the entry of a listing in the cache, or make it; with notes on where it is kept."""
-    form = [("squashed", 0, 0)] if storage.squash else []
+    form: list[cache.Stamp] = [("squashed", 0, 0, 0, 0, 0)] if storage.squash else []
     key = cache.key_of([*listing.encoded.stamps(), *form], storage.size)
     entry = cache.load(storage.cache_dir, key, storage.size, with_pixels=with_pixels)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from viewkin.augment.policies import Policy, policy
+from viewkin.augment.policies import Policy
 from viewkin.augment.views import ViewMaker, test_view
 from viewkin.data.source import Source
 from viewkin.draws import generator_for, seed_for
@@ -22,6 +22,7 @@ from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import load_backbone
 from viewkin.recipes.stored import rebuilt, stored_run
 from viewkin.train.checkpoint import load_checkpoint, load_method
+from viewkin.train.config import AugmentConfig
 
 BLOCK = 512
 """Images encoded at once."""
@@ -47,7 +48,10 @@ class Model:
         return extract(self.encoder, source.blocks(BLOCK), view, device=device, total=len(source))
 
     def augmented(self, source: Source, device: torch.device, seed: int, epoch: int) -> Tensor:
-        """Encode a random view of every image, a function of (seed, epoch): (N, D) float32 on the CPU."""
+        """Encode a random view of every image, a function of (seed, epoch): (N, D) float32 on the CPU.
+
+        Views are cut and coloured as in training, at the size that the model is judged at.
+        """
         self._send(device)
         maker = ViewMaker(self.policy, self.image_size, {"view": "first"})
         draws = maker.sample(len(source), generator_for(seed, "views of heads", epoch), source.size)
@@ -107,7 +111,8 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
         # A run that was killed has a checkpoint and no backbone file yet.
         killed = (run / "last.ckpt").is_file() and not (run / "backbone.safetensors").is_file()
         backbone: Any = load_backbone(run / "last.ckpt" if killed else run)
-        chosen = policy(backbone.extra.get("policy", "moco-v2"))
+        said = {name: backbone.extra[name] for name in ("policy", "least_area") if name in backbone.extra}
+        chosen = AugmentConfig(**said).chosen()
         return Model(f"backbone, {backbone.feature_dim}-d", backbone.to(device), backbone.image_size, chosen)
     if not run.is_dir():
         raise UserError(f"{path} is no run directory, so it has no head; use --features backbone.")
@@ -116,7 +121,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     method = rebuilt(recipe, int(state["images"]["count"]))
     load_method(run / "last.ckpt", state, method)
     method.to(device).eval()
-    return Model(f"embedding, {method.dim}-d", method.embed, recipe.augment.image_size, policy(recipe.augment.policy))
+    return Model(f"embedding, {method.dim}-d", method.embed, recipe.augment.image_size, recipe.augment.chosen())
 
 
 def baselines(path: str) -> list[Model]:

@@ -266,6 +266,12 @@ def free_directory(data: str, recipe: Recipe) -> Path:
     return next(path for path in numbers if not path.exists())
 
 
+def origin(recipe: Recipe) -> dict[str, Any]:
+    """What a stored backbone says of its training beside what using it needs."""
+    views = recipe.augment
+    return {"recipe": recipe.name, "policy": views.policy, "least_area": views.least_area}
+
+
 def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, Any]:
     """What ``load_backbone`` needs to know of a checkpoint."""
     text = describe_backbone(
@@ -273,7 +279,7 @@ def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, A
         mean=views.mean,
         std=views.std,
         size=recipe.augment.image_size,
-        extra={"recipe": recipe.name, "policy": recipe.augment.policy},
+        extra=origin(recipe),
         prefix=next(name for name, module in method.named_modules() if module is method.backbone) + ".",
     )
     return json.loads(text)
@@ -288,5 +294,5 @@ def keep_backbone(out: Path, method: Method, recipe: Recipe, views: Policy) -> N
         mean=views.mean,
         std=views.std,
         size=recipe.augment.image_size,
-        extra={"recipe": recipe.name, "policy": recipe.augment.policy},
+        extra=origin(recipe),
     )

@@ -72,6 +72,27 @@ class TestCache:
         os.utime(photos / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert numbers(opened(photos))[0] == 77
 
+    def test_a_file_changed_under_equal_size_and_time_is_decoded_again(self, tmp_path: Path, opened: Open):
+        picture(tmp_path / "set" / "a.bmp", 1)
+        picture(tmp_path / "set" / "b.bmp", 2)
+        for name in ("a.bmp", "b.bmp"):
+            os.utime(tmp_path / "set" / name, ns=(10**18, 10**18))
+        assert numbers(opened(tmp_path / "set")) == [1, 2]
+        picture(tmp_path / "set" / "a.bmp", 77)
+        os.utime(tmp_path / "set" / "a.bmp", ns=(10**18, 10**18))
+        assert numbers(opened(tmp_path / "set")) == [77, 2]
+
+    def test_sets_of_equal_names_sizes_and_times_are_two(self, tmp_path: Path, opened: Open, decoded: list[int]):
+        for place, value in (("one", 1), ("other", 101)):
+            for name in ("a.bmp", "b.bmp"):
+                picture(tmp_path / place / name, value)
+                os.utime(tmp_path / place / name, ns=(10**18, 10**18))
+        assert numbers(opened(tmp_path / "one")) == [1, 1]
+        assert numbers(opened(tmp_path / "other")) == [101, 101]
+        (tmp_path / "other").rename(tmp_path / "moved")
+        assert numbers(opened(tmp_path / "moved")) == [101, 101]
+        assert decoded == [4], "a moved folder is the same"
+
     def test_an_added_file_and_another_size_are_decoded(self, photos: Path, opened: Open, decoded: list[int]):
         opened(photos)
         picture(photos / "9.png", 90)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from seen import coloured
 from viewkin.augment.policies import policy
 from viewkin.augment.views import ViewMaker
 from viewkin.draws import generator_for
-from viewkin.recipes.models import Model
+from viewkin.recipes.models import Model, open_model
+from viewkin.recipes.stored import stored_run
 
 DEVICE = torch.device("cpu")
 
@@ -24,3 +28,11 @@ def test_random_views_are_new_every_epoch_and_a_function_of_seed_and_epoch(monke
     maker = ViewMaker(policy("isif"), 8, {"view": "first"})
     draws = maker.sample(20, generator_for(0, "views of heads", 3), source.size)
     assert torch.equal(first, maker(source.images(torch.arange(20)), draws)["view"].flatten(1))
+
+
+@pytest.mark.parametrize("features", ["backbone", "embedding"])
+def test_a_model_has_the_views_that_trained_it(trained: Path, features: str):
+    augment = stored_run(trained).recipe.augment
+    assert augment.least_area is not None, "the test means to meet a crop of the recipe's own"
+    assert open_model(str(trained), features, DEVICE).policy == augment.chosen()
+    assert open_model(str(trained), features, DEVICE).policy != policy(augment.policy)
