@@ -4,11 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from commandline import TINY, Ended, images_in, viewkin
 from viewkin.data.folder import image_files
+from viewkin.data.opening import open_source
+from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.evaluate.results import read_results
+from viewkin.recipes.models import open_model
 from viewkin.recipes.plotting import told_apart
+from viewkin.recipes.splits import labels_of
 
 JUDGED = ("--holdout", "0.5", "--no-baselines", "--set", "k=2")
 
@@ -108,3 +113,28 @@ def test_random_views_teach_the_heads_where_asked(workplace: Path, trained: Path
         ended("evaluate", "mlp", trained, "photos", *few, "--set", f"views={views}", "--out", f"{views}.json")
         found[views] = read_results(workplace / f"{views}.json")[-1]
     assert {name: result.settings["views"] for name, result in found.items()} == {name: name for name in found}
+
+
+def test_the_training_bank_votes_where_asked(workplace: Path):
+    for split, count in (("train", 32), ("test", 8)):
+        images_in(workplace / "photos" / split, count, classes=("a", "b"))
+    ended("train", "photos", *TINY, "--method", "npid", "--out", "run")
+    asked = ("--features", "embedding", "--no-baselines", "--set", "k=5", "--set", "reference=bank")
+    ended("evaluate", "knn", "run", "photos", *asked, "--out", "bank.json")
+    found = read_results(workplace / "bank.json")[-1]
+    assert found.settings["reference"] == "bank"
+    with torch.no_grad():
+        run = open_model("run", "embedding", torch.device("cpu"))
+        train, test = (open_source("photos", split=split, size=run.image_size) for split in ("train", "test"))
+        method = getattr(run.encoder, "__self__")  # noqa: B009
+        expected = knn(
+            KnnConfig(k=5),
+            method.bank.everything(),
+            labels_of(train),
+            run.features(test, torch.device("cpu")),
+            labels_of(test),
+        )
+    assert found.values["knn@5"] == pytest.approx(expected.values()["knn@5"])
+    other = viewkin("evaluate", "knn", "run", "photos", *asked, "--holdout", "0.5")
+    assert other.code == 2
+    assert "the 32 images that the run was trained on" in other.err

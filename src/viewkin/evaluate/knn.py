@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from viewkin import metrics
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.evaluate.labels import paired
 from viewkin.neighbours import top_k
 
 BYTES_PER_NEIGHBOUR = 36
 """Peak bytes of one neighbour of a query: similarity, index, label, weight, and what these are made from."""
+
+Reference = Literal["recomputed", "bank"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class KnnConfig:
     """Weigh a vote by ``exp(similarity / temperature)``; otherwise every neighbour counts one."""
     normalise: bool = True
     """Scale features to unit norm first, so that the similarity is a cosine; otherwise the bare dot product."""
+    reference: Reference = "recomputed"
+    """What votes: ``recomputed`` features of the training images, or the rows of the training ``bank`` as the run's end
+    left it (NPID's and InvP's monitor; the run's own training images and ``--features embedding``)."""
     memory: int = 256 * 2**20
     """Bound on working memory beyond the features given, bytes; torch itself takes some 10 MiB more when first used."""
 
@@ -40,6 +46,7 @@ class KnnConfig:
             raise UserError(f"kNN needs at least one neighbour: k is {self.k}, give 1 or more.")
         if not self.temperature > 0:
             raise UserError(f"the kNN temperature must be above 0, not {self.temperature}.")
+        require(self.reference in get_args(Reference), "reference", self.reference, "recomputed or bank")
         if self.memory < 1:
             raise UserError(f"the kNN memory bound must be at least 1 byte, not {self.memory}.")
 
@@ -84,7 +91,7 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
 
     Args:
         config: the protocol.
-        train: (N, D) reference features, recomputed in eval mode without augmentation.
+        train: (N, D) reference features: recomputed in eval mode without augmentation, or a bank's rows.
         train_labels: (N,) non-negative integers, any values.
         test: (M, D) query features.
         test_labels: (M,) likewise; a class that no reference image has cannot be predicted and counts as an error.

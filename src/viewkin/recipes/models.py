@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from viewkin.evaluate.network import Network
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.stored import load_backbone
 from viewkin.recipes.stored import rebuilt, stored_run
-from viewkin.train.checkpoint import load_checkpoint, load_method
+from viewkin.train.checkpoint import fingerprint, load_checkpoint, load_method
 from viewkin.train.config import AugmentConfig
 
 BLOCK = 512
@@ -40,6 +40,8 @@ class Model:
     """Side of the test view, pixels."""
     policy: Policy
     """Where the view's crop and normalisation come from."""
+    memory: Callable[[Source], Tensor] | None = None
+    """Training images -> their rows of the run's bank (N, D); None: there is none."""
 
     def features(self, source: Source, device: torch.device) -> Tensor:
         """Encode every image once by the test view: (N, D) float32 on the CPU."""
@@ -121,7 +123,23 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     method = rebuilt(recipe, int(state["images"]["count"]))
     load_method(run / "last.ckpt", state, method)
     method.to(device).eval()
-    return Model(f"embedding, {method.dim}-d", method.embed, recipe.augment.image_size, recipe.augment.chosen())
+    views, name = recipe.augment, f"embedding, {method.dim}-d"
+    memory = partial(bank_rows, method, state["images"]) if getattr(method, "bank", None) is not None else None
+    return Model(name, method.embed, views.image_size, views.chosen(), memory)
+
+
+def bank_rows(method: Any, images: Mapping[str, Any], source: Source) -> Tensor:
+    """Give a bank's rows (N, D) float32, in the order of a run's training images.
+
+    Raises:
+        UserError: these are others.
+    """
+    if images != {"count": len(source), "fingerprint": fingerprint(source)}:
+        raise UserError(
+            f"reference=bank needs the {images['count']:,} images that the run was trained on, all of them; "
+            f"these are {len(source):,} of {source.name}."
+        )
+    return method.bank.everything().detach().float().cpu()
 
 
 def baselines(path: str) -> list[Model]:

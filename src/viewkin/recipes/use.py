@@ -184,6 +184,11 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
     if protocol.sees and "embedding" in features:
         raise UserError(f"{request.protocol} takes the network and no head; use --features backbone.")
     models = [sized(open_model(request.model, name, where), request.image_size) for name in features]
+    if getattr(settings, "reference", "") == "bank" and not all(one.memory for one in models):
+        raise UserError(
+            "reference=bank takes the embedding of a run whose method keeps a bank; use --features embedding, or leave "
+            "it out."
+        )
     found = survey(request.data)
     train, test = labelled_splits(request, request.protocol, protocol, found, models[0])
     if most is not None:
@@ -211,7 +216,13 @@ def sized(model: Model, image_size: int | None) -> Model:
 
 
 def _teaching(model: Model, settings: Any, train: Source, device: torch.device) -> Tensor | Callable[[int], Tensor]:
-    """Encode what teaches once, or a random view of each every epoch where the settings ask for that."""
+    """Encode what teaches once, or a random view of each every epoch, or take the bank, where the settings ask for it.
+
+    Raises:
+        UserError: the bank of another run's images.
+    """
+    if getattr(settings, "reference", "") == "bank" and model.memory is not None:
+        return model.memory(train)
     if getattr(settings, "views", "test") == "augmented":
         return partial(model.augmented, train, device, settings.seed)
     return model.features(train, device)

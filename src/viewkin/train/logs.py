@@ -89,6 +89,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+WIDTH = 90
+"""Columns that everything but the loss takes beside the bar."""
+
+
+def summed(values: Mapping[str, float], digits: int) -> str:
+    """Write the loss, with its terms where there are several."""
+    terms = {name.removeprefix("term/"): value for name, value in values.items() if name.startswith("term/")}
+    parts = " + ".join(f"{name} {value:.{digits}f}" for name, value in terms.items())
+    return f"loss {values['loss']:.{digits}f}" + (f" = {parts}" if len(terms) > 1 else "")
+
+
 class Display:
     """Progress bar with ETA on a terminal, one line an epoch elsewhere."""
 
@@ -135,7 +146,10 @@ class Display:
         """Show the newest values beside the bar."""
         if "knn_monitor" in values:
             self._knn = f" kNN {values['knn_monitor']:.3f}"
-        shown = f"loss {values['loss']:.3f} {values['images_per_second']:,.0f} images/s{self._knn}"
+        loss = summed(values, 3)
+        if len(loss) > self.console.width - WIDTH:
+            loss = f"loss {values['loss']:.3f}"
+        shown = f"{loss} {values['images_per_second']:,.0f} images/s{self._knn}"
         self._bar.update(self._task, numbers=shown)
 
     def line(self, text: str, *, always: bool = False) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from viewkin import distributed
 from viewkin.methods.base import Step
 from viewkin.schedules import Progress
-from viewkin.train.logs import Display, MetricsLog
+from viewkin.train.logs import Display, MetricsLog, summed
 from viewkin.train.monitors import KnnMonitor, health, kinship, warning_of
 
 
@@ -75,7 +75,7 @@ class Watch:
         if ends:
             knn = f"  knn_monitor {values['knn_monitor']:.3f}" if "knn_monitor" in values else ""
             speed = f"{values['images_per_second']:,.0f} images/s"
-            self.display.line(f"epoch {values['epoch']:.0f}: loss {values['loss']:.4f}{knn}  {speed}")
+            self.display.line(f"epoch {values['epoch']:.0f}: {summed(values, 4)}{knn}  {speed}")
         # The first steps of a network say little about its health.
         warning = warning_of(values, rows) if values["epoch"] > 0.5 else None
         if warning and warning.split(":")[0] not in self._warned:
