@@ -3,7 +3,7 @@
     python scripts/results_table.py
 
 ``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of the protocols. In the README
-every ``results/<run>/evaluation-*.json`` gives rows of the one table; ``results/methods/cifar10_cpu.csv``, which
+every ``results/<run>`` gives a row of the one table; ``results/methods/cifar10_cpu.csv``, which
 ``scripts/compare_methods.py`` writes, gives the other: mean and, of several seeds, standard deviation.
 """
 
@@ -13,17 +13,47 @@ import csv
 import json
 import statistics
 from pathlib import Path
+from typing import Any
+
+MODELS = ("chance", "raw pixels", "untrained", "backbone", "embedding")
+"""Columns of results; what a model is called before its dimension."""
+
+
+def by_model(results: list[dict[str, Any]], measure: str) -> list[str]:
+    """One measure of every model, in percent."""
+    found = {one["model"].split(",")[0]: one["values"][measure] for one in results}
+    return [f"{found[name]:.1f}" if name in found else "" for name in MODELS]
 
 
 def run_rows(results: Path) -> list[str]:
-    """One table row an evaluation."""
+    """One table row a run."""
     lines: list[str] = []
-    for file in sorted(results.glob("*/evaluation-*.json")):
-        run = file.parent.name
-        for one in json.loads(file.read_text()):
-            values = ", ".join(f"{name} {value:.1f}" for name, value in one["values"].items())
-            lines.append(f"| {run} | {one['model']} | {values} | {one['device']} | {one['commit'] or ''} |")
+    for file in sorted(results.glob("*/evaluation-knn.json")):
+        run = file.parent
+        found = json.loads(file.read_text())
+        facts, recipe = (json.loads((run / name).read_text()) for name in ("versions.json", "recipe.json"))
+        recipe = recipe["recipe"]
+        (measure,) = found[0]["values"]
+        row = [
+            run.name,
+            recipe["name"],
+            str(recipe["seed"]),
+            str(recipe["schedule"]["epochs"]),
+            f"{took(run, recipe):.0f}",
+        ]
+        row += [measure, *by_model(found, measure), f"{found[0]['device']}", facts["commit"], f"`{facts['command']}`"]
+        lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def took(run: Path, recipe: dict[str, Any]) -> float:
+    """Minutes of training, from the speed in the log."""
+    batch, minutes, before = recipe["data"]["batch_size"], 0.0, 0
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        one = json.loads(line)
+        minutes += (one["step"] - before) * batch / one["images_per_second"] / 60
+        before = one["step"]
+    return minutes
 
 
 def method_rows(table: Path) -> list[str]:
@@ -58,9 +88,8 @@ def protocol_rows(table: Path) -> list[str]:
         for one in csv.DictReader(table.read_text().splitlines()):
             model = one["model"].split(",")[0]
             found.setdefault((one["row"], one["measure"]), {})[model] = f"{float(one['value'] or 'nan'):.1f}"
-    models = ("chance", "raw pixels", "untrained", "backbone")
     return [
-        f"| {row} | {measure} | {' | '.join(values.get(model, '') for model in models)} |"
+        f"| {row} | {measure} | {' | '.join(values.get(model, '') for model in MODELS[:4])} |"
         for (row, measure), values in found.items()
     ]
 
@@ -78,7 +107,9 @@ def main() -> None:
     """Write all tables."""
     root = Path(__file__).resolve().parent.parent
     readme, results = root / "README.md", root / "results"
-    text = put(readme.read_text(), "results", "| run | features | % | device | commit |", run_rows(results))
+    header = "| run | recipe | seed | epochs | minutes | % | chance | raw pixels | untrained | backbone | embedding "
+    header += "| device | commit | command |"
+    text = put(readme.read_text(), "results", header, run_rows(results))
     header = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
     readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
     page = root / "docs" / "evaluation.md"

@@ -83,6 +83,11 @@ METHODS: dict[str, MethodConfig] = {
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 
 GRID: dict[str, MethodConfig] = {
+    "iraug-mean": IRAugConfig(dim=32, temperature=0.2, reading="mean"),
+    "iraug-logsum": IRAugConfig(dim=32, temperature=0.2, reading="logsum", bank_view="second"),
+    "eir(iraug-logsum)": EIRConfig(
+        base=IRAugConfig(dim=32, temperature=0.2, reading="logsum"), negatives="base", partner_view="first"
+    ),
     "eir(npid)": EIRConfig(base=METHODS["npid"], relation="symmetric"),
     "eir(simclr)": EIRConfig(base=METHODS["simclr"], detach_mixture=False),
     "eir(moco)": EIRConfig(base=METHODS["moco"]),

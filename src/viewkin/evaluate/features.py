@@ -73,7 +73,7 @@ def extract(
         view: test view, uint8 images to normalised float.
         device: where the encoder lies and the images are sent.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        total: images expected, for the progress bar.
+        total: images expected, of indices 0 to total - 1: for the progress bar, and to hold the rows only once.
         progress: show a bar after two seconds.
 
     Raises:
@@ -83,8 +83,7 @@ def extract(
         raise UserError(f"precision {precision!r} is unknown: use one of {', '.join(AUTOCAST)}.")
     dtype = AUTOCAST[precision]
     device = torch.device(device)
-    indices: list[Tensor] = []
-    rows: list[Tensor] = []
+    found = Rows(total)
     with frozen(encoder), LateBar("features", total, shown=progress) as bar:
         for index, images in blocks:
             with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
@@ -94,9 +93,39 @@ def extract(
                     f"the encoder turned {tuple(images.shape)} images into {tuple(feature.shape)}: it must give one "
                     "row of features an image, so pool its maps first."
                 )
-            rows.append(feature.float().cpu())
-            indices.append(index.cpu())
+            found.put(index.cpu(), feature.float().cpu())
             bar.advance(len(images))
-    if not rows:
-        raise UserError("there are no images to encode: check that the data set or its split is not empty.")
-    return torch.cat(rows)[torch.cat(indices).argsort(stable=True)]
+    return found.ordered()
+
+
+class Rows:
+    """Rows that come in any order; where their number is known they lie in memory once."""
+
+    def __init__(self, total: int | None) -> None:
+        """Expect ``total`` rows, of indices 0 to total - 1; None: any."""
+        self.total, self.whole = total, torch.empty(0)
+        self.index: list[Tensor] = []
+        self.parts: list[Tensor] = []
+
+    def put(self, index: Tensor, rows: Tensor) -> None:
+        """Take rows (B, D) of some indices (B,)."""
+        self.index.append(index)
+        if self.total is None:
+            self.parts.append(rows)
+            return
+        if not len(self.whole):
+            self.whole = rows.new_empty(self.total, rows.shape[1])
+        self.whole[index] = rows
+
+    def ordered(self) -> Tensor:
+        """Give what came in the order of its index: (N, D).
+
+        Raises:
+            UserError: nothing came.
+        """
+        if not self.index:
+            raise UserError("there are no images to encode: check that the data set or its split is not empty.")
+        index = torch.cat(self.index)
+        if self.total is None:
+            return torch.cat(self.parts)[index.argsort(stable=True)]
+        return self.whole if len(index) == self.total else self.whole[index.sort().values]

@@ -41,7 +41,11 @@ def test_features_are_those_of_eval_mode():
 
 def test_rows_come_in_the_order_of_their_index():
     in_order = extract(encoder(), blocks(list(range(10))), view)
-    torch.testing.assert_close(extract(encoder(), blocks([7, 2, 9], [0, 1, 8], [6, 5, 4, 3]), view), in_order)
+    for total in (None, 10):
+        mixed = extract(encoder(), blocks([7, 2, 9], [0, 1, 8], [6, 5, 4, 3]), view, total=total)
+        torch.testing.assert_close(mixed, in_order)
+    part = extract(encoder(), blocks([8], [3, 5]), view, total=10)
+    torch.testing.assert_close(part, in_order[[3, 5, 8]])
     torch.testing.assert_close(extract(encoder(), blocks([8], [3, 5]), view), in_order[[3, 5, 8]])
 
 
