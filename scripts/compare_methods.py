@@ -51,6 +51,9 @@ ROWS: dict[str, list[str]] = {
     "eir": ["--method", "eir(iraug)", *BANK],
     "eir-relation": ["--method", "eir(iraug)", "--set", "method.mixture_weight=0", *BANK],
     "eir-mixture": ["--method", "eir(iraug)", "--set", "method.relation_weight=0", *BANK],
+    "eir-relation-light": [
+        *["--method", "eir(iraug)", "--set", "method.relation_weight=3", "--set", "method.mixture_weight=0", *BANK],
+    ],
     "eir-light": ["--method", "eir(iraug)", "--set", "method.relation_weight=3", *BANK],
     "eir-simclr": ["--method", "eir(simclr)"],
     "isif": ["--method", "isif"],
