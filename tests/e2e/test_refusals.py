@@ -268,7 +268,7 @@ OTHERS = {
     "evaluate knn run labelled --train-split dev": ("no dev split", "train"),
     "evaluate knn run labelled --holdout 2": ("--holdout",),
     "evaluate knn run labelled --holdout 0.5 --set k=0": ("at least one neighbour",),
-    "evaluate knn run labelled --holdout 0.5 --set reference=queue": ("recomputed or bank",),
+    "evaluate knn run labelled --holdout 0.5 --set reference=queue": ("recomputed, bank",),
     "evaluate knn run labelled --holdout 0.5 --set reference=bank": ("keeps a bank", "--features embedding"),
     "evaluate knn run labelled --holdout 0.5 --set reference=bank --features embedding": ("keeps a bank",),
     "evaluate knn run labelled --holdout 0.5 --set k=many": ("a whole number",),

@@ -20,7 +20,8 @@ def one(**change) -> results.Result:
 
 def test_a_result_holds_every_setting_of_its_protocol():
     assert one().settings == {
-        "k": (5, 20), "temperature": 0.1, "weighted": True, "normalise": True, "memory": 256 * 2**20,
+        "k": (5, 20), "temperature": 0.1, "weighted": True, "normalise": True,
+        "reference": "recomputed", "memory": 256 * 2**20,
     }  # fmt: skip
     assert results.describe("linear", LinearConfig(), {}).settings["learning_rates"] == (0.1, 1.0, 10.0, 30.0)
 
