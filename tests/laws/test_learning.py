@@ -77,7 +77,7 @@ FIRST = [
 """One form of every method and wrapper; the others belong to the grid."""
 
 
-SLOW = dict.fromkeys(("npid-infonce-each", "npid-nce", "propagation(npid)"), (0.002, 24))
+SLOW = dict.fromkeys(("npid-infonce-each", "npid-nce", "propagation(npid)"), (0.002, 24)) | {"invp-paper": (0.005, 16)}
 """Rate and epochs of those that 8 epochs at 0.005 leave where they were, or not, by the seed: their answers are an
 epoch old (docs/log.md), and NCE's constant is that of the first batch."""
 
