@@ -35,14 +35,14 @@ class Pair:
     """What the reader of a number should know."""
 
     @torch.no_grad()
-    def judged(self, classify: Callable[[Tensor], Tensor], test: Tensor) -> tuple[float, float, Tensor]:
-        """Classify test features (M, D), scaled or not, by logits (B, D) -> (B, C).
+    def judged(self, classify: Callable[[Tensor], Tensor], rows: int = CHUNK) -> tuple[float, float, Tensor]:
+        """Classify the test features by logits (B, D) -> (B, C), some ``rows`` at a time.
 
         Returns:
             top-1 and top-5 (all, with fewer than five classes), 0 to 1, and the predicted labels (M,).
         """
         most = min(5, len(self.classes))
-        best = torch.cat([classify(part).topk(most, dim=1).indices for part in test.split(CHUNK)])
+        best = torch.cat([classify(part).topk(most, dim=1).indices for part in self.test.split(rows)])
         return metrics.accuracy(best[:, 0], self.wanted), metrics.accuracy(best, self.wanted), self.classes[best[:, 0]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,9 @@ from viewkin.errors import UserError, require
 from viewkin.evaluate.labels import CHUNK, paired
 from viewkin.progress import LateBar
 from viewkin.schedules import cosine, step_decay
+
+BYTES_PER_IMAGE = 48
+"""Orders and numbers of the images, as int64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class LinearConfig:
     """Share of the training images on which the rate is chosen."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the held-out part."""
+    memory: int = 2**30
+    """Bound on working memory beyond the features given, bytes; rates that do not fit together are tried in turn."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -68,6 +74,7 @@ class LinearConfig:
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")
         require(self.init_std is None or self.init_std >= 0, "init_std", self.init_std, "at least 0, or none")
+        require(self.memory >= 1, "memory", self.memory, "at least 1 byte")
 
 
 LINEAR_PRESETS = {
@@ -129,17 +136,18 @@ def linear(
         progress: show a bar after two seconds.
 
     Raises:
-        UserError: shapes that do not fit, features that are not finite, images without a label, or a probe that
-            diverges at every learning rate.
+        UserError: shapes that do not fit, features that are not finite, images without a label, a probe that diverges
+            at every learning rate, or one layer that needs more than ``config.memory``.
 
     References:
         Zhang et al., Colorful Image Colorization, 2016, section 3.2; He et al., MoCo, 2020, section 4.1 (rate 30).
     """
     began = time.perf_counter()
     pair = paired(train, train_labels, test, test_labels)
-    train, test = _scaled(config, pair.train, pair.test)
-    rate, validation, weight, bias = _choose_and_fit(config, train, pair.y, len(pair.classes), progress)
-    top1, top5, predicted = pair.judged(lambda x: x @ weight + bias, test)
+    scaled = _scaler(config, pair.train)
+    probe = _Probe(config=config, x=pair.train, y=pair.y, classes=len(pair.classes), scaled=scaled)
+    rate, validation, weight, bias = _choose_and_fit(probe, progress)
+    top1, top5, predicted = pair.judged(lambda x: scaled(x) @ weight + bias, probe.judged)
     return LinearResult(
         top1=top1,
         top5=top5,
@@ -153,75 +161,120 @@ def linear(
     )
 
 
-def _scaled(config: LinearConfig, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale both sets by the statistics of train alone."""
+def _scaler(config: LinearConfig, train: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what scales some features (B, D), by the statistics of train alone; no set is ever held twice."""
     if config.scaling == "unit":
-        return torch.nn.functional.normalize(train, dim=1), torch.nn.functional.normalize(test, dim=1)
+        return lambda x: torch.nn.functional.normalize(x, dim=1)
     if config.scaling == "standardise":
         std, mean = torch.std_mean(train, 0, correction=0)
-        return (train - mean) / (std + 1e-6), (test - mean) / (std + 1e-6)
-    return train, test
+        return lambda x: (x - mean) / (std + 1e-6)
+    return lambda x: x
 
 
-def _choose_and_fit(
-    config: LinearConfig, x: Tensor, y: Tensor, classes: int, progress: bool
-) -> tuple[float, dict[float, float], Tensor, Tensor]:
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """What the layers are trained on, and how much of it fits in memory at once."""
+
+    config: LinearConfig
+    x: Tensor
+    """(N, D), before scaling."""
+    y: Tensor
+    """(N,) positions of the classes."""
+    classes: int
+    scaled: Callable[[Tensor], Tensor]
+
+    @property
+    def judged(self) -> int:
+        """Rows classified at once."""
+        return max(min(CHUNK, self.config.memory // (16 * sum(self.shape))), 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Dimensions and classes (D, C)."""
+        return self.x.shape[1], self.classes
+
+    def together(self) -> int:
+        """Layers that are trained side by side.
+
+        Raises:
+            UserError: not even one fits.
+        """
+        (dim, classes), batch = self.shape, min(self.config.batch_size, len(self.x))
+        common = BYTES_PER_IMAGE * len(self.x) + 4 * 2 * batch * dim
+        each = 4 * 3 * classes * (dim + batch)  # weight, velocity, gradient; logits, their softmax, the error
+        if common + each > self.config.memory:
+            raise UserError(
+                f"a linear layer of {classes:,} classes on {dim:,} dimensions and {len(self.x):,} images needs "
+                f"{common + each:,} bytes of working memory and memory is {self.config.memory:,}: give more, or a "
+                "smaller batch_size."
+            )
+        return min((self.config.memory - common) // each, len(self.config.learning_rates))
+
+
+def _choose_and_fit(probe: _Probe, progress: bool) -> tuple[float, dict[float, float], Tensor, Tensor]:
     """Choose the rate, then train with it on everything: rate, validation, weight (D, C), bias (C,)."""
-    rates, sweep = config.learning_rates, len(config.learning_rates) > 1
-    held = min(max(round(config.holdout * len(x)), 1), len(x) - 1) if sweep else 0
-    total = config.epochs * (_steps(config, len(x) - held) * sweep + _steps(config, len(x)))
+    config, images = probe.config, len(probe.x)
+    rates = config.learning_rates
+    together, sweep = probe.together(), len(rates) > 1
+    held = min(max(round(config.holdout * images), 1), images - 1) if sweep else 0
+    passes = -(-len(rates) // together) if sweep else 0
+    total = config.epochs * (_steps(config, images - held) * passes + _steps(config, images))
     validation: dict[float, float] = {}
     with LateBar("linear probe", total, shown=progress) as bar:
         if sweep:
-            validation = _validate(config, x, y, classes, held, bar)
+            if held < 1:
+                raise UserError(
+                    "one training image is too few to choose a learning rate on: give a single learning rate."
+                )
+            order = torch.randperm(images, generator=generator_for(config.seed, "linear holdout")).to(probe.x.device)
+            kept, out = order[held:].sort().values, order[:held]
+            for first in range(0, len(rates), together):
+                validation |= _validate(probe, rates[first : first + together], kept, out, bar)
             rates = (max(rates, key=validation.__getitem__),)
-        weight, bias = _fit(config, rates, x, y, classes, bar)
+        weight, bias = _fit(probe, rates, torch.arange(images, device=probe.x.device), bar)
     if not torch.isfinite(weight).all():
         raise UserError("the linear probe diverged: give smaller learning_rates, or scaling='standardise'.")
     return rates[0], validation, weight[:, 0], bias[0]
 
 
-def _validate(config: LinearConfig, x: Tensor, y: Tensor, classes: int, held: int, bar: LateBar) -> dict[float, float]:
-    """Train on a part of train with every rate at once; give each rate's top-1 on the ``held`` images kept back."""
-    if held < 1:
-        raise UserError("one training image is too few to choose a learning rate on: give a single learning rate.")
-    order = torch.randperm(len(x), generator=generator_for(config.seed, "linear holdout")).to(x.device)
-    kept, out = order[held:].sort().values, order[:held]
-    weight, bias = _fit(config, config.learning_rates, x[kept], y[kept], classes, bar)
+def _validate(probe: _Probe, rates: tuple[float, ...], kept: Tensor, out: Tensor, bar: LateBar) -> dict[float, float]:
+    """Train on the images ``kept`` with several rates at once; give each rate's top-1 on the images kept ``out``."""
+    weight, bias = _fit(probe, rates, kept, bar)
     shares: dict[float, float] = {}
-    for place, rate in enumerate(config.learning_rates):
-        best = torch.cat([(part @ weight[:, place] + bias[place]).argmax(1) for part in x[out].split(CHUNK)])
-        finite = bool(torch.isfinite(weight[:, place]).all())
-        shares[rate] = metrics.accuracy(best, y[out]) if finite else 0.0
+    for place, rate in enumerate(rates):
+        layer, offset = weight[:, place], bias[place]
+        best = [(probe.scaled(probe.x[rows]) @ layer + offset).argmax(1) for rows in out.split(probe.judged)]
+        finite = bool(torch.isfinite(layer).all())
+        shares[rate] = metrics.accuracy(torch.cat(best), probe.y[out]) if finite else 0.0
     return shares
 
 
-def _fit(
-    config: LinearConfig, rates: tuple[float, ...], x: Tensor, y: Tensor, classes: int, bar: LateBar
-) -> tuple[Tensor, Tensor]:
-    """Train one softmax layer per rate, all on the same batches: weight (D, L, C), bias (L, C).
+def _fit(probe: _Probe, rates: tuple[float, ...], images: Tensor, bar: LateBar) -> tuple[Tensor, Tensor]:
+    """Train one softmax layer per rate on some ``images``, all on the same batches: weight (D, L, C), bias (L, C).
 
     The layers lie side by side as one (D, L*C) matrix, so a step is two matrix products. The gradient is
     ``x^T (softmax - onehot) / B``; a rate that diverges spoils its own columns only.
     """
+    config, (dim, classes) = probe.config, probe.shape
     generator = generator_for(config.seed, "linear init")
     std = math.sqrt(2 / classes) if config.init_std is None else config.init_std
-    start = torch.randn(x.shape[1], 1, classes, generator=generator) * std
-    weight = start.expand(-1, len(rates), -1).flatten(1).to(x.device, copy=True)
-    bias = x.new_zeros(len(rates) * classes)
+    start = torch.randn(dim, 1, classes, generator=generator) * std
+    weight = start.expand(-1, len(rates), -1).flatten(1).to(probe.x.device, copy=True)
+    bias = probe.x.new_zeros(len(rates) * classes)
     state = [(weight, torch.zeros_like(weight)), (bias, torch.zeros_like(bias))]
-    scale = torch.tensor(rates, device=x.device).repeat_interleave(classes) * (min(config.batch_size, len(x)) / 256)
-    steps = config.epochs * _steps(config, len(x))
+    per_image = torch.tensor(rates, device=bias.device).repeat_interleave(classes) / 256
+    scale = per_image * min(config.batch_size, len(images))
+    steps = config.epochs * _steps(config, len(images))
     step = 0
     for epoch in range(config.epochs):
-        order = torch.randperm(len(x), generator=generator_for(config.seed, "linear order", epoch)).to(x.device)
-        for rows in order.split(config.batch_size):
-            part = x.index_select(0, rows)
+        order = torch.randperm(len(images), generator=generator_for(config.seed, "linear order", epoch))
+        for rows in order.to(images.device).split(config.batch_size):
+            rows = images[rows]
+            part = probe.scaled(probe.x[rows])
             error = torch.addmm(bias, part, weight).view(len(rows), len(rates), classes).softmax(2)
-            error.scatter_add_(
-                2, y[rows, None, None].expand(-1, len(rates), 1), -error.new_ones(len(rows), len(rates), 1)
-            )
-            error = error.flatten(1) / len(rows)
+            right = probe.y[rows, None, None].expand(-1, len(rates), 1)
+            error.scatter_add_(2, right, -error.new_ones(right.shape))
+            error = error.flatten(1).div_(len(rows))
             decay = (
                 cosine(step / steps)
                 if config.schedule == "cosine"
@@ -231,7 +284,7 @@ def _fit(
                 velocity.mul_(config.momentum).add_(gradient).add_(value, alpha=config.weight_decay)
                 value.addcmul_(velocity, scale, value=-decay)
             step += 1
-        bar.advance(_steps(config, len(x)))
+        bar.advance(_steps(config, len(images)))
     return weight.view(-1, len(rates), classes), bias.view(len(rates), classes)
 
 

@@ -160,7 +160,7 @@ def mlp(
     with own_random(pair.train.device, config.seed, "mlp"):
         heads = _heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
         _fit_(config, heads, taught, pair.y, progress)
-    found = {name: pair.judged(head, pair.test) for name, head in heads.items()}
+    found = {name: pair.judged(head) for name, head in heads.items()}
     return MlpResult(
         top1={name: one[0] for name, one in found.items()},
         top5={name: one[1] for name, one in found.items()},

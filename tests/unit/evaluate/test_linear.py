@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -170,6 +173,49 @@ def test_the_features_are_left_as_they_were():
     assert torch.equal(features, TRAIN[0])
 
 
+@pytest.mark.parametrize("scaling", ["none", "standardise", "unit"])
+def test_rates_that_do_not_fit_side_by_side_are_tried_in_turn_with_the_same_result(scaling):
+    roomy = LinearConfig(epochs=4, batch_size=16, scaling=scaling)
+    tight = replace(roomy, memory=48 * 230 + 4 * 2 * 16 * 6 + 2 * 4 * 3 * 4 * (6 + 16))  # two rates of four
+    first, second = linear(roomy, *TRAIN, *TEST), linear(tight, *TRAIN, *TEST)
+    assert second.validation == pytest.approx(first.validation)
+    assert second.learning_rate == first.learning_rate
+    torch.testing.assert_close(second.weight, first.weight)
+    assert torch.equal(second.predicted, first.predicted)
+    with pytest.raises(UserError, match=r"4 classes on 6 dimensions and 230 images needs 12,864 bytes .* is 12,863"):
+        linear(replace(roomy, memory=48 * 230 + 4 * 2 * 16 * 6 + 4 * 3 * 4 * (6 + 16) - 1), *TRAIN, *TEST)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+from viewkin.evaluate.linear import LinearConfig, linear
+
+def resident(name):
+    line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+torch.set_num_threads(1)
+rows, asking = torch.randn(40000, 512), torch.randn(5000, 512)  # 88 MiB
+labels, wanted = torch.arange(40000) % 400, torch.arange(5000) % 400
+config = LinearConfig(epochs=1, scaling=sys.argv[1], memory=8 * 2**20)
+warm = linear(LinearConfig(epochs=1, scaling=sys.argv[1]), rows[:2000, :8], labels[:2000], asking[:10, :8], wanted[:10])
+Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of making the inputs
+before = resident("VmRSS")
+linear(config, rows, labels, asking, wanted)
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("scaling", ["none", "standardise", "unit"])
+def test_the_whole_probe_stays_within_its_memory_bound_as_the_system_measures_it(scaling):
+    # Peak resident memory above the loaded inputs; a second copy of these alone would be 88 MiB.
+    done = subprocess.run([sys.executable, "-c", PEAK, scaling], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 8 + 16
+
+
 def test_divergence_at_every_rate_is_one_sentence():
     with pytest.raises(UserError, match="diverged"):
         linear(LinearConfig(learning_rates=(1e30,), epochs=3), TRAIN[0] * 1e10, TRAIN[1], *TEST)
@@ -198,6 +244,7 @@ def test_one_training_image_cannot_choose_a_rate():
         ({"holdout": 1.0}, "held-out"),
         ({"schedule": "linear"}, "schedule"),
         ({"scaling": "whiten"}, "scaling"),
+        ({"memory": 0}, "memory is 0; it must be at least 1 byte"),
     ],
 )
 def test_a_bad_probe_setting_is_one_sentence(setting, word):
