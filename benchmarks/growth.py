@@ -25,6 +25,7 @@ from branch import DIM, Branch
 from machine import RESULTS, floor, origin, peak, seconds_of, spread, write
 
 from viewkin import losses
+from viewkin.allocation import kept_memory
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.negatives import NegativeSampler
@@ -53,7 +54,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     if options.one:
-        print(json.dumps(measure(options.one, options, device)))
+        with kept_memory(options.device == "cpu"):  # as a run does
+            print(json.dumps(measure(options.one, options, device)))
         return
     report = origin("growth", options.threads, device)
     report |= {"batch": options.batch, "dim": DIM, "negatives": NEGATIVES, "nearest": NEAREST, "sizes": []}

@@ -20,6 +20,7 @@ from machine import RESULTS, floor, origin, seconds_of, shown, spread, write
 from torch import Tensor
 
 from viewkin import losses
+from viewkin.allocation import kept_memory
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.schedules import Progress
 
@@ -43,6 +44,12 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
+    with kept_memory(options.device == "cpu"):  # as a run does
+        compare(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Time a network and the branch."""
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     report = origin("interclr", options.threads, device)

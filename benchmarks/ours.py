@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,11 @@ def timed(trainer: loop.Trainer) -> Iterator[dict[str, float]]:
             owner.__dict__[name] = old
 
 
-def runtime_of(threads: int, precision: str, accelerator: str) -> RuntimeConfig:
+def runtime_of(options: argparse.Namespace) -> RuntimeConfig:
     """Runtime settings of the benchmark."""
-    return replace(RuntimeConfig(), threads=threads, precision=precision, accelerator=accelerator)  # type: ignore[arg-type]
+    return RuntimeConfig(
+        threads=options.threads,
+        precision=options.precision,
+        accelerator=options.accelerator,
+        keep_memory=options.keep_memory,
+    )

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from viewkin.data.opening import open_source
 from viewkin.data.source import Source
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 
@@ -142,6 +143,12 @@ class Peer:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+
+def peer_of(case: Case, data: str, device: torch.device, seed: int, threads: int, given: bool) -> Peer:
+    """Make a peer in the process that runs it."""
+    torch.set_num_threads(threads)
+    return Peer(case, open_source(data), device, seed, given=given)
 
 
 def _endless(loader: DataLoader[Any]) -> Any:

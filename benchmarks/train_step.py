@@ -1,13 +1,13 @@
-"""Whole training steps, images a second: ours beside lightly, alternating in one process, and where our time goes.
+"""Whole training steps, images a second: ours beside lightly, alternating in one run, and where our time goes.
 
     python benchmarks/train_step.py --threads 2 --width 16 64 --batch 128 256
     python benchmarks/train_step.py --quick
 
 Every repeat runs ours, then stable-pretraining as documented where it is installed (bf16-mixed, SimCLR only), then
 lightly as documented (float32, PIL transforms, DataLoader with two workers), then lightly *given* bf16 autocast and
-channels_last, so that a busy machine slows all of them. Speeds are medians over repeats, and a ratio is the median of
-the ratios within repeats; lowest and highest stand beside them. A peer's loss and optimiser (plain SGD) are its
-examples' own; network, batch, images, crops and colour jitter are alike, and none blurs.
+channels_last, so that a busy machine slows all of them; each has a process of its own. Speeds are medians over
+repeats, and a ratio is the median of the ratios within repeats; lowest and highest stand beside them. A peer's loss and
+optimiser (plain SGD) are its examples' own; network, batch, images, crops and colour jitter are alike, and none blurs.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from apart import Apart
 from machine import spread, write
 from ours import METHODS, PARTS, Case, Ours, runtime_of
 from peer import METHODS as COMPARED
-from peer import WORKERS, Peer, available
+from peer import WORKERS, available, peer_of
 from peer_stable import METHODS as COMPARED_WITH_STABLE
 from peer_stable import StablePeer
 from peer_stable import available as stable_available
 from rich.console import Console
 from rich.table import Table
 
+from viewkin.allocation import kept_memory
 from viewkin.data.opening import open_source
 from viewkin.data.source import Source
 from viewkin.errors import UserError
@@ -53,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", default="auto", help="ours; auto is what a run would choose")
     parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("--keep-memory", action=argparse.BooleanOptionalAction, default=True, help="ours, as in a run")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long one side of a repeat takes")
     parser.add_argument("--no-peer", action="store_true", help="only ours")
@@ -80,7 +83,8 @@ def main() -> None:
             for method in options.method:
                 case = Case(method=method, width=width, batch=batch)
                 console.print(f"{method}, width {width}, batch {batch} ...", highlight=False)
-                report["cases"].append(measure(case, source, options))
+                with kept_memory(options.keep_memory and not on_gpu(options)):
+                    report["cases"].append(measure(case, source, options))
     report["load_average"].append(os.getloadavg()[0])
     write(options.out, report)
     console.print(speeds(report), parts_table(report))
@@ -94,7 +98,7 @@ def chosen_data(options: argparse.Namespace) -> str:
 
 def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str, Any]:
     """Alternate the sides over the repeats; afterwards time the parts of ours."""
-    runtime = runtime_of(options.threads, options.precision, options.accelerator)
+    runtime = runtime_of(options)
     ours = Ours(case, source, runtime, options.seed, Path(tempfile.gettempdir()))
     device = ours.trainer.fabric.device
     peers: dict[str, Any] = {}
@@ -105,7 +109,8 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
         )
     if case.method in COMPARED and not options.no_peer and available():
         for name in ("documented", "given"):
-            peers[name] = Peer(case, source, device, options.seed, given=name == "given")
+            given = name == "given"
+            peers[name] = Apart(peer_of, case, chosen_data(options), device, options.seed, options.threads, given)
     ours.run(2)
     steps = {"ours": long_enough(ours.run(1), options.seconds)}
     ours.bare(1)
@@ -121,6 +126,9 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
             seconds, waited = peer.run(steps[name])
             speed[name].append(case.batch * steps[name] / seconds)
             waiting[name].append(None if waited is None else waited / seconds)
+    for peer in peers.values():
+        if isinstance(peer, Apart):
+            peer.close()
     parts = ours.parts(steps["ours"])
     whole = sum(parts.values())
     found: dict[str, Any] = {"method": case.method, "width": case.width, "batch": case.batch, "size": case.size}
@@ -140,6 +148,11 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
     return found
 
 
+def on_gpu(options: argparse.Namespace) -> bool:
+    """Whether ours trains on a GPU."""
+    return torch.cuda.is_available() and options.accelerator != "cpu"
+
+
 def long_enough(seconds_a_step: float, seconds: float) -> int:
     """Steps that fill ``seconds``, at least two."""
     return max(2, round(seconds / seconds_a_step))
@@ -147,7 +160,7 @@ def long_enough(seconds_a_step: float, seconds: float) -> int:
 
 def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
     """Say where the numbers come from."""
-    cuda = torch.cuda.is_available() and options.accelerator != "cpu"
+    cuda = on_gpu(options)
     return {
         "benchmark": "train_step",
         "command": shlex.join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
@@ -164,6 +177,7 @@ def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
         if not options.no_peer and stable_available()
         else None,
         "peer_workers": WORKERS,
+        "keep_memory": options.keep_memory,
         "seed": options.seed,
         "data": {"name": source.name, "images": len(source), "side": source.size},
         "cases": [],

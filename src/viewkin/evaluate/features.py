@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from viewkin.allocation import kept_memory
 from viewkin.errors import UserError
 from viewkin.progress import LateBar
 
@@ -84,7 +85,8 @@ def extract(
     dtype = AUTOCAST[precision]
     device = torch.device(device)
     found = Rows(total)
-    with frozen(encoder), LateBar("features", total, shown=progress) as bar:
+    kept = kept_memory(device.type == "cpu")
+    with kept, frozen(encoder), LateBar("features", total, shown=progress) as bar:
         for index, images in blocks:
             with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                 feature = encoder(view(images.to(device, non_blocking=True)))

@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from viewkin import distributed
+from viewkin.allocation import kept_memory
 from viewkin.augment.policies import Policy
 from viewkin.augment.views import ViewMaker, test_view
 from viewkin.data.loader import Loader
@@ -136,7 +137,9 @@ class Trainer:
         total = self.at.steps * self.at.rounds
         log = MetricsLog(self.out, from_step=first) if self.rank == 0 else None
         training = 0.0
-        with self.interrupt, Display(Console(quiet=True) if self.rank else self.console, total, first) as display:
+        keeps = self.recipe.runtime.keep_memory and self.fabric.device.type == "cpu"
+        shown = Display(Console(quiet=True) if self.rank else self.console, total, first)
+        with kept_memory(keeps), self.interrupt, shown as display:
             watch = Watch(
                 log, display, self.monitor, self.recipe.data.batch_size, self.loader.steps, self.fabric.device
             )
