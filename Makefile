@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo report-demo test test-all test-data bench lint format clean
+.PHONY: help demo report-demo test test-all test-data bench bench-parent lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle 
 	$(BENCH)/knn.py --repeats 2 --reference 100000 --dim 512 --memory 64 --only ours faiss --out results/benchmarks/knn_large.json
 	$(BENCH)/decode.py --images 400
 	$(BENCH)/page.py
+
+bench-parent: $(VENV)/dev.stamp  ## compare the speed of a step with the parent commit's (AGAINST=commit)
+	$(BENCH)/parent.py --against $(or $(AGAINST),HEAD~1)
 
 format: $(VENV)/dev.stamp  ## rewrite in the project's format
 	$(BIN)/ruff format .

@@ -121,6 +121,19 @@ def train_step(reports: list[Report]) -> str:
     )
 
 
+def parent(reports: list[Report]) -> str:
+    """This commit against an earlier one."""
+    text = "## Against an earlier commit\n"
+    for report in reports:
+        rows = []
+        for case in report["cases"]:
+            speeds = [within(case[side]) for side in ("before", "now")]
+            rows.append([case["method"], str(case["width"]), *speeds, within(case["now_over_before"], 2)])
+        text += f"\nImages a second of a whole step, B = {report['batch']}; before: {report['against']}.\n\n"
+        text += table(["method", "width", "before", "now", "now / before"], rows) + "\n* " + source_of(report)
+    return text
+
+
 def interclr(reports: list[Report]) -> str:
     """The price of inter-image terms."""
     text = "## The price of inter-image terms\n\n"
@@ -298,6 +311,7 @@ def start(reports: list[Report]) -> str:
 
 SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
     ("train_step*.json", train_step),
+    ("parent*.json", parent),
     ("interclr*.json", interclr),
     ("sampling.json", sampling),
     ("growth.json", growth),

@@ -53,3 +53,20 @@ def test_the_peer_stands_beside_the_methods_it_has(report):
             pairs = zip(case["ours"]["images_per_second"]["all"], case["documented"]["images_per_second"]["all"])
             assert ratio["all"] == pytest.approx([ours / peer for ours, peer in pairs])
             assert 0 <= case["documented"]["waiting_for_images_share"] <= 1
+
+
+def test_a_commit_is_compared_with_another_in_turn(tmp_path):
+    out = tmp_path / "parent.json"
+    command = [sys.executable, "benchmarks/parent.py", "--against", "HEAD", "--repeats", "1", "--seconds", "0"]
+    command += ["--method", "simclr", "--width", "8", "--batch", "16", "--threads", "1", "--out", str(out)]
+    command += ["--data", "generated:images=64,size=32"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(out.read_text())["cases"]
+    pairs = zip(case["now"]["all"], case["before"]["all"], strict=True)
+    assert case["now_over_before"]["all"] == [now / before for now, before in pairs]
+    assert len(case["now"]["all"]) == 1
+    listed = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in listed.stdout
+    assert not list(tmp_path.glob("*/other"))
