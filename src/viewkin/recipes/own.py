@@ -19,7 +19,7 @@ def cifar10_cpu() -> Recipe:
         backbone=replace(SMALL, width=16),
         augment=AugmentConfig(policy="simclr-cifar", image_size=32, view_size=24, least_area=0.2),
         optim=FAST,
-        schedule=ScheduleConfig(epochs=24, kind="cosine", warmup_epochs=1),
+        schedule=ScheduleConfig(epochs=36, kind="cosine", warmup_epochs=1),
         data=DataConfig(batch_size=256),
     )
 

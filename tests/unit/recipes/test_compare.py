@@ -116,7 +116,7 @@ def test_what_differs_from_the_paper_s_recipe_is_said(tmp_path):
     assert changes(stored) == "backbone.width 16 (64)"
     assert changes(replace(stored, recipe=recipe_named("eir_cifar10"))) == ""
     other = config.with_values(recipe_named("cifar10_cpu"), {"schedule.epochs": 12, "method.temperature": 0.3})
-    assert changes(replace(stored, recipe=replace(other, name="cifar10_cpu-moco"))) == "schedule.epochs 12 (24)"
+    assert changes(replace(stored, recipe=replace(other, name="cifar10_cpu-moco"))) == "schedule.epochs 12 (36)"
 
 
 def test_a_run_s_speed_is_its_median_and_its_monitor_the_last(tmp_path):
