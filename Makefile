@@ -55,7 +55,7 @@ bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle 
 	$(BENCH)/train_step.py --method simclr moco npid iraug eir --width 16 --batch 256 --repeats 3 --seconds 2
 	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 2 --seconds 2 --out results/benchmarks/train_step_64.json
 	$(BENCH)/interclr.py --repeats 3 --exact
-	$(BENCH)/growth.py --repeats 1
+	$(BENCH)/growth.py --repeats 3
 	$(BENCH)/clusters.py --repeats 2
 	$(BENCH)/knn.py
 	$(BENCH)/knn.py --repeats 2 --reference 100000 --dim 512 --memory 64 --only ours faiss --out results/benchmarks/knn_large.json

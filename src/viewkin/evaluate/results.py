@@ -95,7 +95,10 @@ def revision() -> str | None:
     # An installed copy may lie inside somebody else's repository: only a tracked file speaks for the revision.
     if git("ls-files", "--error-unmatch", here.name) is None:
         return None
-    return git("describe", "--always", "--dirty", "--exclude", "*")
+    name = git("describe", "--always", "--exclude", "*")
+    # What runs have written changes nothing that runs.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)results")
+    return f"{name}-dirty" if name and changed else name
 
 
 def write_results(path: Path | str, results: Sequence[Result]) -> None:

@@ -108,3 +108,20 @@ def test_the_revision_is_that_of_the_checkout_only(monkeypatch, tmp_path):
 def test_no_git_is_no_revision(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert results.revision() is None
+
+
+def test_what_runs_wrote_does_not_make_the_checkout_another_one(monkeypatch, tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=someone", "-c", "user.email=someone@localhost"]
+    code, written = tmp_path / "results.py", tmp_path / "results" / "one.json"
+    written.parent.mkdir()
+    for file in (code, written):
+        file.write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Start"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(results, "__file__", str(code))
+    clean = results.revision()
+    written.write_text("2")
+    assert clean
+    assert results.revision() == clean
+    code.write_text("2")
+    assert results.revision() == f"{clean}-dirty"
