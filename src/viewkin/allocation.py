@@ -7,6 +7,7 @@ to the system at once, which then has to clear every page anew: a fifth of a ste
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -25,7 +26,7 @@ def kept_memory(wanted: bool = True) -> Generator[None]:
     Args:
         wanted: False does nothing.
     """
-    library = ctypes.CDLL(None) if wanted else None
+    library = ctypes.CDLL(None) if wanted and sys.platform == "linux" else None
     if library is None or not hasattr(library, "gnu_get_libc_version") or _inside:
         yield
         return
