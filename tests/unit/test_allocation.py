@@ -1,20 +1,15 @@
 import ctypes
 import platform
-import subprocess
-import sys
 
 import pytest
 
+from resident import printed
 from viewkin.allocation import kept_memory
 
 RESIDENT = """
 import torch
-from pathlib import Path
+from resident import resident
 from viewkin.allocation import kept_memory
-
-def resident():
-    line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 def filled_and_freed():
     before = resident()
@@ -40,8 +35,7 @@ with kept_memory(False):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_freed_memory_stays_until_the_end_and_not_beyond():
-    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
-    before, inside, still, after, again, unwanted = map(float, done.stdout.split())
+    before, inside, still, after, again, unwanted = printed(RESIDENT)
     assert inside > 60
     assert still - after > 60
     assert max(before, again, unwanted) < 4

@@ -1,5 +1,4 @@
 import math
-import subprocess
 import sys
 from collections import defaultdict
 
@@ -8,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
+from resident import printed
 from viewkin.errors import UserError
 from viewkin.evaluate.knn import KNN_PRESETS, KnnConfig, knn
 
@@ -160,20 +160,16 @@ def test_bad_input_is_one_sentence(change, word):
 
 PEAK = """
 import sys
-from pathlib import Path
 import torch
+from resident import forget_peak, resident
 from viewkin.evaluate.knn import KnnConfig, knn
-
-def resident(name):
-    line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
 
 torch.set_num_threads(1)
 rows, asking = torch.randn(40000, 128), torch.randn(3000, 128)
 if sys.argv[1] == "tied":
     rows[:], asking[:] = rows[0], rows[0]
 labels, wanted = torch.arange(40000) % 10, torch.arange(3000) % 10
-Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of making the inputs
+forget_peak()  # that of making the inputs
 before = resident("VmRSS")
 knn(KnnConfig(k=(5, 200), memory=16 * 2**20), rows, labels, asking, wanted)
 print(resident("VmHWM") - before)
@@ -184,5 +180,5 @@ print(resident("VmHWM") - before)
 @pytest.mark.parametrize("rows", ["various", "tied"])
 def test_the_whole_evaluation_stays_within_its_memory_bound_as_the_system_measures_it(rows):
     # Peak resident memory above the loaded inputs; torch's own code, read from disk when first used, is some 10 MiB.
-    done = subprocess.run([sys.executable, "-c", PEAK, rows], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 16 + 16
+    (peak,) = printed(PEAK, rows)
+    assert peak < 16 + 16

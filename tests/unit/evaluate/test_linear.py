@@ -1,5 +1,4 @@
 import math
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -7,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from resident import printed
 from viewkin.errors import UserError
 from viewkin.evaluate.linear import LINEAR_PRESETS, LinearConfig, linear
 
@@ -188,20 +188,16 @@ def test_rates_that_do_not_fit_side_by_side_are_tried_in_turn_with_the_same_resu
 
 PEAK = """
 import sys
-from pathlib import Path
 import torch
+from resident import forget_peak, resident
 from viewkin.evaluate.linear import LinearConfig, linear
-
-def resident(name):
-    line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
 
 torch.set_num_threads(1)
 rows, asking = torch.randn(40000, 512), torch.randn(5000, 512)  # 88 MiB
 labels, wanted = torch.arange(40000) % 400, torch.arange(5000) % 400
 config = LinearConfig(epochs=1, scaling=sys.argv[1], memory=8 * 2**20)
 warm = linear(LinearConfig(epochs=1, scaling=sys.argv[1]), rows[:2000, :8], labels[:2000], asking[:10, :8], wanted[:10])
-Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of making the inputs
+forget_peak()  # that of making the inputs
 before = resident("VmRSS")
 linear(config, rows, labels, asking, wanted)
 print(resident("VmHWM") - before)
@@ -212,8 +208,8 @@ print(resident("VmHWM") - before)
 @pytest.mark.parametrize("scaling", ["none", "standardise", "unit"])
 def test_the_whole_probe_stays_within_its_memory_bound_as_the_system_measures_it(scaling):
     # Peak resident memory above the loaded inputs; a second copy of these alone would be 88 MiB.
-    done = subprocess.run([sys.executable, "-c", PEAK, scaling], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 8 + 16
+    (peak,) = printed(PEAK, scaling)
+    assert peak < 8 + 16
 
 
 def test_divergence_at_every_rate_is_one_sentence():
