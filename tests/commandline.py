@@ -176,8 +176,8 @@ def serve() -> None:
 def _become(job: dict[str, Any]) -> None:
     os.chdir(job["cwd"])
     os.environ.update(job["environ"])
-    if "LIMIT" in os.environ:  # bytes of the largest file that may be written
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]), resource.RLIM_INFINITY))
+    if "VIEWKIN_TEST_FILE_BYTES" in os.environ:  # bytes of the largest file that may be written
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["VIEWKIN_TEST_FILE_BYTES"]), resource.RLIM_INFINITY))
     log = os.open(job["log"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(log, stream)

@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint(server, workplace)
     assert viewkin("train", DATA, *TINY, "--out", "small").code == 0
     room = (workplace / "small" / "last.ckpt").stat().st_size - 50_000
     log = workplace / "log"
-    child = server.start("train", DATA, *TINY, "--out", "run", cwd=workplace, log=log, LIMIT=room)
+    child = server.start("train", DATA, *TINY, "--out", "run", cwd=workplace, log=log, VIEWKIN_TEST_FILE_BYTES=room)
     assert server.wait(child) == 1
     last = log.read_text().splitlines()[-1]
     assert last.startswith("error: run/")
