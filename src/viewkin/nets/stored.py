@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from viewkin.errors import UserError
@@ -63,7 +63,8 @@ def save_backbone(
     metadata = {KEY: describe_backbone(config, mean=mean, std=std, size=size, extra=extra)}
     try:
         with replacing(path) as unfinished:
-            save_file(tensors, unfinished, metadata)
+            # Its own writer uses a file of another name, which a kill would leave behind.
+            unfinished.write_bytes(save(tensors, metadata))
     except (OSError, SafetensorError) as error:
         raise UserError(f"The backbone cannot be written to {path}: {error}.") from error
 

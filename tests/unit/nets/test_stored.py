@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,11 +99,12 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_else(run, backbone):
 
 
 def test_a_failed_write_keeps_the_old_file(run, backbone, monkeypatch):
-    def fill_the_disk(tensors, path, metadata):
-        path.write_bytes(b"half")
+    def fill_the_disk(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("viewkin.nets.stored.save_file", fill_the_disk)
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     with pytest.raises(UserError, match="No space left"):
         save_backbone(run / "backbone.safetensors", backbone, CONFIG, **FACTS)
     assert [path.name for path in run.iterdir()] == ["backbone.safetensors"]
