@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from machine import RESULTS, ROOT, origin, shown, spread, write
 from ours import METHODS
-from train_step import CIFAR, GENERATED
+from train_step import chosen_data
 
 Cases = dict[tuple[str, int], list[float]]
 
@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", choices=list(METHODS), default=["simclr", "moco", "npid"])
     parser.add_argument("--width", nargs="+", type=int, default=[16])
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--data", default=str(CIFAR) if CIFAR.is_dir() else GENERATED)
+    parser.add_argument("--data", help="images; default: as train_step.py")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long a method takes in a repeat")
@@ -92,7 +92,8 @@ def speeds(place: Path, options: argparse.Namespace) -> dict[tuple[str, int], fl
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "train_step.json"
         command = [sys.executable, "benchmarks/train_step.py", "--no-peer", "--repeats", "1", "--out", str(out)]
-        command += ["--data", options.data, "--threads", str(options.threads), "--seconds", str(options.seconds)]
+        command += ["--data", chosen_data(options)]
+        command += ["--threads", str(options.threads), "--seconds", str(options.seconds)]
         command += ["--method", *options.method, "--width", *map(str, options.width), "--batch", str(options.batch)]
         environment = {**os.environ, "PYTHONPATH": str(place / "src"), "OMP_NUM_THREADS": str(options.threads)}
         subprocess.run(command, cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from apart import Apart
-from machine import spread, write
+from machine import processor, shown, spread, write
 from ours import METHODS, PARTS, Case, Ours, runtime_of
 from peer import METHODS as COMPARED
 from peer import WORKERS, available, peer_of
@@ -184,14 +184,6 @@ def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """Name the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def speeds(report: dict[str, Any]) -> Table:
     """Show source images a second, and how many times faster ours is."""
     peers = ("lightly", "lightly given bf16", "stable-pretraining")
@@ -204,12 +196,6 @@ def speeds(report: dict[str, Any]) -> Table:
             row += [shown(peer["images_per_second"], 0), shown(peer["ours_over_it"], 2)] if peer else ["", ""]
         table.add_row(*row)
     return table
-
-
-def shown(values: dict[str, Any], digits: int) -> str:
-    """Format a spread."""
-    median, low, high = (f"{values[name]:,.{digits}f}" for name in ("median", "low", "high"))
-    return f"{median} ({low}-{high})"
 
 
 def parts_table(report: dict[str, Any]) -> Table:

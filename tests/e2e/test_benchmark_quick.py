@@ -60,7 +60,7 @@ def test_a_commit_is_compared_with_another_in_turn(tmp_path):
     command = [sys.executable, "benchmarks/parent.py", "--against", "HEAD", "--repeats", "1", "--seconds", "0"]
     command += ["--method", "simclr", "--width", "8", "--batch", "16", "--threads", "1", "--out", str(out)]
     command += ["--data", "generated:images=64,size=32"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (case,) = json.loads(out.read_text())["cases"]
