@@ -22,3 +22,9 @@ def replacing(path: Path) -> Generator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left of a file that it was writing."""
+    for unfinished in folder.glob(".*.part"):
+        unfinished.unlink(missing_ok=True)

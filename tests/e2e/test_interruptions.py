@@ -94,6 +94,7 @@ def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(server, whole, tmp_p
     assert 4 <= stopped < STEPS
     assert f"Stopped and saved at step {stopped}." in said
     assert steps_in(tmp_path / "run") == stopped
+    (tmp_path / "run" / ".backbone.safetensors.1.part").write_bytes(b"left by a kill")
     assert server.run("train", DATA, "--out", "run", "--resume", cwd=tmp_path, log=tmp_path / "log") == 0
     no_trace(tmp_path / "run", whole)
 

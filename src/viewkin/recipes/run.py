@@ -22,6 +22,7 @@ from viewkin.data.source import Source
 from viewkin.draws import seed_for
 from viewkin.errors import UserError, require
 from viewkin.evaluate.results import device_name
+from viewkin.files import clear_unfinished
 from viewkin.memory.bank import FeatureBank, Storage, banks_kept
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import build_backbone
@@ -89,6 +90,8 @@ def train(request: TrainRequest, console: Console) -> Run:
         fresh = not out.exists()
         if not request.resume:
             write_settings(out, plan.stored)
+        else:
+            clear_unfinished(out)
     distributed.barrier()
     with tidied(out, trainer, fresh):
         outcome = trainer.run(resume=request.resume)
