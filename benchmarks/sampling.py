@@ -1,11 +1,13 @@
 """Whether sampling candidates costs accuracy: InterCLR on CIFAR-10 with the exact sampler and with candidates.
 
     python benchmarks/sampling.py --seeds 0 1
+    python benchmarks/sampling.py --seeds 0 1 --base npid --epochs 20 --out results/benchmarks/sampling_npid.json
 
-Short runs of ``interclr(simclr)`` by the recipe ``cifar10_cpu`` on some of the training images that differ in nothing
+Short runs of InterCLR around a base by the recipe ``cifar10_cpu`` on some of the training images that differ in nothing
 but the form of the pool. K is to the pool what it is in the paper (16,384 of 128,000: 128 of 1,000 at 10,000 images).
 Judged by kNN of the backbone, where four fifths of all training images vote on the rest; the test images are not looked
-at. ``random``, which has no pool, says how much the choice of negatives matters at all.
+at. ``random``, which has no pool, says how much the choice of negatives matters at all, and ``the base alone`` how much
+the branch does. ``npid`` is NPIDv2 with the settings of its rows in scripts/compare_methods.py.
 """
 
 from __future__ import annotations
@@ -26,18 +28,26 @@ from viewkin.recipes.resolve import TrainRequest
 from viewkin.recipes.run import train
 from viewkin.recipes.use import EvaluateRequest, judged
 
+ALONE = "the base alone"
 FORMS = {
+    ALONE: (),
     "exact": ("pool_form=exact",),
     "candidates, shared": ("pool_form=candidates", "shared_candidates=true"),
     "candidates of each anchor": ("pool_form=candidates", "shared_candidates=false"),
     "random, shared": ("sampler=random", "pool_form=candidates"),
 }
+BASES = {"simclr": (), "npid": ("loss=infonce", "head=mlp")}
+"""Base to its settings."""
+BRANCH = {"simclr": (), "npid": ("clusters=100",)}
+"""Base to the settings of the branch around it."""
+OPTIMISER = {"simclr": (), "npid": ("optim.lr=0.0007",)}
 HELD_OUT = 0.2
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=str(ROOT / "data" / "cifar-10-batches-py"))
+    parser.add_argument("--base", choices=list(BASES), default="simclr")
     parser.add_argument("--forms", nargs="+", choices=list(FORMS), default=list(FORMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--images", type=int, default=10_000)
@@ -52,7 +62,7 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
     report = origin("sampling", options.threads, torch.device("cpu"))
-    report |= {name: getattr(options, name) for name in ("images", "epochs", "negatives")}
+    report |= {name: getattr(options, name) for name in ("base", "images", "epochs", "negatives")}
     report |= {"held_out": HELD_OUT, "runs": []}
     if options.out.is_file():
         report["runs"] = json.loads(options.out.read_text())["runs"]
@@ -80,15 +90,14 @@ def part_of(data: str, count: int, folder: Path) -> Path:
 
 def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train once and judge."""
-    chosen = [f"method.{setting}" for setting in (*FORMS[form], f"negatives={options.negatives}")]
     request = TrainRequest(
         data=some,
         recipe="cifar10_cpu",
-        method="interclr(simclr)",
+        method=options.base if form == ALONE else f"interclr({options.base})",
         out=out,
         epochs=options.epochs,
         seed=seed,
-        settings=(*chosen, f"runtime.threads={options.threads}"),
+        settings=settings(form, options),
     )
     run = train(request, Console())
     wanted = EvaluateRequest(
@@ -101,6 +110,15 @@ def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namesp
     monitors = [line["knn_monitor"] for line in logged if "knn_monitor" in line]
     seconds = sum(line["cpu_seconds"] for line in logged)
     return {"form": form, "seed": seed, "knn": accuracy, "knn_monitor": monitors, "cpu_seconds": seconds}
+
+
+def settings(form: str, options: argparse.Namespace) -> tuple[str, ...]:
+    """What a run changes of the recipe."""
+    base, always = BASES[options.base], (*OPTIMISER[options.base], f"runtime.threads={options.threads}")
+    if form == ALONE:
+        return *(f"method.{setting}" for setting in base), *always
+    branch = (*FORMS[form], *BRANCH[options.base], f"negatives={options.negatives}")
+    return *(f"method.{setting}" for setting in branch), *(f"method.base.{setting}" for setting in base), *always
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
