@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from viewkin import __version__
+from viewkin.cli.importing import swift_imports
 from viewkin.cli.looking import compare, figures
 from viewkin.cli.options import Data, Device, Features, Model
 from viewkin.cli.training import train
@@ -122,7 +123,8 @@ def embed(
     Example:
       viewkin embed runs/mine photos/ --out photos.parquet
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.recipes.use import embed as run
+    with swift_imports():
+        from viewkin.recipes.use import embed as run
 
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
@@ -178,8 +180,9 @@ def evaluate(
       viewkin evaluate detection runs/mine VOCdevkit --train-split trainval --set preset=voc
       viewkin evaluate detection runs/mine coco/ --test-split val --set preset=coco
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.recipes.use import EvaluateRequest
-    from viewkin.recipes.use import evaluate as run
+    with swift_imports():
+        from viewkin.recipes.use import EvaluateRequest
+        from viewkin.recipes.use import evaluate as run
 
     request = EvaluateRequest(
         protocol=protocol,
@@ -219,7 +222,8 @@ def demo(
     ),
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
-    from viewkin.recipes.demo import demo as run
+    with swift_imports():
+        from viewkin.recipes.demo import demo as run
 
     return run(data, out, Console())
 

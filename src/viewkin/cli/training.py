@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from viewkin.cli.importing import swift_imports
 from viewkin.cli.options import Data
 
 
@@ -64,8 +65,9 @@ def train(
       viewkin train data/ --recipe runs/mine/recipe.json --seed 1
       torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.recipes.finish import train_and_finish
-    from viewkin.recipes.resolve import TrainRequest
+    with swift_imports():
+        from viewkin.recipes.finish import train_and_finish
+        from viewkin.recipes.resolve import TrainRequest
 
     request = TrainRequest(
         data=data,
