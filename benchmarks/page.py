@@ -255,9 +255,10 @@ def clusters(reports: list[Report]) -> str:
     rows.append(["k-means, floor", f"{report['kmeans']['floor']['seconds'] / 60:.1f}", "bfloat16 products"])
     for name, found in report.get("graph", {}).items():
         if "all_extrapolated" in found:
-            note = [f"recall {found['recall']:.3f}"] * ("recall" in found)
-            note += ["extrapolated from a slice of queries"] * ("slice" in found)
-            rows.append([f"graph, {name}", f"{found['all_extrapolated'] / 60:.1f}", ", ".join(note)])
+            recall = f"recall {found['recall']:.3f}" if "recall" in found else ""
+            slice_only = "extrapolated from a slice of queries" if "slice" in found else ""
+            note = ", ".join(filter(None, (recall, slice_only)))
+            rows.append([f"graph, {name}", f"{found['all_extrapolated'] / 60:.1f}", note])
     if "graph" in report:
         rows.append(
             ["graph, floor", f"{report['graph']['floor']['seconds'] / 60:.1f}", "bfloat16 products, every pair"]
