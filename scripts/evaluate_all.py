@@ -43,7 +43,7 @@ SMALL_DETECTION = settings(
 ROWS: dict[str, list[str]] = {
     "knn-cifar10": ["knn", CIFAR, *settings("preset=eir")],
     "linear-cifar10": ["linear", CIFAR, *settings("preset=eir")],
-    "mlp-miniimagenet": ["mlp", MINI, "--test-split", "val", *settings("preset=places")],
+    "mlp-miniimagenet": ["mlp", MINI, "--test-split", "val", *settings("preset=places", "views=test")],
     "retrieval-cifar10": ["retrieval", CIFAR],
     "retrieval-cars-unseen": ["retrieval", CARS, "--test-split", "train", "--classes", "98:196"],
     "retrieval-miniimagenet-novel": ["retrieval", MINI, "--test-split", "train", "--classes", "novel"],

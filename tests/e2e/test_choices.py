@@ -2,10 +2,12 @@
 
 import pytest
 
+from commandline import images_in
 from viewkin.config import paths, with_values
-from viewkin.data.opening import Survey
+from viewkin.data.opening import Survey, survey
 from viewkin.errors import UserError
 from viewkin.recipes.catalogue import RECIPES
+from viewkin.recipes.opening import opened
 from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.train.logs import duration
 
@@ -96,6 +98,15 @@ def test_a_recipe_of_a_split_that_is_not_there_says_so_and_takes_train():
     assert found.notes == ("The train split is used, as there is no split train+unlabeled.",)
     asked = TrainRequest(data="photos", recipe="amdim_stl10", settings=("data.split=unlabeled",))
     assert resolve(asked, folder).recipe.data.split == "unlabeled"  # refused when the images are opened
+
+
+def test_crops_of_stl_are_cut_from_its_whole_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIEWKIN_CACHE", str(tmp_path / "cache"))
+    photos = str(images_in(tmp_path / "photos", 4, size=(96, 96)))
+    found = survey(photos)
+    recipe = resolve(TrainRequest(data=photos, recipe="amdim_stl10"), found).recipe
+    assert recipe.augment.image_size == 64
+    assert next(opened(photos, recipe, found, smoke=False).blocks(4))[1].shape == (4, 3, 96, 96)
 
 
 def test_a_recipe_leaves_classes_out_where_they_are_there_and_says_so():

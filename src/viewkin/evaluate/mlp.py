@@ -81,9 +81,9 @@ class MlpConfig:
 
 
 MLP_PRESETS = {
-    "cifar": MlpConfig(),
-    "imagenet": MlpConfig(epochs=30, milestones=(15, 25)),
-    "places": MlpConfig(epochs=15, milestones=(7, 12)),
+    "cifar": MlpConfig(views="augmented"),
+    "imagenet": MlpConfig(views="augmented", epochs=30, milestones=(15, 25)),
+    "places": MlpConfig(views="augmented", epochs=15, milestones=(7, 12)),
 }
 """Name to published settings (METHODS 4.6)."""
 

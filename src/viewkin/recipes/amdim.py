@@ -59,7 +59,7 @@ def amdim_stl10() -> Recipe:
         about="AMDIM on STL-10 with its unlabelled images, 64 px, 300 epochs (Bachman et al. 2019)",
         backbone=BackboneConfig(name="amdim64", width=192, rkhs=1536, depth=8),
         augment=AugmentConfig(policy="amdim-stl", image_size=64),
-        data=DataConfig(batch_size=480, split="train+unlabeled"),
+        data=DataConfig(batch_size=480, split="train+unlabeled", stored_size=96),
     )
 
 

@@ -84,7 +84,8 @@ def test_rate_warms_up_over_500_steps_or_a_tenth_of_all_and_falls_at_the_milesto
     assert config.rate(11, 1) == pytest.approx(2e-4)  # 120 steps in all
 
 
-def test_schedules_are_the_published_ones():
+def test_schedules_and_views_are_the_published_ones():
+    assert {one.views for one in MLP_PRESETS.values()} == {"augmented"}
     assert {name: (one.epochs, one.milestones) for name, one in MLP_PRESETS.items()} == {
         "cifar": (120, (80, 110)),
         "imagenet": (30, (15, 25)),
