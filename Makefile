@@ -50,10 +50,12 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	-$(PIP) install -c constraints.txt stable-pretraining==0.1.8
 	@touch $@
 
-bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 25 minutes: results/benchmarks
+bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 28 minutes: results/benchmarks
 	$(BENCH)/start.py
-	$(BENCH)/train_step.py --method simclr moco npid iraug eir --width 16 --batch 256 --repeats 3 --seconds 2
-	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 2 --seconds 2 --out results/benchmarks/train_step_64.json
+	$(BENCH)/train_step.py --width 16 --batch 256 --repeats 3 --steps 3 --seconds 1.5 \
+	  --method simclr moco moco-split interclr-moco propagation-moco npid invp iraug eir
+	$(BENCH)/train_step.py --method simclr moco npid --width 64 --batch 128 --repeats 3 --steps 6 --seconds 0 \
+	  --out results/benchmarks/train_step_64.json
 	$(BENCH)/interclr.py --repeats 3 --exact
 	$(BENCH)/growth.py --repeats 3
 	$(BENCH)/clusters.py --repeats 2

@@ -6,7 +6,8 @@
 The bank is bfloat16, in memory up to ``--in-memory`` images and in a sparse file beyond. InterCLR's branch (K = 16,384
 of 163,840 candidates, at most 10,000 clusters) and NPID with 16,384 shared negatives should not depend on N; the full
 softmax and the M nearest of InvP read every row and are measured as far as ``--whole`` images. Networks are simulated.
-Every size runs in a process of its own; memory is its peak above what it held before the bank.
+Every size runs in a process of its own, with the rates that its floors stand on; memory is its peak above what it held
+before the bank.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 from branch import DIM, Branch
-from machine import RESULTS, floor, origin, peak, seconds_of, spread, write
+from machine import RESULTS, floor, origin, peak, rates, seconds_of, spread, write
 
 from viewkin import losses
 from viewkin.allocation import kept_memory
@@ -68,7 +69,7 @@ def main() -> None:
         found = json.loads(done.stdout)
         for name, work in floors(count, options.batch).items():
             if name in found["terms"]:
-                found["terms"][name]["floor"] = floor(report["rates"], *work)
+                found["terms"][name]["floor"] = floor(found["rates"], *work)
         report["sizes"] = sorted([*report["sizes"], found], key=lambda one: one["count"])
         times = ", ".join(f"{name} {1e3 * one['seconds']['median']:.0f} ms" for name, one in found["terms"].items())
         print(f"{count:>11,}: {times}, {found['megabytes']:,.0f} MiB", flush=True)
@@ -134,6 +135,7 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
             "megabytes": megabytes,
             "touches": touches,
             "terms": terms,
+            "rates": rates(device),  # last: their matrices must not count as memory of the terms
         }
 
 

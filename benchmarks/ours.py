@@ -8,24 +8,34 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from viewkin import losses
 from viewkin.augment.policies import policy
 from viewkin.data.source import Source
 from viewkin.draws import seed_for
-from viewkin.methods.base import MethodConfig
+from viewkin.memory.graph import GraphConfig, NeighbourGraph
+from viewkin.methods.base import Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.eir import EIRConfig
+from viewkin.methods.interclr import InterCLRConfig
+from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.optim import OptimConfig, ScheduleConfig
+from viewkin.recipes.resolve import Resolved, fit_to_data
+from viewkin.schedules import Progress, RampConfig
 from viewkin.train import loop
 from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
 from viewkin.train.fabric import make_fabric
@@ -35,20 +45,47 @@ from viewkin.train.watch import Watch
 QUEUE = 4096
 """Keys in MoCo's queue, ours and the peer's."""
 
+MOCO = MoCoConfig(queue_size=QUEUE)
+KIN = {"graph": GraphConfig(positives=20), "ramp": RampConfig(share=0)}
+"""InvP's kin as its CIFAR-10 recipe has them, from the first step on."""
 METHODS: dict[str, tuple[MethodConfig, str]] = {
     "simclr": (SimCLRConfig(), "simclr-cifar"),
-    "moco": (MoCoConfig(queue_size=QUEUE), "moco-cifar"),
+    "moco": (MOCO, "moco-cifar"),
     "moco-split": (MoCoConfig(queue_size=QUEUE, norm="split:8"), "moco-cifar"),
+    "interclr-moco": (InterCLRConfig(base=MOCO, clusters=100), "moco-cifar"),
+    "propagation-moco": (PropagationConfig(base=MOCO, **KIN), "moco-cifar"),
     "npid": (NPIDConfig(), "npid-cifar"),
+    "invp": (InvPConfig(temperature=0.2, **KIN), "npid-cifar"),
     "iraug": (IRAugConfig(), "isif"),
     "eir": (EIRConfig(base=IRAugConfig()), "isif"),
     "byol": (BYOLConfig(), "byol-cifar"),
 }
 """Name to method and augmentation policy."""
 
+BASES = {"interclr-moco": "moco", "propagation-moco": "moco", "invp": "npid", "eir": "iraug"}
+"""A method with inter-image terms to the one that it is without them; of InvP, instance discrimination."""
+
 PARTS = ("decode", "views", "forward", "loss", "backward", "gradient norm", "optimiser", "memory", "rest")
 """Where a step's time goes. ``forward`` is every pass through a network, keys' included; ``loss`` is the rest of the
 method's forward; ``memory`` joins records and writes bank, queue, moving copies and the kNN monitor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One forward pass of a network in a step."""
+
+    network: nn.Module
+    name: str
+    """The network's, in the method: ``base.key_encoder``."""
+    x: Tensor
+    """What it was given: (B, 3, h, w) images or (B, D) embeddings."""
+    gradient: bool
+    """Whether a gradient flows back through it."""
+
+    def __call__(self) -> Tensor:
+        """Do it again."""
+        with torch.set_grad_enabled(self.gradient):
+            return self.network(self.x.detach().requires_grad_(self.x.requires_grad))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +120,10 @@ class Ours:
             runtime=runtime,
         )
         torch.manual_seed(seed_for(seed, "init"))
+        recipe = fit_to_data(Resolved(recipe, frozenset(), (), smoke=False), len(source)).recipe
         backbone = build_backbone(recipe.backbone)
         fabric = make_fabric(runtime, backbone)
-        learner = method.build(backbone, count=len(source))
+        learner = recipe.method.build(backbone, count=len(source))
         console = Console(quiet=True)
         self.trainer = loop.Trainer(recipe, source, learner, policy(augment), fabric, out, {}, console)
         self.trainer.method.train()
@@ -93,6 +131,8 @@ class Ours:
         display = Display(console, 1, 0)
         self.watch = Watch(None, display, self.trainer.monitor, case.batch, steps, fabric.device)
         self.batches = self._batches()
+        fill_(self.trainer.method, len(source), self.trainer.at)
+        self.passes = self._passes()
 
     @property
     def precision(self) -> str:
@@ -118,31 +158,38 @@ class Ours:
                 self.watch.report(found[-1], trainer.at, lr, False, {})
         return now(trainer.fabric.device) - began
 
+    def _passes(self) -> list[Pass]:
+        """Watch a real step: every pass through a network, with what it was given."""
+        found: list[Pass] = []
+
+        def keep(network: nn.Module, given: tuple[Tensor], *, name: str) -> None:
+            (x,) = given
+            x = x.detach().requires_grad_(x.requires_grad)
+            found.append(Pass(network=network, name=name, x=x, gradient=torch.is_grad_enabled()))
+
+        named = networks(self.trainer.method)
+        hooks = [one.register_forward_pre_hook(partial(keep, name=name)) for name, one in named.items()]
+        self.run(1)
+        for hook in hooks:
+            hook.remove()
+        return found
+
     def bare(self, steps: int) -> float:
-        """Pass the networks' images forward and back and do nothing else; return the seconds of ``steps`` steps."""
-        trainer, method = self.trainer, self.trainer.method
-        device, fabric = trainer.fabric.device, trainer.fabric
-        names = list(method.view_spec)
-        shape = (
-            trainer.recipe.data.batch_size,
-            3,
-            trainer.recipe.augment.image_size,
-            trainer.recipe.augment.image_size,
-        )
-        views = [torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last) for _ in names]
-        slow = getattr(method, "key_encoder", None)
-        began = now(device)
+        """Repeat a step's passes through its networks, forward and back, and do nothing else; seconds of ``steps``."""
+        fabric = self.trainer.fabric
+        began = now(fabric.device)
         for _ in range(steps):
             with fabric.autocast():
-                if slow is None:
-                    z = method.encoder(torch.cat(views))  # type: ignore[operator]
-                else:
-                    z = method.encoder(views[0])  # type: ignore[operator]
-                    with torch.no_grad():
-                        slow(views[1])
-            fabric.backward(z.float().square().mean())
-            trainer.optimizer.zero_grad(set_to_none=True)
-        return now(device) - began
+                found = [one() for one in self.passes]
+            fabric.backward(torch.stack([z.float().square().mean() for z in found if z.requires_grad]).sum())
+            self.trainer.optimizer.zero_grad(set_to_none=True)
+        return now(fabric.device) - began
+
+    def flops(self) -> int:
+        """Floating-point operations of a step's passes, forward and back: products and convolutions."""
+        with FlopCounterMode(display=False) as counter:
+            self.bare(1)
+        return counter.get_total_flops()
 
     def parts(self, steps: int) -> dict[str, float]:
         """Train ``steps`` steps under timers; seconds a step for each of :data:`PARTS`."""
@@ -154,6 +201,25 @@ class Ours:
         seconds["loss"] = seconds.pop("method") - seconds["forward"]
         seconds["rest"] = whole - sum(seconds.values())
         return {part: seconds[part] / steps for part in PARTS}
+
+
+def networks(method: nn.Module, path: str = "") -> dict[str, nn.Module]:
+    """The networks of a method and of those that it wraps, by name: whatever has parameters."""
+    found: dict[str, nn.Module] = {}
+    for name, child in method.named_children():
+        if isinstance(child, Method):
+            found |= networks(child, f"{path}{name}.")
+        elif any(True for _ in child.parameters()):
+            found[path + name] = child
+    return found
+
+
+def fill_(method: Method, count: int, at: Progress) -> None:
+    """Begin with memories as a run has them later: embeddings spread evenly, graphs of random edges."""
+    method.start(lambda _: losses.unit(torch.randn(count, method.dim)), at)
+    for part in method.modules():
+        if isinstance(part, NeighbourGraph):
+            part.neighbours.random_(count)
 
 
 def now(device: torch.device) -> float:
@@ -210,17 +276,17 @@ def timed(trainer: loop.Trainer) -> Iterator[dict[str, float]]:
         targets.append((trainer.monitor, "write_", "memory"))
     before = [getattr(owner, name) for owner, name, _ in targets]
     views = trainer.views
-    networks = [getattr(trainer.method, n, None) for n in ("encoder", "key_encoder", "target_encoder", "predictor")]
+    inside = networks(trainer.method).values()
     try:
         for (owner, name, part), old in zip(targets, before):
             owner.__dict__[name] = watched(part, old)
         trainer.views = _TimedViews(views, watched)  # type: ignore[assignment]
-        for network in filter(None, networks):
+        for network in inside:
             network.__dict__["forward"] = watched("forward", network.forward)
         yield seconds
     finally:
         trainer.views = views
-        for network in filter(None, networks):
+        for network in inside:
             network.__dict__.pop("forward", None)
         for (owner, name, _), old in zip(targets, before):
             owner.__dict__[name] = old

@@ -3,19 +3,19 @@
     python benchmarks/train_step.py --threads 2 --width 16 64 --batch 128 256
     python benchmarks/train_step.py --quick
 
-Every repeat runs ours, then stable-pretraining as documented where it is installed (bf16-mixed, SimCLR only), then
-lightly as documented (float32, PIL transforms, DataLoader with two workers), then lightly *given* bf16 autocast and
-channels_last, so that a busy machine slows all of them; each has a process of its own. Speeds are medians over
-repeats, and a ratio is the median of the ratios within repeats; lowest and highest stand beside them. A peer's loss and
-optimiser (plain SGD) are its examples' own; network, batch, images, crops and colour jitter are alike, and none blurs.
+Every repeat runs ours, its networks' bare passes, ours under timers, and the peers that are installed and have the
+method: stable-pretraining as documented (bf16-mixed), lightly as documented (float32, PIL transforms, DataLoader with
+two workers) and lightly *given* bf16 autocast and channels_last. A busy machine slows all of them; each peer has a
+process of its own, and who is first changes from repeat to repeat. Speeds are medians over repeats, and a ratio is the
+median of the ratios within repeats; lowest and highest stand beside them. A peer's loss and optimiser (plain SGD) are
+its examples' own; network, batch, images, crops and colour jitter are alike, and none blurs. The floor is the
+arithmetic of the networks' passes at the rate of large bfloat16 products.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import shlex
 import statistics
 import sys
 import tempfile
@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 from apart import Apart
-from machine import processor, shown, spread, write
-from ours import METHODS, PARTS, Case, Ours, runtime_of
+from machine import ROOT, floor, origin, shown, spread, write
+from ours import BASES, METHODS, PARTS, QUEUE, Case, Ours, runtime_of
 from peer import METHODS as COMPARED
 from peer import WORKERS, available, peer_of
 from peer_stable import METHODS as COMPARED_WITH_STABLE
@@ -39,9 +39,7 @@ from viewkin.allocation import kept_memory
 from viewkin.data.opening import open_source
 from viewkin.data.source import Source
 from viewkin.errors import UserError
-from viewkin.evaluate.results import revision
 
-ROOT = Path(__file__).resolve().parent.parent
 CIFAR = ROOT / "data" / "cifar-10-batches-py"
 GENERATED = "generated:images=10000,size=32"
 
@@ -58,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep-memory", action=argparse.BooleanOptionalAction, default=True, help="ours, as in a run")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="about how long one side of a repeat takes")
+    parser.add_argument("--steps", type=int, default=2, help="at least so many a side and repeat")
     parser.add_argument("--no-peer", action="store_true", help="only ours")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks" / "train_step.json")
@@ -71,20 +70,20 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options, console = arguments(), Console()
-    console = Console(width=max(console.width, 132))  # a narrower table would break its numbers
+    console = Console(width=max(console.width, 150))  # a narrower table would break its numbers
     if not options.no_peer and not available() and not stable_available():
         console.print("No peer is installed ('make bench' does it): only our side is measured.")
         options.no_peer = True
     torch.set_num_threads(options.threads)
     source = open_source(chosen_data(options))
-    report = origin(options, source)
+    report = described(options, source)
     for width in options.width:
         for batch in options.batch:
             for method in options.method:
                 case = Case(method=method, width=width, batch=batch)
                 console.print(f"{method}, width {width}, batch {batch} ...", highlight=False)
                 with kept_memory(options.keep_memory and not on_gpu(options)):
-                    report["cases"].append(measure(case, source, options))
+                    report["cases"].append(measure(case, source, options, report["rates"]))
     report["load_average"].append(os.getloadavg()[0])
     write(options.out, report)
     console.print(speeds(report), parts_table(report))
@@ -96,51 +95,58 @@ def chosen_data(options: argparse.Namespace) -> str:
     return options.data or (str(CIFAR) if CIFAR.is_dir() else GENERATED)
 
 
-def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str, Any]:
-    """Alternate the sides over the repeats; afterwards time the parts of ours."""
+def measure(case: Case, source: Source, options: argparse.Namespace, rates: dict[str, float]) -> dict[str, Any]:
+    """Measure the sides in turn: whole steps of ours, its bare passes, its parts, and the peers."""
     runtime = runtime_of(options)
     ours = Ours(case, source, runtime, options.seed, Path(tempfile.gettempdir()))
     device = ours.trainer.fabric.device
     peers: dict[str, Any] = {}
     if case.method in COMPARED_WITH_STABLE and not options.no_peer and stable_available():
-        sizes = {"width": case.width, "batch": case.batch, "size": case.size}
-        peers["stable"] = StablePeer(
-            chosen_data(options), **sizes, seed=options.seed, threads=options.threads, workers=WORKERS
-        )
+        sizes = {"width": case.width, "batch": case.batch, "size": case.size, "queue": QUEUE}
+        settings = {"seed": options.seed, "threads": options.threads, "workers": WORKERS}
+        peers["stable"] = StablePeer(chosen_data(options), case.method, **sizes, **settings)
     if case.method in COMPARED and not options.no_peer and available():
         for name in ("documented", "given"):
             given = name == "given"
             peers[name] = Apart(peer_of, case, chosen_data(options), device, options.seed, options.threads, given)
     ours.run(2)
-    steps = {"ours": long_enough(ours.run(1), options.seconds)}
-    ours.bare(1)
+    steps = {"ours": long_enough(ours.run(1), options)}
+    steps |= {"bare": steps["ours"], "parts": steps["ours"]}
     for name, peer in peers.items():
-        steps[name] = long_enough(peer.run(1)[0], options.seconds)
+        steps[name] = long_enough(peer.run(1)[0], options)
     speed: dict[str, list[float]] = {name: [] for name in steps}
     waiting: dict[str, list[float | None]] = {name: [] for name in peers}
-    bare: list[float] = []
-    for _ in range(options.repeats):
-        speed["ours"].append(case.batch * steps["ours"] / ours.run(steps["ours"]))
-        bare.append(case.batch * steps["ours"] / ours.bare(steps["ours"]))
-        for name, peer in peers.items():
-            seconds, waited = peer.run(steps[name])
+    parts: list[dict[str, float]] = []
+    for repeat in range(options.repeats):
+        for name in turned(list(steps), repeat):
+            if name == "parts":
+                parts.append(ours.parts(steps[name]))
+                seconds = steps[name] * sum(parts[-1].values())
+            elif name in peers:
+                seconds, waited = peers[name].run(steps[name])
+                waiting[name].append(None if waited is None else waited / seconds)
+            else:
+                seconds = (ours.run if name == "ours" else ours.bare)(steps[name])
             speed[name].append(case.batch * steps[name] / seconds)
-            waiting[name].append(None if waited is None else waited / seconds)
     for peer in peers.values():
         if isinstance(peer, Apart):
             peer.close()
-    parts = ours.parts(steps["ours"])
-    whole = sum(parts.values())
+    flops = ours.flops()
     found: dict[str, Any] = {"method": case.method, "width": case.width, "batch": case.batch, "size": case.size}
+    found["base"] = BASES.get(case.method)
     found["ours"] = {
         "precision": ours.precision,
+        "steps_a_repeat": steps["ours"],
         "images_per_second": spread(speed["ours"]),
-        "bare_images_per_second": spread(bare),
-        "bare_over_ours": spread([a / b for a, b in zip(bare, speed["ours"])]),
-        "parts": {name: {"ms": 1e3 * value, "share": value / whole} for name, value in parts.items()},
+        "passes": [{"network": one.name, "images": len(one.x), "gradient": one.gradient} for one in ours.passes],
+        "floor": floor(rates, flops, 0),
+        "bare_images_per_second": spread(speed["bare"]),
+        "bare_over_ours": spread([a / b for a, b in zip(speed["bare"], speed["ours"])]),
+        "parts": shares(parts),
     }
     for name in peers:
         found[name] = {
+            "steps_a_repeat": steps[name],
             "images_per_second": spread(speed[name]),
             "waiting_for_images_share": None if None in waiting[name] else statistics.median(waiting[name]),
             "ours_over_it": spread([a / b for a, b in zip(speed["ours"], speed[name])]),
@@ -148,37 +154,40 @@ def measure(case: Case, source: Source, options: argparse.Namespace) -> dict[str
     return found
 
 
+def turned(sides: list[str], repeat: int) -> list[str]:
+    """The order of a repeat: each side is first in its turn, so that none always follows the same load."""
+    first = repeat % len(sides)
+    return sides[first:] + sides[:first]
+
+
+def shares(parts: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each part over the repeats, and its share of their sum."""
+    medians = {name: statistics.median(one[name] for one in parts) for name in PARTS}
+    return {name: {"ms": 1e3 * value, "share": value / sum(medians.values())} for name, value in medians.items()}
+
+
 def on_gpu(options: argparse.Namespace) -> bool:
     """Whether ours trains on a GPU."""
     return torch.cuda.is_available() and options.accelerator != "cpu"
 
 
-def long_enough(seconds_a_step: float, seconds: float) -> int:
-    """Steps that fill ``seconds``, at least two."""
-    return max(2, round(seconds / seconds_a_step))
+def long_enough(seconds_a_step: float, options: argparse.Namespace) -> int:
+    """Steps that fill ``--seconds``, at least ``--steps``."""
+    return max(options.steps, round(options.seconds / seconds_a_step))
 
 
-def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
-    """Say where the numbers come from."""
-    cuda = on_gpu(options)
-    return {
-        "benchmark": "train_step",
-        "command": shlex.join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
+def described(options: argparse.Namespace, source: Source) -> dict[str, Any]:
+    """Say where the numbers come from, peers and images included."""
+    report = origin("train_step", options.threads, torch.device("cuda" if on_gpu(options) else "cpu"))
+    versions = {"lightly": available(), "stable_pretraining": stable_available()}
+    return report | {
         "quick": options.quick,
-        "commit": revision() or "",
-        "device": torch.cuda.get_device_name() if cuda else processor(),
-        "cores": os.cpu_count(),
-        "threads": options.threads,
-        "load_average": [os.getloadavg()[0]],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightly": None if options.no_peer or not available() else metadata.version("lightly"),
-        "stable_pretraining": metadata.version("stable-pretraining")
-        if not options.no_peer and stable_available()
-        else None,
+        "load_average": [report["load_average"]],
+        **{name: metadata.version(name) if there and not options.no_peer else None for name, there in versions.items()},
         "peer_workers": WORKERS,
         "keep_memory": options.keep_memory,
         "seed": options.seed,
+        "repeats": options.repeats,
         "data": {"name": source.name, "images": len(source), "side": source.size},
         "cases": [],
     }
@@ -187,10 +196,12 @@ def origin(options: argparse.Namespace, source: Source) -> dict[str, Any]:
 def speeds(report: dict[str, Any]) -> Table:
     """Show source images a second, and how many times faster ours is."""
     peers = ("lightly", "lightly given bf16", "stable-pretraining")
-    names = ("ours", *(name for peer in peers for name in (peer, "ours over it")))
+    names = ("ours", "floor over it", *(name for peer in peers for name in (peer, "ours over it")))
     table = Table("method", "width", "batch", *names, title="images/s, median (lowest to highest)")
     for case in report["cases"]:
-        row = [case["method"], str(case["width"]), str(case["batch"]), shown(case["ours"]["images_per_second"], 0)]
+        ours = case["ours"]["images_per_second"]
+        row = [case["method"], str(case["width"]), str(case["batch"]), shown(ours, 0)]
+        row.append(f"{case['batch'] / case['ours']['floor']['seconds'] / ours['median']:.2f}")
         for name in ("documented", "given", "stable"):
             peer = case.get(name)
             row += [shown(peer["images_per_second"], 0), shown(peer["ours_over_it"], 2)] if peer else ["", ""]

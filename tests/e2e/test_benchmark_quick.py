@@ -38,6 +38,10 @@ def test_every_case_has_our_speed_and_parts_that_add_up(report):
         speed = case["ours"]["images_per_second"]
         assert 0 < speed["low"] <= speed["median"] <= speed["high"]
         assert len(speed["all"]) == 2
+        least, rate = case["ours"]["floor"], report["rates"]["bfloat16_gflops"]
+        assert least["seconds"] == pytest.approx(least["flops"] / (1e9 * rate))
+        assert least["flops"] > 0
+        assert sum(one["images"] for one in case["ours"]["passes"]) == case["batch"] * (1 + (case["method"] != "npid"))
         parts = case["ours"]["parts"]
         assert sum(part["share"] for part in parts.values()) == pytest.approx(1.0)
         for name in ("decode", "views", "forward", "loss", "backward", "optimiser", "memory"):
@@ -46,7 +50,9 @@ def test_every_case_has_our_speed_and_parts_that_add_up(report):
 
 def test_the_peer_stands_beside_the_methods_it_has(report):
     for case in report["cases"]:
-        beside = report["lightly"] is not None and case["method"] in ("simclr", "moco")
+        compared = case["method"] in ("simclr", "moco")
+        assert ("stable" in case) == (compared and report["stable_pretraining"] is not None)
+        beside = compared and report["lightly"] is not None
         assert ("documented" in case) == ("given" in case) == beside
         if beside:
             ratio = case["documented"]["ours_over_it"]
