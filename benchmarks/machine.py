@@ -110,4 +110,4 @@ def write(path: Path, report: dict[str, Any]) -> None:
 def shown(values: dict[str, Any], digits: int = 2, scale: float = 1.0) -> str:
     """Format a spread."""
     median, low, high = (f"{values[name] * scale:,.{digits}f}" for name in ("median", "low", "high"))
-    return f"{median} ({low}-{high})"
+    return f"{median} ({low} to {high})"

@@ -12,29 +12,39 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
-from machine import RESULTS
+from aims import adds_up, aims, most_images, over_step
+from machine import RESULTS, shown
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 Report = dict[str, Any]
+STANDARD_ERROR = 0.5
+"""Of an accuracy near a half on 10,000 images, points."""
 INK, OURS, THEIRS, PALE = "#333333", "#1b6ca8", "#c46b2b", "#9bbfd9"
 
 
 def main() -> None:
-    parts = [HEAD]
-    for pattern, section in SECTIONS:
-        reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
-        parts += [section(reports)] if reports else []
+    reports = {name: [json.loads(path.read_text()) for path in sorted(RESULTS.glob(name))] for name, _ in SECTIONS}
+    parts = [HEAD, AIMS + table(["aim", "measured", "met"], aims(reports))]
+    parts += [section(reports[name]) for name, section in SECTIONS if reports[name]]
     (RESULTS / "README.md").write_text("\n".join(parts))
     print(f"Written to {RESULTS / 'README.md'}")
 
 
 HEAD = """# Benchmarks
 
-Made by `make bench` from the JSON files beside this page (`python benchmarks/page.py` draws it anew). A time is a
-median with the lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and
-the traffic of memory need at the rates measured in the same run: large bfloat16 products, and copies.
+Made from the JSON files beside this page by `python benchmarks/page.py`. Each section names the commands of its files:
+`make bench` runs them, but for those of [earlier commits](#against-an-earlier-commit) (`make bench-parent`) and of the
+[samplers' accuracy](#accuracy-of-candidate-sampling). A time is a median with the lowest and highest of its repeats;
+peers ran in turn with ours. The *floor* is what the arithmetic and the traffic of memory need at the rates measured in
+the same run: large bfloat16 products, and copies.
+"""
+
+AIMS = """## Aims
+
+Each case with its width. Shares leave out the steps whose parts do not add up.
+
 """
 
 
@@ -51,15 +61,10 @@ def source_of(report: Report) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Write a table of Markdown."""
+    """Write a table of Markdown, without columns that no row fills."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def within(values: Report, digits: int = 0, scale: float = 1.0) -> str:
-    """Format a spread."""
-    median, low, high = (f"{values[name] * scale:,.{digits}f}" for name in ("median", "low", "high"))
-    return f"{median} ({low} to {high})"
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    return "\n".join("| " + " | ".join(line[column] for column in kept) + " |" for line in lines) + "\n"
 
 
 def save(figure: Any, name: str) -> str:
@@ -73,52 +78,74 @@ def save(figure: Any, name: str) -> str:
 
 def train_step(reports: list[Report]) -> str:
     """Whole steps beside the peer, and where ours goes."""
-    cases = [(report, case) for report in reports for case in report["cases"]]
+    cases = [case for report in reports for case in report["cases"]]
     rows, shares = [], []
-    for _, case in cases:
+    for case in cases:
         ours = case["ours"]
-        row = [case["method"], str(case["width"]), str(case["batch"]), within(ours["images_per_second"])]
+        row = [case["method"], str(case["width"]), str(case["batch"]), shown(ours["images_per_second"], 0)]
         bare = ours.get("bare_over_ours")
-        row.append(within(bare, 2) if bare else "")
+        row.append(shown(bare, 2) if bare else "")
+        most = most_images(case)
+        row.append(f"{most / ours['images_per_second']['median']:.2f}" if most else "")
+        row.append(price(case, cases))
         for peer in ("documented", "given", "stable"):
             found = case.get(peer)
-            row += [within(found["images_per_second"]), within(found["ours_over_it"], 2)] if found else ["", ""]
+            row += [shown(found["images_per_second"], 0), shown(found["ours_over_it"], 2)] if found else ["", ""]
         rows.append(row)
         part = {name: f"{100 * one['share']:.1f}" for name, one in ours["parts"].items()}
-        shares.append([case["method"], str(case["width"]), *part.values()])
-    head = ["method", "width", "batch", "ours", "bare pass / ours", "lightly", "ours / it", "given ours", "ours / it"]
-    head += ["stable-pretraining", "ours / it"]
-    sides = ("ours", "given", "documented", "stable")
-    shown = [(case, name) for _, case in cases if "documented" in case for name in sides if name in case]
-    figure, axes = plt.subplots(figsize=(7, 0.33 * len(shown) + 0.6))
-    names = {"ours": "ours", "given": "lightly, given bf16 and channels_last", "documented": "lightly as documented"}
-    names["stable"] = "stable-pretraining as documented"
-    for place, (case, name) in enumerate(reversed(shown)):
-        ours = case["ours"]["images_per_second"]["median"]
-        speed = {kind: case[name]["images_per_second"][kind] / ours for kind in ("median", "low", "high")}
-        colour = OURS if name == "ours" else THEIRS
-        axes.barh(place, speed["median"], color=colour, alpha=0.5 if name == "given" else 1)
-        axes.plot([speed["low"], speed["high"]], [place, place], color=INK, linewidth=1)
-    axes.set_yticks(
-        range(len(shown)), [f"{c['method']} {c['width']}: {names[n]}" for c, n in reversed(shown)], fontsize=8
-    )
-    axes.set_xlabel("images a second, as a share of ours")
+        whole = f"{over_step(case):.2f}"
+        shares.append([case["method"], str(case["width"]), *part.values(), whole if adds_up(case) else f"**{whole}**"])
+    head = ["method", "width", "batch", "ours", "bare pass / ours", "floor / ours", "price of the term"]
+    head += ["lightly", "ours / it", "given ours", "ours / it", "stable-pretraining", "ours / it"]
     lines = "\n".join(f"* {source_of(report)}" for report in reports)
     return (
         "## The training step\n\nResNet-18 on CIFAR-10, images a second, beside lightly as its documentation"
         " runs it and"
         " beside lightly lent our precision and memory format. stable-pretraining runs as documented too, which is in"
         " bfloat16; solo-learn does not install: its last release pins torch 1.9.1, torchvision 0.10.1 and"
-        " pytorch-lightning 1.4.7, which no Python of today takes. *Bare pass / ours*: the same networks forward and"
-        " back on views that are there already, and nothing else.\n\n"
+        " pytorch-lightning 1.4.7, which no Python of today takes. *Bare pass / ours*: the passes of a step through its"
+        " networks, forward and back, on inputs that are there already, and nothing else"
+        + ("" if all("passes" in case["ours"] for case in cases) else " (cases without a floor: of two views, always)")
+        + ". *Floor / ours*: the"
+        " arithmetic of these passes at the rate of large bfloat16 products. *Price of the term*: the time of a step"
+        " over that of the same method without it.\n\n"
         + table(head, rows)
-        + "\nOur step, percent of its time:\n\n"
-        + table(["method", "width", *cases[0][1]["ours"]["parts"]], shares)
+        + "\nOur step, percent of its time; last, the sum of the parts over a step without timers (**bold**: more than"
+        " a tenth off, so that its shares say little):\n\n"
+        + table(["method", "width", *cases[0]["ours"]["parts"], "parts / step"], shares)
         + "\n"
-        + save(figure, "train_step")
+        + beside(cases)
         + "\n"
         + lines
     )
+
+
+def beside(cases: list[Report]) -> str:
+    """Plot the peers' speed as a share of ours."""
+    sides = ("ours", "given", "documented", "stable")
+    bars = [(case, name) for case in cases if "documented" in case for name in sides if name in case]
+    figure, axes = plt.subplots(figsize=(7, 0.33 * len(bars) + 0.6))
+    names = {"ours": "ours", "given": "lightly, given bf16 and channels_last", "documented": "lightly as documented"}
+    names["stable"] = "stable-pretraining as documented"
+    for place, (case, name) in enumerate(reversed(bars)):
+        ours = case["ours"]["images_per_second"]["median"]
+        speed = {kind: case[name]["images_per_second"][kind] / ours for kind in ("median", "low", "high")}
+        colour = OURS if name == "ours" else THEIRS
+        axes.barh(place, speed["median"], color=colour, alpha=0.5 if name == "given" else 1)
+        axes.plot([speed["low"], speed["high"]], [place, place], color=INK, linewidth=1)
+    axes.set_yticks(
+        range(len(bars)), [f"{c['method']} {c['width']}: {names[n]}" for c, n in reversed(bars)], fontsize=8
+    )
+    axes.set_xlabel("images a second, as a share of ours")
+    return save(figure, "train_step")
+
+
+def price(case: Report, cases: list[Report]) -> str:
+    """Time of a step over that of its base, where it has one that was measured alike."""
+    alike = [(case.get("base"), case["width"], case["batch"])]
+    bases = [one for one in cases if (one["method"], one["width"], one["batch"]) in alike]
+    speeds = [one["ours"]["images_per_second"]["median"] for one in (*bases, case)]
+    return f"{speeds[0] / speeds[1]:.2f} of {case['base']}" if bases else ""
 
 
 def parent(reports: list[Report]) -> str:
@@ -127,8 +154,8 @@ def parent(reports: list[Report]) -> str:
     for report in reports:
         rows = []
         for case in report["cases"]:
-            speeds = [within(case[side]) for side in ("before", "now")]
-            rows.append([case["method"], str(case["width"]), *speeds, within(case["now_over_before"], 2)])
+            speeds = [shown(case[side], 0) for side in ("before", "now")]
+            rows.append([case["method"], str(case["width"]), *speeds, shown(case["now_over_before"], 2)])
         text += f"\nImages a second of a whole step, B = {report['batch']}; before: {report['against']}.\n\n"
         text += table(["method", "width", "before", "now", "now / before"], rows) + "\n* " + source_of(report)
     return text
@@ -141,7 +168,7 @@ def interclr(reports: list[Report]) -> str:
         branch, network = report["branch"], report.get("network")
         text += (
             f"InterCLR's branch at N = {report['images']:,}, D = 128, K = {report['negatives']:,}, pool 10 %,"
-            f" {report['clusters']:,} clusters, B = {report['batch']}: **{within(branch['seconds'], 0, 1e3)}"
+            f" {report['clusters']:,} clusters, B = {report['batch']}: **{shown(branch['seconds'], 0, 1e3)}"
             f" ms** a step,"
             f" floor {1e3 * branch['floor_seconds']:.0f} ms."
         )
@@ -189,7 +216,7 @@ def growth(reports: list[Report]) -> str:
     for size in report["sizes"]:
         found = [size["terms"].get(name) for name in names]
         terms = [
-            f"{within(one['seconds'], 0, 1e3)}, {1e3 * one['floor']['seconds']:.1f}" if one else "" for one in found
+            f"{shown(one['seconds'], 0, 1e3)}, {1e3 * one['floor']['seconds']:.1f}" if one else "" for one in found
         ]
         kept = "a sparse file" if size["in_file"] else "memory"
         rows.append([f"{size['count']:,}", *terms, kept, f"{size['megabytes']:,.0f}"])
@@ -198,7 +225,7 @@ def growth(reports: list[Report]) -> str:
         f"## Growth\n\nOne step of the terms that read the bank, B = {report['batch']}, D = {report['dim']}, the"
         " bank in bfloat16, networks simulated. Terms that sample do not depend on N while the bank is in memory; from"
         " a file their rows are read at random, page by page. The full softmax and InvP's nearest rows read all of it,"
-        " in blocks. Sizes were measured in several calls; the last one is named below.\n\n"
+        f" in blocks. Each size ran in a process of its own, {', '.join(measured(report['sizes']))}.\n\n"
         + table(["images", *(f"{name}, ms, floor" for name in names), "bank in", "peak, MiB"], rows)
         + "\n"
         + save(figure, "growth")
@@ -206,6 +233,18 @@ def growth(reports: list[Report]) -> str:
         + "\n* "
         + source_of(report)
     )
+
+
+def measured(sizes: list[Report]) -> list[str]:
+    """Say how often each size was measured, and at which rates its floor stands, where the file has them."""
+    every = {len(one["seconds"]["all"]) for size in sizes for one in size["terms"].values()}
+    said = [f"{min(every)} to {max(every)} repeats each" if len(every) > 1 else f"{max(every)} repeats each"]
+    rates = [size["rates"]["bfloat16_gflops"] for size in sizes if "rates" in size]
+    if len(rates) == len(sizes):
+        said.append(f"its floor at the rate measured in it ({min(rates):,.0f} to {max(rates):,.0f} GFLOP/s)")
+    else:
+        said.append("in several calls, of which the last is named below")
+    return said
 
 
 def touches(size: Report) -> str:
@@ -217,8 +256,8 @@ def touches(size: Report) -> str:
     slower = first["seconds"]["median"] - again["seconds"]["median"]
     return (
         f"\nAt {size['count']:,} images a step's {rows:,} candidates, each on a page of its own, took"
-        f" {within(first['seconds'], 0, 1e3)} ms with {faults:,.0f} page faults more than the second time, and"
-        f" {within(again['seconds'], 0, 1e3)} ms the second time: {1e6 * slower / max(faults, 1):.1f} us a fault.\n"
+        f" {shown(first['seconds'], 0, 1e3)} ms with {faults:,.0f} page faults more than the second time, and"
+        f" {shown(again['seconds'], 0, 1e3)} ms the second time: {1e6 * slower / max(faults, 1):.1f} us a fault.\n"
     )
 
 
@@ -226,8 +265,8 @@ def sampling(reports: list[Report]) -> str:
     """Accuracy by the form of the sampler."""
     parts = [
         "## Accuracy of candidate sampling\n\nInterCLR on images of CIFAR-10, ResNet-18 of width 16, pool 10 %; kNN of"
-        " the backbone, four fifths of the training images voting on the rest (10,000: a standard error of 0.5 by"
-        " chance alone). Short runs on busy cores."
+        " the backbone, four fifths of the training images voting on the rest (10,000: a standard error of"
+        f" {STANDARD_ERROR} by chance alone). Short runs on busy cores."
     ]
     for report in reports:
         rows = []
@@ -235,12 +274,29 @@ def sampling(reports: list[Report]) -> str:
             over = found.get("over_exact")
             runs = [run for run in report["runs"] if run["form"] == form]
             seconds = sum(run["cpu_seconds"] for run in runs) / len(runs)
-            difference = within(over, 2) if over else ""
-            rows.append([form, str(len(runs)), within(found["knn"], 2), difference, f"{seconds:,.0f}"])
+            difference = shown(over, 2) if over else ""
+            rows.append([form, str(len(runs)), shown(found["knn"], 2), difference, f"{seconds:,.0f}"])
         head = ["negatives", "seeds", "kNN, percent", "minus the exact form's", "processor seconds a run"]
         said = f"`{report.get('base', 'simclr')}`, {report['images']:,} images, {report['epochs']} epochs,"
-        parts.append(f"{said} K = {report['negatives']}:\n\n" + table(head, rows) + "\n* " + source_of(report))
+        below = table(head, rows) + chance(report["forms"]) + "\n* " + source_of(report)
+        parts.append(f"{said} K = {report['negatives']}:\n\n" + below)
     return "\n\n".join(parts)
+
+
+def chance(forms: Report) -> str:
+    """Say so where random negatives do as well as the best that were chosen, within a difference's standard error."""
+    medians = {name: found["knn"]["median"] for name, found in forms.items() if name != "the base alone"}
+    random = medians.pop("random, shared", None)
+    if random is None or not medians:
+        return ""
+    best = max(medians, key=lambda name: medians[name])
+    error = 2**0.5 * STANDARD_ERROR
+    if medians[best] - random > error:
+        return ""
+    return (
+        f"\nRandom negatives do as well as chosen ones here: {random:.2f} beside {medians[best]:.2f} ({best}), where a"
+        f" difference has a standard error of {error:.1f}.\n"
+    )
 
 
 def clusters(reports: list[Report]) -> str:
@@ -295,8 +351,8 @@ def decode(reports: list[Report]) -> str:
     report = reports[0]
     rows = []
     for case in report["cases"]:
-        speeds = [within(values) for values in case["images_per_second"].values()]
-        rows.append([f"{case['size']} px", *speeds, within(case["first_pass_over_torchvision"], 2)])
+        speeds = [shown(values, 0) for values in case["images_per_second"].values()]
+        rows.append([f"{case['size']} px", *speeds, shown(case["first_pass_over_torchvision"], 2)])
     width, height = report["shape"]
     head = ["stored side", *report["cases"][0]["images_per_second"], "first pass / torchvision"]
     return (
@@ -309,7 +365,7 @@ def decode(reports: list[Report]) -> str:
 def start(reports: list[Report]) -> str:
     """The first seconds."""
     report = reports[0]
-    rows = [[f"`{name}`", within(values, 2)] for name, values in report["seconds"].items()]
+    rows = [[f"`{name}`", shown(values, 2)] for name, values in report["seconds"].items()]
     return "## Start\n\n" + table(["", "seconds"], rows) + "\n* " + source_of(report)
 
 
