@@ -91,7 +91,7 @@ class RuntimeConfig:
     threads: int | None = None
     """CPU threads of each process; None leaves the library's choice."""
     keep_memory: bool = True
-    """Keep freed memory for the next step instead of giving it back to the system: 1.1 to 1.6 times faster, for a
+    """Keep freed memory for the next step instead of giving it back to the system: 1.1 to 1.25 times faster, for a
     tenth more memory (CPU, GNU C library)."""
     bank_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Type of the rows of a method's banks; half precision halves their memory and rounds the rows."""
