@@ -15,6 +15,7 @@ arithmetic of the networks' passes at the rate of large bfloat16 products.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -113,7 +114,8 @@ def measure(case: Case, source: Source, options: argparse.Namespace, rates: dict
     steps = {"ours": long_enough(ours.run(1), options)}
     steps |= {"bare": steps["ours"], "parts": steps["ours"]}
     for name, peer in peers.items():
-        steps[name] = long_enough(peer.run(1)[0], options)
+        # A peer's run has a price of its own (processes, imports): none is timed where there is nothing to fill.
+        steps[name] = long_enough(peer.run(1)[0] if options.seconds else math.inf, options)
     speed: dict[str, list[float]] = {name: [] for name in steps}
     waiting: dict[str, list[float | None]] = {name: [] for name in peers}
     parts: list[dict[str, float]] = []

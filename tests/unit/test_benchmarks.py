@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import growth
 import ours
 import page
 import pytest
@@ -208,6 +209,16 @@ def test_growth_says_how_often_each_size_was_measured_and_at_which_rate():
     for size, rate in zip(sizes, (700, 750)):
         size |= {"rates": {"bfloat16_gflops": rate}, "terms": sizes[1]["terms"]}
     assert measured(sizes) == ["3 repeats each", "its floor at the rate measured in it (700 to 750 GFLOP/s)"]
+
+
+def test_a_size_has_rates_of_its_own_which_are_no_memory_of_its_terms(monkeypatch):
+    order: list[str] = []
+    monkeypatch.setattr(growth, "peak", lambda: order.append("peak") or 0)
+    monkeypatch.setattr(growth, "rates", lambda device: order.append("rates") or {"bfloat16_gflops": 1.0})
+    options = SimpleNamespace(in_memory=1000, whole=0, batch=8, repeats=1)
+    found = growth.measure(600, options, torch.device("cpu"))
+    assert found["rates"] == {"bfloat16_gflops": 1.0}
+    assert order == ["peak", "peak", "rates"]
 
 
 def test_a_table_leaves_out_what_no_row_has():
