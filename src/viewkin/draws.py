@@ -35,9 +35,14 @@ def own_random(device: torch.device, *parts: int | str) -> Generator[None]:
         yield
 
 
-def onto(drawn: Tensor, device: torch.device) -> Tensor:
-    """Send what was drawn on the CPU to a device, without waiting for what the device still has to do."""
-    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
+def onto(x: Tensor, device: torch.device) -> Tensor:
+    """Send what lies on the CPU to a device, without waiting for what the device still has to do.
+
+    A conversion on the way would wait again: give ``x`` the type that it is to have.
+    """
+    if device.type != "cuda" or x.device.type != "cpu":
+        return x.to(device)
+    return x.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 @dataclass

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from viewkin.draws import onto
+
 
 def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     """Blur images (B, C, H, W) by a Gaussian sampled at whole pixels, cut at ``radius`` and scaled to sum 1.
@@ -19,7 +21,7 @@ def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
         radius: reach of the kernel, pixels; at most the smaller side less one is used.
     """
     radius = min(radius, min(images.shape[-2:]) - 1)
-    sigma = sigma.to(images.device, images.dtype, non_blocking=True).view(-1, 1)
+    sigma = onto(sigma.to(images.dtype), images.device).view(-1, 1)
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.softmax(-0.5 * (offsets / sigma) ** 2, dim=1)
     for axis, padding in ((3, (radius, radius, 0, 0)), (2, (0, 0, radius, radius))):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from viewkin.draws import onto
+
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """Columns of a jitter's factors, and the entries of its order: torchvision's numbering."""
 
@@ -76,7 +78,7 @@ def colour_jitter_(images: Tensor, rows: Tensor, order: Tensor, factors: Tensor)
     """
     before = (order == HUE).int().argmax(1)
     by_hue = before.argsort(descending=True, stable=True)
-    rows, order, factors = rows[by_hue].to(images.device), order[by_hue], factors[by_hue]
+    rows, order, factors = onto(rows[by_hue], images.device), order[by_hue], factors[by_hue]
     leading = [int((before > k).sum()) for k in range(3)]
     kinds = order[order != HUE].view(-1, 3)
     stages = _blend_coefficients(kinds, factors.gather(1, kinds), images)
@@ -101,7 +103,7 @@ def _blend_coefficients(kinds: Tensor, factors: Tensor, images: Tensor) -> Tenso
     A blend's base is ``luma * first + mean luma * second``, and ``third`` is the weight of the base.
     """
     table = torch.stack((kinds == SATURATION, kinds == CONTRAST, 1 - factors)).permute(2, 0, 1)
-    return table[..., None, None, None].to(images.device, images.dtype, non_blocking=True)
+    return onto(table[..., None, None, None].to(images.dtype), images.device)
 
 
 def _blend_(images: Tensor, coefficients: Tensor) -> Tensor:
@@ -132,7 +134,7 @@ def _rotate_hue_(images: Tensor, shift: Tensor) -> Tensor:
     chroma = high - low
     u.add_(high).sub_(low, alpha=2).div_((chroma * 6).clamp_min_(torch.finfo(images.dtype).tiny))
     u.copysign_(torch.sub(green, blue, out=high))
-    u.add_(shift.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1))
+    u.add_(onto(shift.to(images.dtype), images.device).view(-1, 1, 1))
     u.sub_(torch.round(u, out=high))
     angle = torch.abs(u, out=high)
     weight = torch.rsub(angle, 2, alpha=6).clamp_(0, 1)
@@ -150,15 +152,15 @@ def lighting(images: Tensor, strengths: Tensor) -> Tensor:
 
     Args:
         images: (B, 3, H, W).
-        strengths: (B, 3) alpha, one a component.
+        strengths: (B, 3) alpha on the CPU, one a component.
 
     References:
         Krizhevsky, Sutskever and Hinton, ImageNet classification, 2012, section 4.1; the components as published with
         fb.resnet.torch.
     """
-    values, vectors = (torch.tensor(table, device=images.device, dtype=torch.float32) for table in LIGHTING)
-    shift = (strengths.to(images.device) * values) @ vectors.T
-    return images + shift[:, :, None, None].to(images.dtype)
+    values, vectors = (torch.tensor(table, dtype=torch.float32) for table in LIGHTING)
+    shift = ((strengths * values) @ vectors.T).to(images.dtype)
+    return images + onto(shift, images.device)[:, :, None, None]
 
 
 def solarize(images: Tensor, threshold: float = 128 / 255) -> Tensor:
@@ -177,5 +179,5 @@ def normalize_into_(views: Tensor, images: Tensor, mean: Sequence[float], std: S
 
     ``images`` serves as scratch memory.
     """
-    centre, width = (images.new_tensor(statistic).view(3, 1, 1) for statistic in (mean, std))
+    centre, width = onto(torch.tensor((mean, std), dtype=images.dtype), images.device)[:, :, None, None]
     return views.copy_(images.sub_(centre).div_(width))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from viewkin.draws import onto
+
 Mode = Literal["bilinear", "bicubic"]
 Within = Literal["box", "image"]
 
@@ -81,12 +83,18 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear
     for chosen, resample in ((plain, _sampled), (~plain, _filtered)):
         rows = chosen.nonzero().squeeze(1)
         if len(rows):
-            on_device = rows.to(images.device)
+            on_device = onto(rows, images.device)
             views[on_device] = resample(images.index_select(0, on_device), boxes[rows], size, within=within)
     return views
 
 
-def _placed(boxes: Tensor, size: int, sides: tuple[int, int], within: Within) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _sent(boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The boxes (B, 4) and the images' sides (2, 1), where the images lie."""
+    sides = torch.tensor(images.shape[2:], dtype=boxes.dtype).unsqueeze(1)
+    return onto(boxes, images.device), onto(sides, images.device)
+
+
+def _placed(boxes: Tensor, size: int, sides: Tensor, within: Within) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Where the pixels of the view lie, for rows and columns.
 
     Returns:
@@ -98,17 +106,16 @@ def _placed(boxes: Tensor, size: int, sides: tuple[int, int], within: Within) ->
     end = start + length
     low, high = torch.minimum(start, end), torch.maximum(start, end)
     if within == "image":
-        low, high = torch.zeros_like(low), boxes.new_tensor(sides)[:, None].expand_as(high)
+        low, high = torch.zeros_like(low), sides.expand_as(high)
     return torch.addcmul(start, length, steps), length.abs() / size, low, high
 
 
 def _sampled(images: Tensor, boxes: Tensor, size: int, within: Within) -> Tensor:
     """Bilinear interpolation without antialias; coordinates stop at the outermost pixel centres of the limits."""
-    boxes = boxes.to(images.device, non_blocking=True)
-    sides = (images.shape[2], images.shape[3])
+    boxes, sides = _sent(boxes, images)
     centre, _, low, high = _placed(boxes, size, sides, within)
     position = torch.minimum(torch.maximum(centre, low + 0.5), high - 0.5)
-    position.mul_(2 / boxes.new_tensor(sides)[:, None]).sub_(1)
+    position.mul_(2 / sides).sub_(1)
     grid = images.new_empty(len(images), size, size, 2)
     grid[..., 0] = position[:, 1, None, :]
     grid[..., 1] = position[:, 0, :, None]
@@ -120,9 +127,9 @@ def _filtered(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear",
 
     TF32, where the user allows it, leaves an error of a tenth of a grey level; autocast is kept out.
     """
-    boxes = boxes.to(images.device, non_blocking=True)
+    boxes, sides = _sent(boxes, images)
     count, channels, height, width = images.shape
-    placed = _placed(boxes, size, (height, width), within)
+    placed = _placed(boxes, size, sides, within)
     rows, columns = (
         _weights(*(part[:, axis] for part in placed), side=side, mode=mode) for axis, side in enumerate((height, width))
     )
@@ -150,7 +157,7 @@ def _cubic(distance: Tensor) -> Tensor:
 
 def flip(images: Tensor, on: Tensor) -> Tensor:
     """Mirror the images (B, C, H, W) left to right where ``on`` (B,), on the CPU, is true."""
-    rows = on.nonzero().squeeze(1).to(images.device)
+    rows = onto(on.nonzero().squeeze(1), images.device)
     return images.index_copy(0, rows, images.index_select(0, rows).flip(-1))
 
 
@@ -162,7 +169,7 @@ def translate_reflect(images: Tensor, shift: Tensor) -> Tensor:
     References:
         Bachman et al., AMDIM, 2019, the authors' CIFAR augmentation.
     """
-    shift = shift.to(images.device, non_blocking=True)
+    shift = onto(shift, images.device)
     count, channels, height, width = images.shape
     places = [
         torch.arange(side, device=images.device) - shift[:, axis, None] for axis, side in enumerate((height, width))

@@ -17,6 +17,7 @@ from torch import Tensor
 from viewkin.augment.blur import gaussian_blur
 from viewkin.augment.colour import colour_jitter, colour_jitter_, grayscale, lighting, solarize
 from viewkin.augment.geometry import Mode, crop_resize, resized_crop_boxes, to_unit, translate_reflect
+from viewkin.draws import onto
 from viewkin.errors import UserError
 
 Draws = dict[str, Tensor]
@@ -121,7 +122,7 @@ class Sometimes(Operation):
         chosen = draws["on"].nonzero().squeeze(1)
         if len(chosen) == 0:
             return images
-        rows = chosen.to(images.device)
+        rows = onto(chosen, images.device)
         strengths = {name: values[chosen] for name, values in draws.items() if name != "on"}
         return images.index_copy_(0, rows, self.change(images.index_select(0, rows), strengths, size))
 

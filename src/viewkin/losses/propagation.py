@@ -107,11 +107,11 @@ def mixed_instance_loss(log_p: Tensor, log_p_partner: Tensor, share: Tensor) -> 
         The older release of InvP; METHODS 3.4.
     """
     return -torch.logaddexp(
-        torch.logaddexp(share.log() + log_p, (1 - share).log() + log_p_partner), log_p.new_tensor(FLOOR).log()
+        torch.logaddexp(share.log() + log_p, (1 - share).log() + log_p_partner), log_p.new_full((), FLOOR).log()
     )
 
 
 def _minus_log_share(part: Tensor, whole: Tensor, floor: float) -> Tensor:
     """``-log(e^part / whole + floor)``, (B,)."""
     log_share = part - whole.log()
-    return -torch.logaddexp(log_share, log_share.new_tensor(floor).log())
+    return -torch.logaddexp(log_share, log_share.new_full((), floor).log())

@@ -134,10 +134,11 @@ class MemberLists(nn.Module):
         place = self.place[index].long()
         leaves = moves & (place >= 0)
         self.lost -= (moves & (place < 0)).sum()
-        self.place[self._or_nowhere(index, leaves, self.place)] = -1
+        self.place.index_fill_(0, self._or_nowhere(index, leaves, self.place), -1)
         self._close_gaps_(old, place, leaves)
         self._append_(index, new, moves)
-        self.order[-1], self.place[-1] = 0, -1  # as if nothing had been written there
+        self.order[-1].zero_()  # as if nothing had been written there; = 0 would wait
+        self.place[-1].fill_(-1)
 
     def _close_gaps_(self, old: Tensor, place: Tensor, leaves: Tensor) -> None:
         """Let the last images of each cluster stand where others have left."""

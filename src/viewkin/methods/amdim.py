@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import distributed, losses
+from viewkin.draws import onto
 from viewkin.errors import UserError, require
 from viewkin.methods.base import Batch, Limit, Method, Step
 from viewkin.nets.amdim import Mixture, Multiscale, MultiscaleEncoder
@@ -147,7 +148,7 @@ class AMDIM(Method):
             f"amdim position {name}", lambda n, generator: torch.randint(places, (n,), generator=generator)
         )
         rows = torch.arange(len(view.coarse), device=view.coarse.device)
-        return view.coarse[rows, drawn.to(rows.device)].unsqueeze(1)
+        return view.coarse[rows, onto(drawn, rows.device)].unsqueeze(1)
 
     def _compare(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Score own sources against the maps of all ranks.

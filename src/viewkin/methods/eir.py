@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import distributed, losses
 from viewkin.augment.mix import beta, cutmix, mixup
+from viewkin.draws import onto
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, queue_limit
@@ -183,7 +184,7 @@ class EIR(Wrapper):
         generator = batch.draw.generator("eir/mix")
         count = len(batch.index) * distributed.world()
         rows = distributed.rows(len(batch.index))
-        partner = torch.randperm(count, generator=generator)[rows].to(batch.index.device)
+        partner = onto(torch.randperm(count, generator=generator)[rows], batch.index.device)
         ratio = config.mix_ratio
         if ratio is None:
             ratio = float(beta(config.mix_alpha, 1, generator))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import distributed, losses
 from viewkin.augment.mix import beta
+from viewkin.draws import onto
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import NeighbourGraph, found_by_hop
@@ -105,10 +106,10 @@ class InvP(ViewMethod):
         """MixContrast: each image mixed with another of the batch, recognised as both."""
         x, b = batch.views["view"], len(batch.index)
         everyone, images = distributed.gather(x), distributed.gather(batch.index)
-        order = torch.randperm(len(everyone), generator=batch.draw.generator("mix partner")).to(x.device)
+        order = onto(torch.randperm(len(everyone), generator=batch.draw.generator("mix partner")), x.device)
         partner = order[distributed.rows(b)]
         alpha = self.config.mix_alpha
-        share = batch.draw.rows("mix share", lambda total, g: beta(alpha, total, g)).to(x.device, x.dtype)
+        share = onto(batch.draw.rows("mix share", lambda total, g: beta(alpha, total, g)).to(x.dtype), x.device)
         weight = share.view(-1, 1, 1, 1)
         mixed = self.query(weight * x + (1 - weight) * everyone[partner])
         both = torch.cat([batch.index, images[partner]])

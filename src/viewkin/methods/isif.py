@@ -93,7 +93,6 @@ class ISIF(ViewMethod):
         if self.nearest is None:
             return {}
         swapped = draw.rows("isif neighbour", _chance) < self.config.neighbour_view
-        index = index.to(self.nearest.device)
         return {"second": torch.where(onto(swapped, index.device), self.nearest[index], index)}
 
     def forward(self, batch: Batch, at: Progress) -> Step:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import distributed, losses
+from viewkin.draws import onto
 from viewkin.errors import require
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected, queue_limit
@@ -102,7 +103,7 @@ class MoCo(ViewMethod):
         if not self.config.shuffle:
             return self.target(x)
         everyone, rows = distributed.gather(x), distributed.rows(len(x))
-        order = torch.randperm(len(everyone), generator=batch.draw.generator(f"shuffle {name}")).to(x.device)
+        order = onto(torch.randperm(len(everyone), generator=batch.draw.generator(f"shuffle {name}")), x.device)
         keys = distributed.gather(self.target(everyone[order[rows]]))
         return keys[order.argsort()[rows]]
 

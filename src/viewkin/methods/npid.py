@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import distributed, losses
+from viewkin.draws import onto
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
@@ -98,7 +99,7 @@ class NPID(ViewMethod):
 
     def _sampled(self, q: Tensor, own: Tensor, batch: Batch, record: dict[str, Tensor]) -> Tensor:
         positive = (q * own).sum(1)
-        drawn = self._draw(batch).to(q.device)
+        drawn = onto(self._draw(batch), q.device)
         rows = self.bank.read(drawn)
         negative = q @ rows.T if drawn.ndim == 1 else torch.einsum("bd,bkd->bk", q, rows)
         if self.config.loss == "infonce":

@@ -18,10 +18,10 @@ from torch import Tensor
 from viewkin import distributed
 from viewkin.allocation import kept_memory
 from viewkin.augment.policies import Policy
-from viewkin.augment.views import ViewMaker, test_view
+from viewkin.augment.views import Parameters, ViewMaker, test_view
 from viewkin.data.loader import Loader
 from viewkin.data.source import Source
-from viewkin.draws import Draw, generator_for, seed_for
+from viewkin.draws import Draw, generator_for, onto, seed_for
 from viewkin.errors import UserError
 from viewkin.methods.base import Batch, Method, Step
 from viewkin.nets.heads import Encoder
@@ -198,13 +198,7 @@ class Trainer:
         for m, (index, images) in enumerate(micros):
             start = (self.rank * accumulate + m) * len(index)
             draw = Draw(recipe.seed, at.total_step, recipe.data.batch_size, start, start + len(index))
-            device, own = self.fabric.device, parameters.rows(start, start + len(index))
-            views = self.views(images.to(device, non_blocking=True), own)
-            for name, other in self.method.shown(index, draw).items():
-                views[name] = self.views(self.source.images(other).to(device, non_blocking=True), own)[name]
-            if not self.channels_last:
-                views = {name: view.contiguous() for name, view in views.items()}
-            batch = Batch(views=views, index=index.to(device, non_blocking=True), draw=draw)
+            batch = self.batch(index, images, parameters.rows(start, start + len(index)), draw)
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
                 found: Step = self.forward(batch, at)
@@ -222,6 +216,17 @@ class Trainer:
         if self.monitor:
             self.monitor.write_(record)
         return steps, norm
+
+    def batch(self, index: Tensor, images: Tensor, own: Parameters, draw: Draw) -> Batch:
+        """Send one micro-batch to the device and make its views there, by its rows of the parameters."""
+        device = self.fabric.device
+        index = onto(index, device)
+        views = self.views(onto(images, device), own)
+        for name, other in self.method.shown(index, draw).items():
+            views[name] = self.views(onto(self.source.images(other), device), own)[name]
+        if not self.channels_last:
+            views = {name: view.contiguous() for name, view in views.items()}
+        return Batch(views=views, index=index, draw=draw)
 
     def _reports(self, done: int) -> bool:
         """Whether the log gets a line once so many steps are done: every few steps, and at an epoch's end."""
