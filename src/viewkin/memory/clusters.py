@@ -17,7 +17,9 @@ from viewkin.schedules import Progress
 LabelRule = Literal["dot", "euclidean"]
 """What the centroid of a label is: the one of the largest dot product, or the nearest one."""
 FEW = 2
-"""Small clusters that one step dissolves on a GPU."""
+"""Small clusters that are dissolved at once on a GPU."""
+SPACING = 8
+"""Optimiser steps from one dissolving to the next on a GPU, where even looking costs a thousand launches."""
 HALVED = 4096
 """Members of the largest cluster that are told apart there; the others stay."""
 
@@ -74,6 +76,11 @@ class Clusters(nn.Module):
     def __len__(self) -> int:
         return len(self.centroids)
 
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether a step does without sizes that follow from data: off the CPU, where reading one waits."""
+        return self.labels.device.type != "cpu"
+
     def nearest(self, z: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Label features by the rule: (B, D) -> (B,); ``allowed`` (C,) bool leaves centroids out."""
         score = z.to(self.centroids.dtype) @ self.centroids.T
@@ -110,6 +117,8 @@ class Clusters(nn.Module):
     def follow_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
         """Do one iteration: label the batch by its updated rows, dissolve small clusters, refresh centroids.
 
+        On a GPU, each ``SPACING``-th step dissolves ``FEW``: a small cluster may stay for some steps.
+
         Args:
             index: (B,) int64, the joined batch.
             before: (B, D), its rows before the bank's update.
@@ -118,13 +127,16 @@ class Clusters(nn.Module):
         """
         rows = features[index]
         self._shift_(index, before, rows, self.nearest(rows))
-        on_cpu = self.labels.device.type == "cpu"
-        (self.dissolve_small_ if on_cpu else self.dissolve_few_)(features, at)
-        due = (at.total_step + 1) % self.refresh == 0
+        done = at.total_step + 1
+        if not self.fixed_shapes:
+            self.dissolve_small_(features, at)
+        elif done % SPACING == 0:
+            self.dissolve_few_(features, at)
+        due = done % self.refresh == 0
         if due:
             self._agree_(self.sums, self.counts)
         # Looking for lost images waits for a GPU, sorting there does not.
-        if int(self.lists.lost) if on_cpu else due:
+        if due if self.fixed_shapes else int(self.lists.lost):
             self.lists.build_(self.labels, self.counts)
 
     @torch.no_grad()
@@ -210,8 +222,8 @@ class Clusters(nn.Module):
     def dissolve_few_(self, features: Tensor, at: Progress) -> None:
         """Do what :meth:`dissolve_small_` does in shapes that are fixed, so that no step waits for a GPU.
 
-        A step takes the first ``FEW`` small clusters, later ones those that are left, and tells ``HALVED`` members of
-        the largest cluster apart. Arguments as there.
+        The first ``FEW`` small clusters are taken, those that are left another time, and ``HALVED`` members of the
+        largest cluster are told apart. Arguments as there.
         """
         small = self._small()
         number = torch.arange(len(self), 0, -1, device=small.device)

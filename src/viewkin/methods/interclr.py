@@ -284,7 +284,7 @@ class InterCLR(Wrapper):
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
                 self.clusters.fit_(losses.unit(self._encoded(encode)), at)
             if self.config.labels == "online":
-                # A step on a GPU dissolves few small clusters, so as not to wait for it; the rest go here.
+                # Steps on a GPU dissolve few small clusters, so as not to wait for it; the rest go here.
                 self.clusters.dissolve_small_(self.memory.everything(), at)
         return names
 

@@ -1,12 +1,14 @@
 """Claims about pseudo-labels: the rule that keeps clusters in use above all."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch import Tensor
 
 from viewkin import losses
 from viewkin.kmeans import means
-from viewkin.memory.clusters import Clusters
+from viewkin.memory.clusters import FEW, SPACING, Clusters
 from viewkin.schedules import Progress
 
 
@@ -233,3 +235,33 @@ def test_what_is_too_much_for_one_step_is_done_in_the_next():
     collapsed = labelled(features[:1].repeat(40, 1), [0] * 40, 2, min_size=2)
     collapsed.dissolve_few_(features[:1].repeat(40, 1), after(0))
     assert collapsed.counts.tolist() == [20, 20]
+
+
+def followed(state: Clusters, features: Tensor, step: int) -> Clusters:
+    """After a step without a batch, which leaves the rule alone."""
+    nothing = torch.arange(0)
+    state.follow_(nothing, features[nothing], features, after(step))
+    check(state)
+    return state
+
+
+@pytest.mark.parametrize("first", [0, 3, SPACING - 1])
+def test_on_a_gpu_few_small_clusters_go_at_steps_that_their_number_alone_decides(first):
+    features, small = rows(200, seed=3), 5
+    state = labelled(features, [0] * 190 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5], 1 + small, min_size=10)
+    with mock.patch.object(Clusters, "fixed_shapes", True):
+        for step in range(first, first + SPACING * -(-small // FEW)):
+            before, labels = int((state.counts < 10).sum()), state.labels.clone()
+            followed(state, features, step)
+            if (step + 1) % SPACING:
+                assert torch.equal(state.labels, labels)
+            else:
+                assert int((state.counts < 10).sum()) == max(before - FEW, 0)
+    assert int(state.counts.min()) >= 10
+
+
+def test_on_a_cpu_all_small_clusters_go_in_every_step():
+    features = rows(200, seed=3)
+    for step in range(2):
+        state = labelled(features, [0] * 190 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5], 6, min_size=10)
+        assert int(followed(state, features, step).counts.min()) >= 10
