@@ -25,7 +25,7 @@ from viewkin.losses.instance import binary_nce, instance_log_probability, partit
 from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.margin import angular_margin
 from viewkin.losses.nearest import EDGE, Denominator, Kin, Nearest, nearest_of
-from viewkin.losses.pool import nce_of_sum, pool_log_sum
+from viewkin.losses.pool import nce_of_sum, pool_log_sum, pool_logits
 from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.propagation import (
     chosen_kin,
@@ -64,6 +64,7 @@ __all__ = [
     "nt_xent",
     "partition_estimate",
     "pool_log_sum",
+    "pool_logits",
     "product_type",
     "propagation_loss",
     "regression",

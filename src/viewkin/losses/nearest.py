@@ -64,7 +64,7 @@ class _NearSum(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, bank: Tensor, left_out: Tensor, level: Tensor, wanted: Tensor, temperature: float
     ) -> Tensor:
-        kind = _kind(bank, temperature)
+        kind = exponential_type(bank, temperature)
         # Logits are rounded after the level was taken off, when they are small; what it was rounded by goes off too.
         shift = (-level).to(kind).unsqueeze(1)
         rest = (level.unsqueeze(1) + shift).to(kind)
@@ -124,7 +124,7 @@ def nearest_of(
     References:
         InvP, 2020, section 3.3; METHODS 3.2 and 3.7 on the two forms.
     """
-    q, paper, kind = wide(q), denominator == "paper", _kind(bank, temperature)
+    q, paper, kind = wide(q), denominator == "paper", exponential_type(bank, temperature)
     own = (q * bank[index].to(q.dtype)).sum(1)
     with torch.no_grad():
         last, before = _edges((q / temperature).to(kind).to(q.dtype) * temperature, bank, index, count, edge)
@@ -143,7 +143,7 @@ def nearest_of(
     return Nearest(own.to(level.dtype) / temperature, level, inside, strangers, kin_sum)
 
 
-def _kind(bank: Tensor, temperature: float) -> torch.dtype:
+def exponential_type(bank: Tensor, temperature: float) -> torch.dtype:
     """Type of the products and exponentials: float64 where float32 could not hold these."""
     if (1 - FARTHEST) / temperature > STEEPEST:
         return torch.float64

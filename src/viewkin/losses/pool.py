@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from viewkin.losses.precision import product_type, wide
+from viewkin.losses.nearest import BELOW, FARTHEST, exponential_type
+from viewkin.losses.precision import wide
 
-NEGLIGIBLE = -60.0
-"""Exponents below count as this one, e^-60 = 1e-26: exp of -inf is 5 times slower, to a denormal 50 times."""
+PARTS = 8
+"""Columns that take the level off: 8 x 8 bits hold float64's, and widths of 8 are what a GPU multiplies fast."""
 
 
 class _PoolLogSum(torch.autograd.Function):
-    """log of a masked sum of exponentials in one online pass, with its analytic gradient.
+    """log of a sum of exponentials over some candidates in one pass, with its analytic gradient.
 
     With logits s_c = q.V_c / tau and the kept candidates c: d log(sum e^s_c) / dq = (sum softmax(s)_c V_c) / tau.
     """
@@ -27,30 +29,34 @@ class _PoolLogSum(torch.autograd.Function):
         q: Tensor,
         bank: Tensor,
         columns: Tensor,
-        other: Tensor,
+        labels: Tensor,
         own: Tensor,
-        least: Tensor,
+        least: Tensor | None,
         temperature: float,
-        sign: int,
+        far: bool,
     ) -> Tensor:
-        kind, block = product_type(bank), block_of(bank)
-        peak, total, mean = q.new_full((len(q), 1), -math.inf), q.new_zeros(len(q), 1), torch.zeros_like(q)
+        kind, block, sign = exponential_type(bank, temperature), block_of(bank), -1 if far else 1
+        level = q.new_zeros(len(q)) if least is None else least.clamp(FARTHEST / temperature, -FARTHEST / temperature)
+        level = level.to(torch.promote_types(q.dtype, kind)).unsqueeze(1)
+        # The level goes off within the product, which is rounded once it is small.
+        scaled = sign * torch.cat([_scaled(q, kind, temperature), *(-part.to(kind) for part in _parts(level))], 1)
+        # A candidate on the level is in, however its product was rounded: by that decision ranks would differ.
+        slack = 8 * torch.finfo(torch.promote_types(kind, torch.float32)).eps / temperature
+        total, mean = torch.zeros_like(level), level.new_zeros(q.shape)
+        labels, order = labels.sort(stable=True)
         with torch.autocast(q.device.type, enabled=False):
-            query = q.to(kind)
-            for drawn, labels in zip(columns.split(block), other.split(block)):
-                part = bank.index_select(0, drawn).to(kind)
-                similarity = (query @ part.T).to(q.dtype)
-                left_out = (labels == own) | (similarity * sign < least)
-                logits = similarity.div_(temperature).masked_fill_(left_out, -math.inf)
-                higher = torch.maximum(peak, logits.amax(1, keepdim=True))
-                level = higher.masked_fill(higher == -math.inf, 0)  # nothing kept so far
-                rescale = (peak - level).exp()  # 0 where nothing was kept before
-                weights = logits.sub_(level).clamp_min_(NEGLIGIBLE).exp_()
-                total = total * rescale + weights.sum(1, keepdim=True)
-                mean = mean * rescale + (weights.to(kind) @ part).to(q.dtype)
-                peak = higher
-        ctx.save_for_backward((mean / total / temperature).masked_fill(peak == -math.inf, 0))
-        return (peak + total.log()).squeeze(1)
+            for drawn, others in zip(columns[order].split(block), labels.split(block)):
+                rows = functional.pad(bank.index_select(0, drawn).to(kind), (0, PARTS), value=1)
+                logits = scaled @ rows.T
+                if least is not None:
+                    torch.threshold_(logits, -slack, math.inf if far else BELOW)
+                weights = _without_own(logits.neg_() if far else logits, others, own).exp_()
+                total += weights.sum(1, keepdim=True, dtype=total.dtype)
+                mean += weights @ rows[:, : q.shape[1]]
+        # The near ones weigh 1 or more, a million left out 1e-20; elsewhere what is left out weighs nothing.
+        none = total <= (0 if far or least is None else 0.5)
+        ctx.save_for_backward((mean / total / temperature).masked_fill(none, 0).to(q.dtype))
+        return (level + total.log()).masked_fill(none, -math.inf).squeeze(1).to(q.dtype)
 
     @staticmethod
     @once_differentiable
@@ -59,16 +65,50 @@ class _PoolLogSum(torch.autograd.Function):
         return upstream[0].unsqueeze(1) * gradient, *[None] * 7
 
 
+def _scaled(q: Tensor, kind: torch.dtype, temperature: float) -> Tensor:
+    return (q / temperature).to(kind)
+
+
+def _parts(level: Tensor) -> list[Tensor]:
+    """Numbers that bfloat16 holds and whose sum is the level: one to a column."""
+    parts: list[Tensor] = []
+    for _ in range(PARTS):
+        parts.append(level.bfloat16().to(level.dtype))
+        level = level - parts[-1]
+    return parts
+
+
+def _without_own(logits: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+    """Set to -inf in place what has the query's label: (B, n) by sorted labels (n,), which few queries are among."""
+    among: Tensor | slice = slice(None)
+    if logits.device.type == "cpu":  # to look at a GPU's answer would wait for it
+        among = ((own >= labels[0]) & (own <= labels[-1])).nonzero().squeeze(1)
+    logits[among] = logits[among].masked_fill(labels == own[among].unsqueeze(1), -math.inf)
+    return logits
+
+
 def block_of(bank: Tensor) -> int:
     """Candidates compared at once: as many as stay in a processor's cache, more on a GPU, which has many hands."""
     return 4096 if bank.device.type == "cpu" else 65536
+
+
+def pool_logits(q: Tensor, bank: Tensor, columns: Tensor, temperature: float) -> Tensor:
+    """Logits (B, m) of candidates (m,) without gradient, for the ``least`` of :func:`pool_log_sum`.
+
+    Operands are rounded as there, logits are not: a narrow cone of rows lies within one rounding.
+    """
+    kind = exponential_type(bank, temperature)
+    accumulated = torch.promote_types(kind, torch.float32)
+    with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
+        rows = bank.index_select(0, columns).to(kind)
+        return _scaled(wide(q), kind, temperature).to(accumulated) @ rows.to(accumulated).T
 
 
 def pool_log_sum(
     q: Tensor,
     bank: Tensor,
     columns: Tensor,
-    other: Tensor,
+    labels: Tensor,
     own: Tensor,
     least: Tensor | None,
     temperature: float,
@@ -77,27 +117,23 @@ def pool_log_sum(
 ) -> Tensor:
     """``log sum_c e^(q.V_c / tau)`` over the candidates of another label that are near enough: (B,).
 
-    Memory is B x block; matrix products run in the precision of :func:`product_type`, sums in float32 or wider.
+    Memory is B x block. Matrix products and exponentials are in the type that :func:`exponential_type` names, sums in
+    float32 or wider.
 
     Args:
         q: (B, D) unit norm, with gradient.
         bank: (N, D) constant.
         columns: (M,) int64, its rows that are candidates.
-        other: (M,) their labels.
+        labels: (M,) theirs.
         own: (B,) the queries' labels.
-        least: (B,) the least similarity that counts (with ``far`` the largest); none: all count.
+        least: (B,) the least logit that counts (with ``far`` the largest), of :func:`pool_logits`; none: all count.
         temperature: tau, dimensionless.
         far: keep what lies below the threshold.
 
     Returns:
         (B,); -inf for a query without a candidate, whose gradient is 0.
     """
-    q = wide(q)
-    if least is None:
-        least = q.new_full((len(q),), math.inf if far else -math.inf)
-    sign = -1 if far else 1
-    threshold = (sign * least).unsqueeze(1).to(q.dtype)
-    return _PoolLogSum.apply(q, bank, columns, other, own.unsqueeze(1), threshold, temperature, sign)  # type: ignore[no-any-return]
+    return _PoolLogSum.apply(wide(q), bank, columns, labels, own, least, temperature, far)  # type: ignore[no-any-return]
 
 
 def nce_of_sum(positive: Tensor, log_sum: Tensor, temperature: float, margin: float = 0.0) -> Tensor:

@@ -22,7 +22,7 @@ SCORES = 2**24
 """Similarities held at once while the whole bank is searched: 64 MiB in float32."""
 SHOWN = 64
 """Negatives of each query that monitors see."""
-LOOKED_AT = 8192
+LOOKED_AT = 4096
 """Candidates whose similarities say where the pool's edge lies."""
 
 
@@ -101,20 +101,18 @@ class NegativeSampler:
         self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str, temperature: float
     ) -> tuple[Tensor, Tensor]:
         drawn = onto(self._shared(len(bank), draw, purpose), q.device)
-        labels, own, far = members.labels[drawn], members.labels[index], self.sampler == "semieasy"
-        kind = losses.product_type(bank)
-        with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
-            first = losses.wide(q.detach().to(kind) @ bank[drawn[:LOOKED_AT]].to(kind).T)
-            other = labels[:LOOKED_AT] != own.unsqueeze(1)
-            score = first.masked_fill(~other, torch.inf if far else -torch.inf)
-            kept = first.shape[1] if self.sampler == "random" else max(round(self.pool * first.shape[1]), 1)
-            value, place = score.topk(kept, dim=1, largest=not far)
-            images = drawn[place].masked_fill(~other.gather(1, place), -1)
-            # At a candidate itself, how the next product of the same rows is rounded would decide whether it is in.
-            slack = 8 * torch.finfo(value.dtype).eps
-            least = None if self.sampler == "random" else value[:, -1] + (slack if far else -slack)
-        found = losses.pool_log_sum(q, bank, drawn, labels, own, least, temperature, far=far)
-        return found, some_of(images)
+        labels, own = members.labels.index_select(0, drawn), members.labels[index]
+        some, other = drawn[:LOOKED_AT], labels[:LOOKED_AT] != own.unsqueeze(1)
+        if self.sampler == "random":
+            place, least = torch.arange(len(some), device=q.device).expand_as(other), None
+        else:
+            first = losses.pool_logits(q, bank, some, temperature)
+            value, place = self._best(first, other, max(round(self.pool * len(some)), 1))
+            least = value[:, -1]
+        shown = some_of(place)
+        images = some[shown].masked_fill(~other.gather(1, shown), -1)
+        far = self.sampler == "semieasy"
+        return losses.pool_log_sum(q, bank, drawn, labels, own, least, temperature, far=far), images
 
     def _shared(self, count: int, draw: Draw, purpose: str) -> Tensor:
         """Candidates (M,) for the whole batch."""
@@ -164,27 +162,27 @@ class NegativeSampler:
         """Compare with rows drawn at random, the same for all queries or each query's own."""
         if self.shared:
             drawn = onto(self._shared(len(bank), draw, purpose), q.device)
-            similarity = losses.wide(q @ bank[drawn].to(q.dtype).T)
+            similarity = losses.wide(q @ bank.index_select(0, drawn).to(q.dtype).T)
         else:
             count = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
             drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g))
             drawn = onto(drawn, q.device)
             similarity = torch.cat([s.gather(1, drawn[part]) for part, s in similarities(q, bank)])
         other = members.labels[drawn] != members.labels[index].unsqueeze(1)
-        best = self._extreme(similarity.detach(), other)
+        if self.sampler == "random":
+            best = torch.arange(other.shape[1], device=other.device).expand_as(other)
+        else:
+            best = self._best(similarity.detach(), other, min(self.negatives, other.shape[1])).indices
         bad = ~other.gather(1, best)
         value = similarity.gather(1, best).masked_fill(bad, -torch.inf)
         chosen = drawn.expand_as(other).gather(1, best).masked_fill(bad, -1)
         # Of shared rows the product above has the gradient: no (B, K, D) floats, and a softmax over K, not K / pool.
         return Drawn(value, some_of(chosen)) if self.shared else self._with_gradient(q, bank, chosen, value)
 
-    def _extreme(self, similarity: Tensor, other: Tensor) -> Tensor:
-        """Which K candidates of other labels are the most (or least) similar; of random ones all: places (B, K)."""
-        if self.sampler == "random":
-            return torch.arange(other.shape[1], device=other.device).expand_as(other)
+    def _best(self, similarity: Tensor, other: Tensor, count: int) -> torch.return_types.topk:
+        """Find the candidates of other labels that are the most (or least) similar: values, infinite where none is."""
         easy = self.sampler == "semieasy"
-        score = similarity.masked_fill(~other, torch.inf if easy else -torch.inf)
-        return score.topk(min(self.negatives, score.shape[1]), dim=1, largest=not easy).indices
+        return similarity.masked_fill(~other, torch.inf if easy else -torch.inf).topk(count, dim=1, largest=not easy)
 
 
 def some_of(images: Tensor) -> Tensor:
