@@ -74,7 +74,7 @@ ROWS: dict[str, list[str]] = {
         *settings(("queue_size=4096", "momentum=0.99"), "method.base"),
     ],
     "interclr-byol": [
-        *("--method", "interclr(byol)", *settings(("clusters=100",))),
+        *("--method", "interclr(byol)", *settings(("clusters=100", "pool_form=exact"))),
         *settings(("hidden=512", "momentum=0.99"), "method.base"),
     ],
 }

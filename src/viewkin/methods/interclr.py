@@ -22,7 +22,7 @@ from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.nets.heads import HeadConfig, build_head
 from viewkin.schedules import Progress
 
-EXACT_UP_TO = 100_000
+EXACT_UP_TO = 10_000
 """Images up to which ``pool_form=auto`` searches the whole bank for each query."""
 PER_CLUSTER = 128
 """Images to a cluster where their number is not given: ImageNet's 1,281,167 in 10,000."""
@@ -72,7 +72,7 @@ class InterCLRConfig:
     pool: float = 0.1
     """N_pool / N, share of all images that make up the pool."""
     pool_form: Literal["auto", "exact", "candidates"] = "auto"
-    """``exact``: search all images; ``candidates``: K / pool of them at random; ``auto``: exact up to 100,000."""
+    """``exact``: search all images; ``candidates``: K / pool of them at random; ``auto``: exact up to 10,000."""
     shared_candidates: bool = True
     """Draw candidates once for the global batch instead of for each query (``candidates``)."""
     margin: float = -0.5

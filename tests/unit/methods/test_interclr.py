@@ -303,10 +303,12 @@ def test_defaults_shrink_to_the_images_and_a_run_says_so():
 
 def test_cifar_keeps_its_hundred_clusters_and_imagenet_its_paper_settings():
     method, _ = fitted(50_000)
-    assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (100, 20, 4000, "exact")
+    assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (100, 20, 4000, "candidates")
     method, notes = fitted(1_281_167, recipe="interclr_moco_imagenet")
     assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (10_000, 20, 16_384, "candidates")
-    assert "method.pool_form is candidates, as there are more than 100,000 images." in notes
+    assert "method.pool_form is candidates, as there are more than 10,000 images." in notes
+    config = RECIPES["interclr_moco_cifar10"]().method
+    assert [config.choices(count)["pool_form"].value for count in (10_000, 10_001)] == ["exact", "candidates"]
 
 
 def test_open_settings_follow_from_the_number_of_images_also_within_a_wrapper():
