@@ -336,6 +336,15 @@ def test_a_query_without_a_stranger_has_no_loss_and_no_gradient(name, form, shar
     assert torch.equal(q.grad, torch.zeros_like(q))
 
 
+@pytest.mark.parametrize("far", [False, True])
+def test_a_threshold_beyond_all_candidates_leaves_none(far):
+    q, least = Q.clone().requires_grad_(), torch.full((B,), -11.0 if far else 11.0)
+    value = losses.pool_log_sum(q, BANK, torch.arange(N), LABELS, LABELS[INDEX], least, 0.1, far=far)
+    assert value.isneginf().all()
+    (gradient,) = torch.autograd.grad(value.sum(), q)
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
 def test_nce_of_a_sum_is_nce_of_its_parts():
     positive, negative = torch.rand(5, dtype=torch.float64), torch.rand(5, 9, dtype=torch.float64)
     whole = losses.info_nce_of(positive, negative, 0.2, -0.5)
