@@ -16,9 +16,13 @@ from lightning.fabric.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from viewkin.data.source import Source
 from viewkin.errors import UserError, require
 from viewkin.losses.precision import has_bf16
 from viewkin.train.config import RuntimeConfig
+
+FOR_IMAGES = 0.5
+"""Share of a GPU's free memory that the images may take; the rest is for network, banks and activations."""
 
 
 def processes(runtime: RuntimeConfig) -> tuple[int, int]:
@@ -98,6 +102,17 @@ def takes_channels_last(network: nn.Module, accelerator: str) -> bool:
         return True
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     return not any(m.kernel_size == (1, 1) and m.in_channels < 8 for m in convolutions)
+
+
+def placed(source: Source, device: torch.device) -> Source:
+    """Put images that are held in memory on the device; they stay where they are if a GPU has too little room."""
+    if not source.resident:
+        return source
+    if device.type == "cuda":
+        needed = 3 * source.size**2 * len(source)
+        if needed > FOR_IMAGES * torch.cuda.mem_get_info(device)[0]:
+            return source
+    return source.to(device)
 
 
 @contextmanager

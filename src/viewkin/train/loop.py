@@ -31,7 +31,7 @@ from viewkin.schedules import Progress
 from viewkin.train import checkpoint
 from viewkin.train.config import Recipe
 from viewkin.train.encode import encode_all
-from viewkin.train.fabric import differentiating, takes_channels_last
+from viewkin.train.fabric import differentiating, placed, takes_channels_last
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
@@ -72,7 +72,7 @@ class Trainer:
         self.recipe, self.policy, self.fabric, self.out, self.console = recipe, policy, fabric, out, console
         self.metadata = dict(metadata)
         self.rank, self.world = fabric.global_rank, fabric.world_size
-        self.source = source.to(fabric.device) if source.resident else source
+        self.source = placed(source, fabric.device)
         self.method = method
         self.channels_last = recipe.runtime.channels_last and takes_channels_last(method, fabric.device.type)
         if self.channels_last:
