@@ -40,8 +40,8 @@ class MoCoConfig:
     symmetric: bool = False
     """Use both views as queries (the loss is the sum of both directions, as in the CIFAR demo)."""
     norm: str = "batch"
-    """BatchNorm of both encoders: ``batch``, ``split:8`` (statistics over sub-batches, the one-device stand-in for
-    eight), or ``gathered`` over ranks."""
+    """BatchNorm of both encoders: ``batch``, ``split:8`` (statistics over eighths of the batch, as eight devices have
+    them), or ``gathered`` over ranks."""
     shuffle: bool = True
     """Permute the keys over ranks and sub-batches before the key encoder, so BatchNorm statistics betray no pair."""
 

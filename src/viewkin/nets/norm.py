@@ -16,9 +16,10 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class SplitBatchNorm(nn.BatchNorm2d):
-    """BatchNorm with statistics of S groups of the batch: what S devices would compute, on one.
+    """BatchNorm with statistics of S groups of the batch: what S devices would compute, on fewer.
 
-    Image i belongs to group i mod S. The running mean and variance follow the mean over groups of the group's own
+    Each of W processes makes S / W groups of its images, rounded down and one at least. Image i belongs to group i mod
+    their number. The running mean and variance follow the mean over groups of the group's own
     (the variance without bias), as in MoCo's CIFAR-10 demo. In evaluation it is plain BatchNorm. x (B, C, ...).
 
     References:
@@ -31,25 +32,23 @@ class SplitBatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each group by itself in training, all by the running statistics in evaluation."""
-        x = input
+        x, groups = input, max(self.groups // distributed.world(), 1)
         if not self.training:
             return super().forward(x)
         batch, width = x.shape[:2]
-        if batch % self.groups:
-            raise UserError(
-                f"norm=split:{self.groups} needs a batch that {self.groups} divides, not {batch}: change one of them."
-            )
+        if batch % groups:
+            raise UserError(f"norm=split:{self.groups} needs a batch that {groups} divides, not {batch}: change one.")
         # One BatchNorm over groups * width channels; its running statistics start equal and part by group.
         running = (self.running_mean, self.running_var)
-        parted = [None if old is None else old.repeat(self.groups) for old in running]
-        affine = [p.repeat(self.groups) if self.affine else None for p in (self.weight, self.bias)]
+        parted = [None if old is None else old.repeat(groups) for old in running]
+        affine = [p.repeat(groups) if self.affine else None for p in (self.weight, self.bias)]
         y = F.batch_norm(
-            _grouped(x, self.groups), *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps
+            _grouped(x, groups), *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps
         )
         for old, new in zip(running, parted):
             if old is not None and new is not None:
-                old.copy_(new.view(self.groups, width).mean(0))
-        return _Ungrouped.apply(y, self.groups) if _is_channels_last(x) else y.reshape(x.shape)
+                old.copy_(new.view(groups, width).mean(0))
+        return _Ungrouped.apply(y, groups) if _is_channels_last(x) else y.reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Tell the groups too."""

@@ -134,7 +134,7 @@ def moco_v1_imagenet() -> Recipe:
     return Recipe(
         name="moco_v1_imagenet",
         about="MoCo v1: linear head, ResNet-50, queue of 65,536, 200 epochs (He et al. 2020)",
-        method=MoCoConfig(head="linear", queue_size=65536, momentum=0.999, temperature=0.07),
+        method=MoCoConfig(head="linear", queue_size=65536, momentum=0.999, temperature=0.07, norm="split:8"),
         backbone=LARGE,
         augment=AugmentConfig(policy="npid-in"),
         optim=IMAGENET_SGD,
@@ -147,7 +147,7 @@ def moco_v2_imagenet() -> Recipe:
     return Recipe(
         name="moco_v2_imagenet",
         about="MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)",
-        method=MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2),
+        method=MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2, norm="split:8"),
         backbone=LARGE,
         augment=AugmentConfig(policy="moco-v2"),
         optim=IMAGENET_SGD,

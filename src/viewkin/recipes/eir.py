@@ -139,7 +139,7 @@ def eir_cars() -> Recipe:
 
 def eir_moco() -> Recipe:
     """The released code: MoCo v2 on ImageNet-100 with a weak teacher view and a second queue; linear 78.8 over 66.2."""
-    method = MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2)
+    method = MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2, norm="split:8")
     return Recipe(
         name="eir_moco",
         about="EIR's released code: MoCo v2 with a weak teacher view, ResNet-50, 100 epochs",

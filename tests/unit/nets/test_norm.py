@@ -105,6 +105,19 @@ def test_split_norm_normalises_every_group_by_itself(dims):
     assert found["0.num_batches_tracked"] == 1
 
 
+def _split_half(kind: str) -> Tensor:
+    net = convert_norm(nn.Sequential(_mixed(3, 4)), kind)
+    return net(_samples(16, 4)[distributed.rows(8)])
+
+
+def test_split_norm_shares_its_groups_among_ranks(pool):
+    x = _samples(16, 4)
+    for rank, half in enumerate((x[:8], x[8:])):
+        assert torch.equal(pool.run(_split_half, "split:2")[rank], _mixed(3, 4)(half))
+        expected = convert_norm(nn.Sequential(_mixed(3, 4)), "split:2")(half)
+        assert torch.equal(pool.run(_split_half, "split:4")[rank], expected)
+
+
 def test_split_norm_of_one_group_is_batchnorm():
     x = _samples(8, 4)
     split = convert_norm(nn.Sequential(_mixed(3, 4)), "split:1")
