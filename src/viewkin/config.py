@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from viewkin.errors import UserError
+from viewkin.errors import UserError, wrapped
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
@@ -35,8 +35,14 @@ def paths(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def with_values(config: T, values: Mapping[str, Any]) -> T:
-    """Copy ``config`` with settings replaced, path to value, all at once: some are only valid together."""
+def with_values(config: T, values: Mapping[str, Any], prefix: str = "") -> T:
+    """Copy ``config``, which stands at ``prefix``, with settings replaced, path to value.
+
+    All at once: some are only valid together.
+
+    Raises:
+        UserError: a value that the setting's dataclass refuses.
+    """
     inner: dict[str, dict[str, Any]] = {}
     changes: dict[str, Any] = {}
     for path, value in values.items():
@@ -45,8 +51,9 @@ def with_values(config: T, values: Mapping[str, Any]) -> T:
             inner.setdefault(name, {})[rest] = value
         else:
             changes[name] = value
-    changes |= {name: with_values(getattr(config, name), part) for name, part in inner.items()}
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+    changes |= {name: with_values(getattr(config, name), part, f"{prefix}{name}.") for name, part in inner.items()}
+    with wrapped(prefix.split(".").count("base")):
+        return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
 def with_value(config: T, path: str, value: Any) -> T:
@@ -140,7 +147,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str
     """Read settings written by :func:`to_dict`; fields that are missing take their defaults.
 
     Raises:
-        UserError: an unknown field or kind (the file is of another version), or a value of the wrong type.
+        UserError: an unknown field or kind (the file is of another version), a value of the wrong type, or one that
+            its dataclass refuses.
     """
     hints = typing.get_type_hints(cls)
     arguments: dict[str, Any] = {}
@@ -162,7 +170,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str
             arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds, f"{path}.")
         else:
             raise UserError(f"{path} is {json.dumps(value)}; it must be settings in braces.")
-    return cls(**arguments)
+    with wrapped(prefix.split(".").count("base")):
+        return cls(**arguments)
 
 
 def is_value(kind: Any) -> bool:

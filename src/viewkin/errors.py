@@ -1,5 +1,11 @@
 """The one exception a user ever sees."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Bad input, told in one sentence that says what is wrong and what to do.
@@ -19,3 +25,17 @@ def require(condition: bool, name: str, value: object, should: str) -> None:
     """
     if not condition:
         raise UserError(f"{name} is {value!r}; it must be {should}.")
+
+
+@contextmanager
+def wrapped(depth: int = 1) -> Generator[None]:
+    """Name the settings of a method inside others by their path: it says ``method.``, they are ``method.base.``.
+
+    Args:
+        depth: how many methods are around it.
+    """
+    try:
+        yield
+    except UserError as error:
+        error.args = (re.sub(r"\bmethod\.(?=\w)", "method." + depth * "base.", str(error)),)
+        raise

@@ -74,6 +74,8 @@ TRAIN = {
     "photos --backbone resnet19": ("resnet18",),
     "photos --backbone amdim64 --image-size 48": ("amdim64 takes views of 64 px only, not 48x48",),
     "photos --method eir(amdim)": ("eir wraps methods", "amdim is none"),
+    "photos --method eir(eir(moco))": ("eir is there twice", "each term once"),
+    "photos --method interclr(moco) --set method.base.margin=3": ("method.base.margin is 3.0",),
     "photos --recipe amdim_cifar10 --set backbone.width=600": ("backbone.rkhs is 2048", "at least 2400"),
     "photos --set data.split=unlabeled": ("unlabeled",),
     "photos --epochs 0": ("at least 1",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lawbook import BATCH, COUNT, METHODS, batch_for, build
+from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build
 from viewkin.errors import UserError
 from viewkin.methods.base import MethodConfig, Step, ViewMethod
 from viewkin.methods.byol import BYOLConfig
@@ -19,7 +20,7 @@ from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.recipes import catalogue
 from viewkin.recipes.baselines import moco_cifar10
-from viewkin.recipes.compose import parsed, settings_within, with_method
+from viewkin.recipes.compose import parsed, settings_within, with_method, wraps
 from viewkin.schedules import Progress
 from viewkin.train.monitors import kinship, term_gradients
 
@@ -45,19 +46,34 @@ class Bare(Wrapper):
         return self.base(batch, at)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OuterConfig(BareConfig):
+    """Another."""
+
+    kind: ClassVar[str] = "outer"
+
+    def build(self, backbone: nn.Module, *, count: int) -> Outer:
+        return Outer(build_base(self.base, self.kind, backbone, count), count=count, momentum=0.0)
+
+
+class Outer(Bare):
+    """Nothing but the base, either."""
+
+
 @pytest.fixture
 def _bare_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalogue.KINDS, "bare", BareConfig)  # type: ignore[index]
+    monkeypatch.setitem(catalogue.KINDS, "outer", OuterConfig)  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("_bare_is_known")
 def test_expression_nests_and_keeps_the_settings_of_the_recipe() -> None:
-    recipe = with_method(moco_cifar10(), "bare( bare(moco))")
-    assert recipe.name == "moco_cifar10-bare-bare-moco"
+    recipe = with_method(moco_cifar10(), "outer( bare(moco))")
+    assert recipe.name == "moco_cifar10-outer-bare-moco"
     inner: Any = recipe.method
     assert inner.base.base == moco_cifar10().method
     assert with_method(recipe, "byol").method == BYOLConfig()
-    assert list(settings_within(recipe.method)) == ["bare", "moco"]
+    assert list(settings_within(recipe.method)) == ["outer", "bare", "moco"]
 
 
 @pytest.mark.usefixtures("_bare_is_known")
@@ -67,19 +83,37 @@ def test_expression_nests_and_keeps_the_settings_of_the_recipe() -> None:
         ("moko", "no method 'moko'; did you mean moco"),
         ("bare", "write which, such as bare"),
         ("moco(byol)", "wraps no other method"),
+        ("moco(moco)", "wraps no other method"),
+        ("bare(bare(moco))", "bare is there twice in --method 'bare(bare(moco))'; a method can have each term once"),
+        ("bare(outer(bare(moco)))", "bare is there twice"),
         ("bare(moco", "does not read"),
         ("bare(moco))", "does not read"),
         ("", "does not read"),
     ],
 )
 def test_wrong_expression_is_one_sentence(expression: str, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
+    with pytest.raises(UserError, match=re.escape(sentence)):
         with_method(moco_cifar10(), expression)
 
 
 @pytest.mark.usefixtures("_bare_is_known")
 def test_names_are_read_from_outside_in() -> None:
-    assert parsed("bare(bare(byol))") == ["bare", "bare", "byol"]
+    assert parsed("bare(outer(byol))") == ["bare", "outer", "byol"]
+
+
+@pytest.mark.parametrize("wrap", [lambda base: base, lambda base: OuterConfig(base=base)])
+def test_the_same_term_twice_is_refused_from_python_too(wrap: Any) -> None:
+    # Under the same names in terms, record and found, the inner one would be lost.
+    with pytest.raises(UserError, match="The term Bare is there twice; a method can have it once"):
+        build(BareConfig(base=wrap(BareConfig(base=METHODS["moco"]))))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, config in catalogue.KINDS.items() if wraps(config)])
+def test_no_term_that_there_is_can_be_had_twice(kind: str) -> None:
+    config: Any = catalogue.KINDS[kind]
+    settings = {name: value for name, value in CLUSTERED.items() if kind == "interclr"}
+    with pytest.raises(UserError, match="is there twice"):
+        build(config(base=config(base=METHODS["moco"], **settings), **settings))
 
 
 def test_limits_of_a_wrapped_method_have_its_path() -> None:
@@ -101,7 +135,7 @@ def test_wrapper_shares_the_bank_of_its_base_and_writes_it_once() -> None:
 
 
 def test_wrapper_brings_a_bank_where_the_base_has_none_and_nested_wrappers_share_it() -> None:
-    method = build(BareConfig(base=BareConfig(base=METHODS["byol"])))
+    method = build(OuterConfig(base=BareConfig(base=METHODS["byol"])))
     assert isinstance(method, Wrapper)
     assert isinstance(method.base, Wrapper)
     assert method.own_bank is None

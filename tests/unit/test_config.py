@@ -2,14 +2,20 @@
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import pytest
 
-from lawbook import METHODS
-from viewkin.config import from_dict, parse, paths, to_dict, with_text, with_value
+from lawbook import METHODS, build
+from viewkin.config import from_dict, parse, paths, to_dict, with_text, with_value, with_values
 from viewkin.errors import UserError, require
+from viewkin.methods.eir import EIRConfig
+from viewkin.methods.interclr import InterCLRConfig
+from viewkin.methods.invp import InvPConfig
+from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.propagation import PropagationConfig
 from viewkin.recipes.catalogue import KINDS, RECIPES, recipe_named
 from viewkin.train.config import Recipe
 
@@ -272,6 +278,49 @@ def test_bad_values_of_a_recipe_are_refused(assignment):
     recipe = recipe_named("moco_cifar10")
     with pytest.raises(UserError, match=assignment.split("=")[0].split(".")[-1] + "|There is no backbone"):
         with_text(recipe, assignment)
+
+
+INNER = MoCoConfig(dim=8)
+ONCE, TWICE = InterCLRConfig(base=INNER), EIRConfig(base=InterCLRConfig(base=INNER))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "value"),
+    [
+        (ONCE, "margin", 3.0),
+        (ONCE, "base.margin", 3.0),
+        (EIRConfig(base=INNER), "base.temperature", -1.0),
+        (EIRConfig(base=InvPConfig()), "base.ramp.share", 2.0),
+        (TWICE, "base.margin", 3.0),
+        (TWICE, "base.base.margin", 3.0),
+    ],
+)
+def test_a_refusal_names_the_path_of_a_wrapped_methods_setting(method, path, value):
+    recipe = dataclasses.replace(recipe_named("moco_cifar10"), method=method)
+    sentence = re.escape(f"method.{path} is {value}; it must be")
+    with pytest.raises(UserError, match="^" + sentence):
+        with_text(recipe, f"method.{path}={value}")
+    stored = to_dict(recipe)
+    holder, _, name = path.rpartition(".")
+    part = stored["method"]
+    for step in filter(None, holder.split(".")):
+        part = part[step]
+    part[name] = value
+    with pytest.raises(UserError, match="^" + sentence):
+        from_dict(Recipe, stored, KINDS)
+
+
+def test_a_refusal_names_every_setting_of_a_wrapped_method_by_its_path():
+    with pytest.raises(
+        UserError, match=r"^method\.base\.head is .*; it must be shared where method\.base\.lambda_ is 1"
+    ):
+        with_values(TWICE, {"base.lambda_": 1.0, "base.head": "separate"})
+
+
+def test_a_refusal_when_a_wrapped_method_is_built_names_its_path():
+    base = InterCLRConfig(base=INNER, pool=0.1, negatives=1000)
+    with pytest.raises(UserError, match=r"^method\.base\.base\.negatives is 1000; it must be at most the pool's"):
+        build(PropagationConfig(base=EIRConfig(base=base)))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from viewkin.draws import Draw
-from viewkin.errors import UserError
+from viewkin.errors import UserError, wrapped
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
 from viewkin.nets.heads import Encoder
@@ -29,8 +29,16 @@ class Wrapper(ViewMethod):
             base: the method that the term is added to.
             count: N, images.
             momentum: weight of the old row of a bank made here; None: the term needs no bank, make none.
+
+        Raises:
+            UserError: the base has this term already; under the same names one of the two would be lost.
         """
         nn.Module.__init__(self)  # not ViewMethod's: the bank may be the base's
+        inner: Any = base
+        while isinstance(inner, Wrapper):
+            if type(inner) is type(self):
+                raise UserError(f"The term {type(self).__name__} is there twice; a method can have it once.")
+            inner = inner.base
         self.base = base
         self.own_bank = None
         if base.bank is None and momentum is not None:
@@ -113,9 +121,10 @@ def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: i
     """Build what a wrapper wraps.
 
     Raises:
-        UserError: it is no view method.
+        UserError: it is no view method, or cannot be built.
     """
-    base = config.build(backbone, count=count)
+    with wrapped():
+        base = config.build(backbone, count=count)
     if not isinstance(base, ViewMethod):
         raise UserError(f"{wrapper} wraps methods that compare views by one vector each; {config.kind} is none.")
     return base

@@ -131,7 +131,8 @@ def check_norm(kind: str, *, none: bool = True) -> int:
         return int(number)
     known = ("batch", "gathered", "none") if none else ("batch", "gathered")
     if kind not in known:
-        raise UserError(f"norm must be {', '.join(known)} or split:<groups>, such as split:8, not {kind!r}.")
+        owner = "backbone" if none else "method"
+        raise UserError(f"{owner}.norm must be {', '.join(known)} or split:<groups>, such as split:8, not {kind!r}.")
     return 0
 
 

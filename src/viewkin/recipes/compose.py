@@ -18,8 +18,8 @@ def with_method(recipe: Recipe, expression: str) -> Recipe:
     Methods that the recipe already has keep their settings; others take their defaults.
 
     Raises:
-        UserError: an unknown name, brackets that do not match, a wrapper around nothing or something around a method
-            that wraps nothing.
+        UserError: an unknown name, brackets that do not match, a term that is there twice, a wrapper around nothing or
+            something around a method that wraps nothing.
     """
     names = parsed(expression)
     known = settings_within(recipe.method)
@@ -42,6 +42,8 @@ def parsed(expression: str) -> list[str]:
         if name not in KINDS:
             near = difflib.get_close_matches(name, KINDS, n=3, cutoff=0.4) or sorted(KINDS)
             raise UserError(f"There is no method {name!r}; did you mean {', '.join(near)}?")
+        if wraps(KINDS[name]) and names.count(name) > 1:
+            raise UserError(f"{name} is there twice in --method {expression!r}; a method can have each term once.")
     return names
 
 
