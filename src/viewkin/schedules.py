@@ -102,12 +102,15 @@ class RampConfig:
         require(0 <= self.share <= 1, "method.ramp.share", self.share, "0 to 1")
         require(self.epochs is None or self.epochs >= 0, "method.ramp.epochs", self.epochs, "at least 0, or none")
 
+    def length(self, epochs: int) -> float:
+        """Give T, epochs, in a round of so many."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(self.share * epochs, 1.0) if self.share else 0.0
+
     def weight_at(self, at: Progress) -> float:
         """Give w for step ``at.step``."""
-        if self.epochs is not None:
-            length = self.epochs
-        else:
-            length = max(self.share * at.epochs, 1.0) if self.share else 0.0
+        length = self.length(at.epochs)
         return gaussian_ramp(at.epochs_done, length) if self.shape == "gaussian" else float(at.epochs_done >= length)
 
 

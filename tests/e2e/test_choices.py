@@ -1,5 +1,7 @@
 """Claims about what is chosen for a user who gives nothing but images."""
 
+import re
+
 import pytest
 
 from commandline import images_in
@@ -153,3 +155,39 @@ def test_a_batch_is_shared_by_processes_micro_batches_and_groups(monkeypatch):
 )  # fmt: skip
 def test_a_time_span_is_said_as_people_do(seconds, said):
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "length"),
+    [
+        ("invp", "ramp.epochs=999", 999),
+        ("invp", "ramp.epochs=2", 2),
+        ("invp", "ramp.share=1", 2),
+        ("eir(propagation(moco))", "base.ramp.epochs=7", 7),
+        ("interclr(moco)", "warmup_epochs=2", 2),
+    ],
+)
+def test_a_setting_by_which_a_term_never_begins_is_refused(method, setting, length):
+    path = re.escape(f"method.{setting.split('=')[0]}")
+    sentence = f"^{path} is .*; it must be less, as the term would begin after {length} epochs of 2"
+    with pytest.raises(UserError, match=sentence):
+        chosen(500, 32, method=method, epochs=2, settings=(f"method.{setting}",))
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs", "settings"),
+    [
+        ("invp", 2, ["ramp.epochs=1.9"]),
+        ("invp", 1, []),  # the default is no choice of the user's: at least one epoch, in which the graph is written
+        ("invp", 2, ["ramp.epochs=9", "ramp.shape=gaussian"]),  # above 0 from the first step on
+        ("interclr(moco)", 2, ["warmup_epochs=1"]),
+    ],
+)
+def test_a_term_that_begins_is_not_refused(method, epochs, settings):
+    resolved = chosen(500, 32, method=method, epochs=epochs, settings=tuple(f"method.{one}" for one in settings))
+    assert resolved.recipe.schedule.epochs == epochs
+
+
+def test_a_warm_up_of_the_first_of_many_rounds_is_not_refused():
+    settings = ("method.warmup_epochs=9", "schedule.rounds=2")
+    assert chosen(500, 32, method="interclr(moco)", epochs=2, settings=settings).recipe.schedule.rounds == 2

@@ -75,6 +75,8 @@ TRAIN = {
     "photos --backbone amdim64 --image-size 48": ("amdim64 takes views of 64 px only, not 48x48",),
     "photos --method eir(amdim)": ("eir wraps methods", "amdim is none"),
     "photos --method eir(eir(moco))": ("eir is there twice", "each term once"),
+    "photos --method eir(moco) --set method.relation_weight=inf": ("method.relation_weight is inf", "finite"),
+    "photos --method invp --epochs 2 --set method.ramp.epochs=999": ("method.ramp.epochs is 999.0", "after 999 epochs"),
     "photos --method interclr(moco) --set method.base.margin=3": ("method.base.margin is 3.0",),
     "photos --recipe amdim_cifar10 --set backbone.width=600": ("backbone.rkhs is 2048", "at least 2400"),
     "photos --set data.split=unlabeled": ("unlabeled",),

@@ -5,24 +5,38 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
 
-from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build
+from lawbook import (
+    BATCH,
+    CLUSTERED,
+    COUNT,
+    METHODS,
+    batch_for,
+    build,
+    metrics_of,
+    noise_source,
+    recipe_for,
+    trainer_for,
+)
+from viewkin import losses
 from viewkin.errors import UserError
 from viewkin.methods.base import MethodConfig, Step, ViewMethod
 from viewkin.methods.byol import BYOLConfig
+from viewkin.methods.eir import EIRConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.recipes import catalogue
 from viewkin.recipes.baselines import moco_cifar10
 from viewkin.recipes.compose import parsed, settings_within, with_method, wraps
-from viewkin.schedules import Progress
-from viewkin.train.monitors import kinship, term_gradients
+from viewkin.schedules import Progress, RampConfig
+from viewkin.train.monitors import kinship, term_gradients, warning_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +187,35 @@ def test_kinship_counts_others_with_a_label_only() -> None:
     assert report["a/positives_purity"] == pytest.approx(2 / 6)
     assert report["a/negatives_false"] == pytest.approx(1 / 2)
     assert kinship({"a/positives": torch.tensor([[0], [2]])}, torch.tensor([0, 2]), labels) == {}
+
+
+HEALTHY = {"spread": 1.0, "effective_rank": 9.0, "gradient_norm": 1.0, "gradient/a": 0.5, "gradient/b": 0.1}
+
+
+def test_a_term_that_teaches_nothing_is_told_once_no_term_waits() -> None:
+    assert warning_of(HEALTHY, 8) is None
+    dead = {**HEALTHY, "gradient/b": 0.0}
+    assert str(warning_of(dead, 8)).startswith("Nothing is learnt from b: the norm of its own gradient is 0.")
+    assert "from a and b:" in str(warning_of({**dead, "gradient/a": 0.0}, 8))
+    assert warning_of(dead, 8, complete=False) is None
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_run_waits_for_a_ramp_before_it_calls_a_term_dead(
+    wrapped: bool, dead: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if dead:
+        monkeypatch.setattr(losses, "propagation_loss", lambda nearest, *_, **__: 0 * nearest.own)
+    kin: Any = dataclasses.replace(METHODS["invp"], mix_weight=0.0, ramp=RampConfig(epochs=2))  # type: ignore[type-var]
+    recipe = recipe_for(EIRConfig(base=kin, relation_weight=0.0, mixture_weight=0.0) if wrapped else kin, epochs=3)
+    trainer = trainer_for(recipe, noise_source(), tmp_path)
+    trainer.run()
+    said = trainer.console.file.getvalue().replace("\n", " ")  # type: ignore[attr-defined]
+    norms = [line["gradient/invp/propagation"] for line in metrics_of(tmp_path)]
+    assert norms[:6] == [0.0] * 6  # the last of them at the very end of the ramp
+    assert (norms[-1] == 0) == dead
+    assert ("Nothing is learnt from invp/propagation" in said) == dead
 
 
 def test_norm_of_each_terms_gradient_leaves_the_graph_whole() -> None:

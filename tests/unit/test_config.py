@@ -310,6 +310,22 @@ def test_a_refusal_names_the_path_of_a_wrapped_methods_setting(method, path, val
         from_dict(Recipe, stored, KINDS)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        (EIRConfig(base=INNER), "relation_weight"),
+        (InvPConfig(), "ramp.epochs"),
+        (InvPConfig(), "mix_alpha"),
+        (ONCE, "temperature"),
+        (TWICE, "base.base.temperature"),
+    ],
+)
+def test_numbers_of_a_method_are_finite(method, path):
+    recipe = dataclasses.replace(recipe_named("moco_cifar10"), method=method)
+    with pytest.raises(UserError, match=f"^method.{path} is inf; it must be a finite number"):
+        with_text(recipe, f"method.{path}=inf")
+
+
 def test_a_refusal_names_every_setting_of_a_wrapped_method_by_its_path():
     with pytest.raises(
         UserError, match=r"^method\.base\.head is .*; it must be shared where method\.base\.lambda_ is 1"

@@ -11,13 +11,14 @@ from typing import Any
 from viewkin import config
 from viewkin.data.choosing import beyond
 from viewkin.data.opening import Survey
-from viewkin.errors import UserError
+from viewkin.errors import UserError, require
 from viewkin.methods.base import Choice, Limit
 from viewkin.recipes.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compose import with_method
 from viewkin.recipes.stored import stored_run
-from viewkin.train.config import Recipe
+from viewkin.schedules import Progress
+from viewkin.train.config import Recipe, delays
 from viewkin.train.fabric import processes
 
 DEFAULT_RECIPE = "photos"
@@ -104,6 +105,7 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     if smoke:
         recipe = smoked(recipe, given.keys())
         notes = [f"A smoke test: every size shrunk, {SMOKE_IMAGES} images at most."]
+    _check_delays(recipe, given)
     split = recipe.data.split
     if split not in survey.splits and "data.split" not in given:
         recipe = config.with_value(recipe, "data.split", "train")
@@ -116,6 +118,14 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
         else:
             notes.append(f"Images of the classes {classes} alone are used (--set data.classes=none: all).")
     return Resolved(recipe, frozenset(given), tuple(notes), smoke)
+
+
+def _check_delays(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Refuse a setting by which a term would stay out to the end."""
+    epochs = recipe.schedule.epochs
+    for path, length in delays(recipe.method, Progress(epochs=epochs, round=recipe.schedule.rounds - 1)).items():
+        why = f"less, as the term would begin after {length:g} epochs of {epochs}"
+        require(path not in given or length < epochs, path, given.get(path), why)
 
 
 def started(request: TrainRequest) -> tuple[Recipe, bool]:

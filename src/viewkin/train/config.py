@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from viewkin.augment.policies import Policy, policy, with_least_area
+from viewkin.config import paths
 from viewkin.errors import require
 from viewkin.methods.base import MethodConfig
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
+from viewkin.schedules import Progress, RampConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +144,21 @@ class Recipe:
     """Run seed: every random number follows from it."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Everything that may not change a result."""
+
+    def __post_init__(self) -> None:
+        for path, value in paths(self.method, "method.").items():
+            require(not isinstance(value, float) or math.isfinite(value), path, value, "a finite number")
+
+
+def delays(method: Any, at: Progress) -> dict[str, float]:
+    """Settings of a method, and of all that it wraps, that keep a term out: path to epochs of this round."""
+    found: dict[str, float] = {}
+    path = "method"
+    while method is not None:
+        ramp: RampConfig | None = getattr(method, "ramp", None)
+        if ramp is not None and ramp.shape == "binary":
+            found[f"{path}.ramp.{'share' if ramp.epochs is None else 'epochs'}"] = ramp.length(at.epochs)
+        if at.round == 0 and hasattr(method, "warmup_epochs"):
+            found[f"{path}.warmup_epochs"] = float(method.warmup_epochs)
+        path, method = f"{path}.base", getattr(method, "base", None)
+    return found

@@ -29,7 +29,7 @@ from viewkin.nets.norm import average_statistics_
 from viewkin.optim import build_optimizer, set_lr
 from viewkin.schedules import Progress
 from viewkin.train import checkpoint
-from viewkin.train.config import Recipe
+from viewkin.train.config import Recipe, delays
 from viewkin.train.encode import encode_all
 from viewkin.train.fabric import differentiating, placed, takes_channels_last
 from viewkin.train.interrupt import Interrupt
@@ -170,13 +170,15 @@ class Trainer:
             self._clear_state(self.method.epoch(self.encode, at))
         for micros in self.loader.epoch(number, step=within):
             steps, norm = self.step(micros)
+            complete = all(at.epochs_done >= length for length in delays(self.recipe.method, at).values())
             at.step += 1
             ends = at.step % per_epoch == 0
             watch.add(steps, norm, at)
             if self._reports(at.total_step):
                 self._check_finite()
                 more = {**self.method.gauges(), **{name: float(norm) for name, norm in self.term_norms.items()}}
-                watch.report(steps[-1], at, float(self.optimizer.param_groups[0]["lr"]), ends, more)
+                lr = float(self.optimizer.param_groups[0]["lr"])
+                watch.report(steps[-1], at, lr, ends, more, complete=complete)
             if ends:
                 if self.monitor:
                     self._keep_best(watch.knn)

@@ -34,8 +34,8 @@ def health(q: Tensor, k: Tensor) -> dict[str, float]:
     }
 
 
-def warning_of(values: Mapping[str, float], batch_size: int) -> str | None:
-    """Say in plain words what looks wrong, if something does."""
+def warning_of(values: Mapping[str, float], batch_size: int, *, complete: bool = True) -> str | None:
+    """Say in plain words what looks wrong, if something does; ``complete``: no term waits for its ramp."""
     if values["spread"] < 0.1:
         return (
             f"The embeddings are collapsing: all images get nearly the same vector (spread {values['spread']:.3f}, "
@@ -48,6 +48,13 @@ def warning_of(values: Mapping[str, float], batch_size: int) -> str | None:
         )
     if values.get("gradient_norm", 1.0) > 1e3:
         return f"The gradient is very large (norm {values['gradient_norm']:.0f}); lower optim.lr if the loss rises."
+    idle = [name for name, norm in values.items() if name.startswith("gradient/") and norm == 0]
+    if idle and complete:
+        terms = " and ".join(name.removeprefix("gradient/") for name in idle)
+        return (
+            f"Nothing is learnt from {terms}: the norm of its own gradient is 0. Its weight or temperature leaves "
+            "nothing of it, or it finds nothing to compare with in its memory."
+        )
     return None
 
 

@@ -51,8 +51,13 @@ class Watch:
         epoch = (at.total_step - 1) // self.steps_per_epoch + 1
         self.display.step(at.total_step, f"epoch {epoch}/{at.epochs * at.rounds}")
 
-    def report(self, last: Step, at: Progress, lr: float, ends: bool, more: Mapping[str, float]) -> None:
-        """Write one line of the log with ``more`` in it; at an epoch's end with kNN, and then start anew."""
+    def report(
+        self, last: Step, at: Progress, lr: float, ends: bool, more: Mapping[str, float], *, complete: bool
+    ) -> None:
+        """Write one line of the log with ``more`` in it; at an epoch's end with kNN, and then start anew.
+
+        ``complete``: in the last step no term waited for its ramp.
+        """
         total = distributed.mean(torch.stack(list(self.sums.values())))
         values = dict(zip(self.sums, (total / self.steps).tolist()))
         values["images_per_second"] = self.steps * self.batch_size / max(time.monotonic() - self.began, 1e-9)
@@ -68,16 +73,16 @@ class Watch:
                 values["knn_monitor"] = self.knn = self.monitor.accuracy()
             self.log.write(at.total_step, values)
             self.display.numbers(values)
-            self._tell(values, len(last.pairs[0][0]), ends)
+            self._tell(values, len(last.pairs[0][0]), ends, complete)
         self._reset()
 
-    def _tell(self, values: dict[str, float], rows: int, ends: bool) -> None:
+    def _tell(self, values: dict[str, float], rows: int, ends: bool, complete: bool) -> None:
         if ends:
             knn = f"  knn_monitor {values['knn_monitor']:.3f}" if "knn_monitor" in values else ""
             speed = f"{values['images_per_second']:,.0f} images/s"
             self.display.line(f"epoch {values['epoch']:.0f}: {summed(values, 4)}{knn}  {speed}")
         # The first steps of a network say little about its health.
-        warning = warning_of(values, rows) if values["epoch"] > 0.5 else None
+        warning = warning_of(values, rows, complete=complete) if values["epoch"] > 0.5 else None
         if warning and warning.split(":")[0] not in self._warned:
             self._warned.add(warning.split(":")[0])
             self.display.line(f"warning: {warning}", always=True)
