@@ -266,6 +266,19 @@ def test_a_sampled_threshold_is_near_the_exact_one(form, m):
     assert turns[-1] < 1 / 128**0.5
 
 
+def test_images_told_are_some_of_the_nearest_of_all_ranks():
+    bank, index = clustered(3000), torch.arange(40)
+    q = losses.unit(bank[:40] + 0.1 * rows(40, 32, seed=3))
+    order = (q @ bank.T).scatter(1, index[:, None], -2).argsort(1, descending=True)
+    exact, some = (losses.nearest_of(q, bank, index, 1000, TAU, edge=edge).images for edge in (1000, 100))
+    assert torch.equal(exact, order[:, :1000:3])
+    assert some.shape == (40, 100)
+    rank = order.argsort(1).gather(1, some)
+    assert (rank.diff(dim=1) > 0).all()  # nearest first, each once, the own image never
+    assert int(rank.max()) < 1400
+    assert float(rank.double().mean()) == pytest.approx(500, abs=50)
+
+
 @pytest.mark.parametrize("form", ["code", "paper"])
 @pytest.mark.parametrize("cast", [False, True])
 @pytest.mark.parametrize("width", [1.0, 0.3, 0.15])

@@ -51,6 +51,8 @@ class Nearest(NamedTuple):
     """(B,) sum over the M nearest but the own row and, in the paper's sets, but the kin."""
     kin: Tensor
     """(B,) sum over the kin among the M in the paper's sets, each image once; else 0."""
+    images: Tensor
+    """(B, n) int64, some of the M, evenly spread over their ranks, nearest first."""
 
 
 class _NearSum(torch.autograd.Function):
@@ -127,7 +129,8 @@ def nearest_of(
     q, paper, kind = wide(q), denominator == "paper", exponential_type(bank, temperature)
     own = (q * bank[index].to(q.dtype)).sum(1)
     with torch.no_grad():
-        last, before = _edges((q / temperature).to(kind).to(q.dtype) * temperature, bank, index, count, edge)
+        rounded = (q / temperature).to(kind).to(q.dtype) * temperature
+        last, before, images = _edges(rounded, bank, index, count, edge)
         inside = torch.zeros_like(index, dtype=torch.bool) if paper else own > last
         # With the own row among the M, one other less is.
         threshold = torch.where(inside, before, last).clamp(min=FARTHEST)
@@ -140,7 +143,7 @@ def nearest_of(
         kin_sum = logits.masked_fill(~among, -math.inf).exp().sum(1)
         left_out, wanted = torch.cat([left_out, kin.image], 1), wanted - among.sum(1)
     strangers: Tensor = _NearSum.apply(q, bank, left_out, level, wanted, temperature)  # type: ignore[assignment]
-    return Nearest(own.to(level.dtype) / temperature, level, inside, strangers, kin_sum)
+    return Nearest(own.to(level.dtype) / temperature, level, inside, strangers, kin_sum, images)
 
 
 def exponential_type(bank: Tensor, temperature: float) -> torch.dtype:
@@ -151,8 +154,10 @@ def exponential_type(bank: Tensor, temperature: float) -> torch.dtype:
     return torch.float32 if kind == torch.float16 else kind
 
 
-def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor]:
+def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor, Tensor]:
     """Similarity of the M-th nearest row but the own, and of the one before (the same, by a sample): (B,) each.
+
+    And some of the M, (B, n): those in the sample, or of very many every n-th.
 
     Operands are rounded as those of the sum are, similarities are not: a narrow cone of rows lies within one rounding.
     """
@@ -164,12 +169,14 @@ def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tup
     place = (index * pow(stride, -1, size) % size).unsqueeze(1)  # beyond the sample for most
     rows, at_once = rows.to(product_type(bank)).to(q.dtype), max(SCORES // some, 1)
     last: list[Tensor] = []
+    found: list[Tensor] = []
     with torch.autocast(q.device.type, enabled=False):
         for part, own in zip(q.split(at_once), place.split(at_once)):
-            best = _with_at_most(part @ rows.T, own, -math.inf).topk(rank, dim=1).values
+            best, column = _with_at_most(part @ rows.T, own, -math.inf).topk(rank, dim=1)
             last.append(functional.pad(best, (1, 0), value=math.inf)[:, -2:].clone())
+            found.append(column[:, :: max(rank // EDGE, 1)] * stride % size)
     before, nearest = torch.cat(last).unbind(1)
-    return nearest, before if some == size else nearest
+    return nearest, before if some == size else nearest, torch.cat(found)
 
 
 def _stride(count: int) -> int:

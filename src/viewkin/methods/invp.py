@@ -86,8 +86,10 @@ class InvP(ViewMethod):
         hops = self.graph.reached(batch.index, config.graph)
         found = found_by_hop("invp", hops)
         weight = config.weight * config.ramp.weight_at(at)
-        kin = config.kin(q, self.bank, torch.cat(hops, 1), batch.index) if weight > 0 else None
+        reached = torch.cat(hops, 1)
+        kin = config.kin(q, self.bank, reached, batch.index) if weight > 0 else None
         nearest = config.nearest(q, self.bank, batch.index, kin, self.temperature)
+        found["invp/negatives"] = config.strangers(nearest, reached, batch.index)
         loss = losses.nearest_instance_loss(nearest, config.denominator)
         terms = {"invp/instance": loss.mean()}
         if kin is not None:

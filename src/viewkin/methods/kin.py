@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from viewkin import losses
 from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import GraphConfig
+from viewkin.memory.negatives import some_of
 from viewkin.methods.base import Limit
 from viewkin.schedules import RampConfig
 
@@ -76,6 +78,16 @@ class KinConfig:
             denominator=self.denominator,
             edge=self.edge,
         )
+
+    def strangers(self, nearest: losses.Nearest, kin: Tensor, index: Tensor) -> Tensor:
+        """Some of the nearest bank rows of images (B,) that are not among the (B, C) found, for monitors: (B, m).
+
+        -1 where one is.
+        """
+        images = some_of(nearest.images).contiguous()
+        known = torch.cat([index.unsqueeze(1), kin], 1).sort(1).values
+        place = torch.searchsorted(known, images).clamp(max=known.shape[1] - 1)
+        return images.masked_fill(known.gather(1, place) == images, -1)
 
     def chosen(self, kin: losses.Kin) -> losses.Kin:
         """The positives among the kin found."""

@@ -65,10 +65,13 @@ class Propagation(Wrapper):
         found = {**step.found, **found_by_hop("propagation", tuple(hop[:b] for hop in hops))}
         term = 0.0 * step.loss  # while the weight is 0
         if weight > 0:
-            kin = config.kin(q, self.bank, torch.cat(hops, 1), index, others=not self.contrastive)
+            reached = torch.cat(hops, 1)
+            kin = config.kin(q, self.bank, reached, index, others=not self.contrastive)
             chosen = config.chosen(kin)
             if self.contrastive:
-                pull = config.pull(config.nearest(q, self.bank, index, kin, self.temperature), chosen, self.temperature)
+                nearest = config.nearest(q, self.bank, index, kin, self.temperature)
+                pull = config.pull(nearest, chosen, self.temperature)
+                found["propagation/negatives"] = config.strangers(nearest, reached, index)[:b]
             else:
                 pull = self._by_base(q, index, chosen.image)
             term, found["propagation/positives"] = weight * pull.mean(), chosen.image[:b]

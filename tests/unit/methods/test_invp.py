@@ -10,15 +10,17 @@ from torch import Tensor
 
 from lawbook import COUNT, METHODS, batch_for, build, copied, differing
 from viewkin import losses
+from viewkin.augment.mix import beta
 from viewkin.errors import UserError
 from viewkin.memory.graph import GraphConfig
-from viewkin.methods.base import MethodConfig
+from viewkin.methods.base import Batch, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.invp import InvP, InvPConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.propagation import Propagation, PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.schedules import Progress, RampConfig
+from viewkin.train.monitors import kinship
 
 INDEX = torch.tensor([3, 9, 20, 1])
 AT = Progress(step=5, steps=10, epoch=5, epochs=10)
@@ -56,6 +58,18 @@ def embedded(method: InvP) -> Tensor:
 def walked(method: Any, anchor: int) -> list[int]:
     edges = method.graph.neighbours.tolist()
     return edges[anchor] + [after for one in edges[anchor] for after in edges[one]]
+
+
+def there(images: Tensor) -> list[list[int]]:
+    """Those of (B, n) images that are not -1."""
+    return [[image for image in row if image >= 0] for row in images.tolist()]
+
+
+def strangers(method: Any, q: Tensor) -> list[list[int]]:
+    """Of the 10 bank rows nearest to each query, its own left out, those that are no kin."""
+    nearest = (q.detach() @ method.bank.everything().T).argsort(1, descending=True).tolist()
+    others = [[j for j in row if j != i][:10] for row, i in zip(nearest, INDEX.tolist(), strict=True)]
+    return [[j for j in row if j not in walked(method, i)] for row, i in zip(others, INDEX.tolist(), strict=True)]
 
 
 def loop_pull(method: Any, v: Tensor, i: int, tau: float, m: int = 10, p: int = 3) -> float:
@@ -123,6 +137,7 @@ def test_found_names_hard_positives_and_hops():
         "invp/hop1": 2,
         "invp/hop2": 4,
         "invp/positives": 3,
+        "invp/negatives": 10,
     }
     v, bank = embedded(method), method.bank.everything()
     for row, i in enumerate(INDEX.tolist()):
@@ -130,6 +145,27 @@ def test_found_names_hard_positives_and_hops():
         assert torch.cat([step.found["invp/hop1"], step.found["invp/hop2"]], 1)[row].tolist() == kin
         hard = sorted(kin, key=lambda j: float(v[row] @ bank[j]))[:3]
         assert sorted(step.found["invp/positives"][row].tolist()) == sorted(hard)
+    found = there(step.found["invp/negatives"])
+    assert found == strangers(method, v)
+    assert all(0 < len(images) < 10 for images in found)
+
+
+def test_found_strangers_are_no_kin_before_the_ramp_ends_either():
+    now, later = (invp(ramp=ramp)(batch(invp()), AT).found["invp/negatives"] for ramp in (NOW, NEVER))
+    assert torch.equal(now, later)
+    assert (now == -1).any()
+
+
+def test_monitors_see_64_of_the_nearest_and_judge_them_as_negatives():
+    method, labels = invp(), torch.arange(COUNT) % 3
+    step = method(batch(method), AT)
+    images = torch.arange(300).expand(4, -1)
+    seen = method.config.strangers(losses.Nearest(*[torch.zeros(4)] * 5, images), torch.tensor([[4, -1]] * 4), INDEX)
+    assert seen[0].tolist() == [-1 if image == 4 else image for image in range(0, 256, 4)]
+    report = kinship(step.found, INDEX, labels)
+    own = labels[INDEX, None] == labels[step.found["invp/negatives"].clamp(min=0)]
+    there = step.found["invp/negatives"] >= 0
+    assert report["invp/negatives_false"] == pytest.approx(float(own[there].double().mean()))
 
 
 def test_paper_form_takes_no_anchor_for_its_own_kin():
@@ -139,22 +175,25 @@ def test_paper_form_takes_no_anchor_for_its_own_kin():
     assert (positives != INDEX[:, None]).all()
 
 
-def test_mixing_takes_partners_and_shares_of_the_global_batch():
-    method = invp(mix_weight=0.5, mix_alpha=0.75)
-    b = batch(method)
+def mixing(b: Batch) -> tuple[Tensor, Tensor]:
+    """Partners (B,) and shares (B,) of Beta(0.75, 0.75), drawn as MixContrast is to draw them."""
     order = torch.randperm(4, generator=b.draw.generator("mix partner"))
+    return order, b.draw.rows("mix share", lambda total, generator: beta(0.75, total, generator))
+
+
+def test_mixing_takes_partners_and_shares_of_the_global_batch():
+    method = invp(mix_weight=0.5)
+    b = batch(method)
+    order, share = mixing(b)
     whole = method._mixed(b).detach()
     seen: list[Tensor] = []
     forward = method.encoder.forward
     method.encoder.forward = lambda x: seen.append(x) or forward(x)  # type: ignore[method-assign]
     step = method(b, AT)
     assert step.terms["invp/mix"].item() == pytest.approx(0.5 * float(whole.mean()), rel=1e-9)
-    x, mixed = b.views["view"], seen[1]
-    for row in range(4):
-        # mixed = a x + (1 - a) x', so a is found from any pixel
-        shares = (mixed[row] - x[order[row]]) / (x[row] - x[order[row]]) if order[row] != row else torch.ones(1)
-        assert float(shares.max() - shares.min()) < 1e-6
-        assert 0 <= float(shares.mean()) <= 1
+    x, a = b.views["view"], share.view(-1, 1, 1, 1)
+    assert len(set(share.tolist())) == 4
+    torch.testing.assert_close(seen[1], a * x + (1 - a) * x[order], rtol=1e-12, atol=1e-12)
     assert set(invp().forward(b, AT).terms) == {"invp/instance", "invp/propagation"}
 
 
@@ -162,13 +201,26 @@ def test_mixed_image_is_recognised_as_both():
     method = invp(mix_weight=1.0)
     method.eval()
     b = batch(method)
-    order = torch.randperm(4, generator=b.draw.generator("mix partner"))
+    order, share = mixing(b)
     method.encoder.forward = lambda x: torch.eye(8, dtype=x.dtype)[: len(x)]  # type: ignore[method-assign]
     bank, found = method.bank.everything(), method._mixed(b)
     for row in range(4):
         e = [math.exp(float(bank[j][row]) / 0.3) for j in range(COUNT)]
-        p, r = e[INDEX[row]] / sum(e), e[INDEX[order[row]]] / sum(e)
-        assert min(p, r) <= math.exp(-float(found[row].detach())) <= max(p, r) + 1e-6
+        a, p, r = float(share[row]), e[INDEX[row]] / sum(e), e[INDEX[order[row]]] / sum(e)
+        assert math.exp(-float(found[row].detach())) == pytest.approx(a * p + (1 - a) * r + 1e-7, rel=1e-12)
+
+
+def test_shares_of_mixtures_are_spread_as_the_releases_beta_is(monkeypatch):
+    method, shares = invp(mix_weight=1.0), list[Tensor]()
+    monkeypatch.setattr(losses, "mixed_instance_loss", lambda p, r, share: shares.append(share) or p)
+    method.encoder.forward = lambda x: torch.ones(len(x), 8, dtype=x.dtype)  # type: ignore[method-assign]
+    for step in range(300):
+        method._mixed(batch(method, step))
+    drawn = torch.cat(shares)
+    # Beta(a, a) has variance 1 / (8 a + 4) and is as likely below 1/2 as above; a below 1 leaves the middle empty.
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(drawn.var()) == pytest.approx(0.1, abs=0.01)
+    assert float(((drawn - 0.5).abs() > 0.4).double().mean()) == pytest.approx(0.2830, abs=0.04)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +274,7 @@ def test_term_pulls_the_queries_of_its_base_at_the_temperature_of_its_base():
     alone = build(NPIDConfig(dim=8, temperature=0.3)).double()
     step, of_base = method(batch(method), AT), alone(batch(alone), AT)
     v = of_base.record["embedding"]
+    assert there(step.found["propagation/negatives"]) == strangers(method, v)
     expected = sum(0.6 * loop_pull(method, v[row], i, 0.3) / 4 for row, i in enumerate(INDEX.tolist()))
     assert step.terms["npid"].item() == pytest.approx(of_base.loss.item(), rel=1e-9)
     assert step.terms["propagation"].item() == pytest.approx(expected, rel=1e-9)
@@ -254,6 +307,7 @@ def test_both_directions_of_a_symmetric_base_are_pulled():
     )
     assert step.terms["propagation"].item() == pytest.approx(expected, rel=1e-9)
     assert all(len(images) == 4 for images in step.found.values())
+    assert there(step.found["propagation/negatives"]) == strangers(method, step.pairs[0][0])
     assert step.record["propagation/nearest"].shape == (4, 3)
 
 
@@ -269,6 +323,7 @@ def test_base_without_negatives_is_drawn_to_its_hard_positives_by_its_own_loss()
             total += sum(2 - 2 * s for s in hard) / len(hard) / 8
     assert step.terms["propagation"].item() == pytest.approx(0.6 * total, rel=1e-9)
     assert (step.found["propagation/positives"] != INDEX[:, None]).all()
+    assert "propagation/negatives" not in step.found
 
 
 def test_term_that_finds_no_kin_adds_nothing():
