@@ -42,6 +42,7 @@ def test_interpolation(dtype, tolerance):
     mixed, target = mixtures(dtype)
     torch.testing.assert_close(target, u(18.434949, 71.565051, dtype=dtype), rtol=0, atol=max(tolerance, 1e-6))
     near(losses.interpolation(mixed, target, TAU), [0.384949, 0.384949], tolerance)
+    near(losses.interpolation_of_sum(mixed, target, TAU), -0.308198, tolerance)
 
 
 @PRECISIONS

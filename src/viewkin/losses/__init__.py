@@ -33,7 +33,13 @@ from viewkin.losses.propagation import (
     nearest_instance_loss,
     propagation_loss,
 )
-from viewkin.losses.relation import interpolation, mixed_target, relation_cross_entropy, relation_divergence
+from viewkin.losses.relation import (
+    interpolation,
+    interpolation_of_sum,
+    mixed_target,
+    relation_cross_entropy,
+    relation_divergence,
+)
 from viewkin.losses.rows import bank_similarity
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "infomax_scores",
     "instance_log_probability",
     "interpolation",
+    "interpolation_of_sum",
     "invariant_spread",
     "mixed_instance_loss",
     "mixed_target",

@@ -173,7 +173,8 @@ def mixed_target(own: Tensor, other: Tensor, share: float) -> Tensor:
 def interpolation(mixed: Tensor, target: Tensor, temperature: float, rows: slice = slice(None)) -> Tensor:
     """Interpolation relation: ``-log e^(v^k.v~^k/tau) / sum_j e^(v^j.v~^k/tau)``, j over the mixtures of the batch.
 
-    Equation 9 prints the sum over k inside the logarithm, taken for a misprint (METHODS 5.1).
+    Equation 9 prints the sum over k inside the logarithm (:func:`interpolation_of_sum`), taken for a misprint
+    (METHODS 5.1).
 
     Args:
         mixed: (B, D) unit embeddings of the mixtures of the whole global batch, v^k.
@@ -190,3 +191,11 @@ def interpolation(mixed: Tensor, target: Tensor, temperature: float, rows: slice
     logits = wide(target[rows] @ mixed.T) / temperature
     place = torch.arange(len(mixed), device=mixed.device)[rows]
     return logits.logsumexp(1) - logits.gather(1, place.unsqueeze(1)).squeeze(1)
+
+
+def interpolation_of_sum(mixed: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Equation 9 to the letter: ``-log sum_k e^(v^k.v~^k/tau) / sum_j e^(v^j.v~^k/tau)``, below 0 where k agree.
+
+    Arguments as of :func:`interpolation`; returns a scalar.
+    """
+    return -(-interpolation(mixed, target, temperature)).logsumexp(0)

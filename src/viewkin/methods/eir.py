@@ -21,6 +21,7 @@ from viewkin.schedules import Progress
 Relation = Literal["views", "symmetric", "teacher"]
 Mix = Literal["cutmix", "mixup"]
 Negatives = Literal["batch", "base"]
+Reading = Literal["sumlog", "logsum"]
 PartnerView = Literal["second", "first"]
 WEAK, PARTNER = "eir_weak", "eir_second"
 """Names of the views that EIR asks for itself."""
@@ -62,6 +63,8 @@ class EIRConfig:
     negatives: Negatives = "batch"
     """``batch``: a target's negatives are the batch's other mixtures; ``base``: a mixture against its target by the
     base's own loss, negatives included (released code). A base without negatives always takes its own."""
+    mixture_reading: Reading = "sumlog"
+    """How equation 9 is read: the batch's mean of ``-log p``, or, as printed, ``-log`` of its sum (``batch`` only)."""
     detach_mixture: bool = True
     """Hold the mixed embeddings that a mixture is to match constant (released code; the paper says nothing). If not,
     gradient passes to them where they are queries: a key of a slow network stays constant."""
@@ -72,6 +75,9 @@ class EIRConfig:
         require(self.relation in get_args(Relation), "method.relation", self.relation, "views, symmetric or teacher")
         require(self.mix in get_args(Mix), "method.mix", self.mix, "cutmix or mixup")
         require(self.negatives in get_args(Negatives), "method.negatives", self.negatives, "batch or base")
+        readings = get_args(Reading) if self.negatives == "batch" else ("sumlog",)
+        known = self.mixture_reading in readings
+        require(known, "method.mixture_reading", self.mixture_reading, f"{' or '.join(readings)} with these negatives")
         require(self.partner_view in get_args(PartnerView), "method.partner_view", self.partner_view, "second or first")
         for name in ("relation_weight", "mixture_weight"):
             require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "at least 0")
@@ -121,16 +127,16 @@ class EIR(Wrapper):
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Add the two relations to the base's step."""
         step = self.base(batch, at)
-        terms, record = dict(step.terms), dict(step.record)
+        terms, record, found = dict(step.terms), dict(step.record), dict(step.found)
         config = self.config
         queries, keys = self._two_sides(step, batch)
         if config.relation_weight:
-            found = self._taught(queries, batch, record) if self._has_teacher else self._related(queries, keys[1])
-            terms["eir/relation"] = config.relation_weight * found.mean()
+            relation = self._taught(queries, batch, record) if self._has_teacher else self._related(queries, keys[1])
+            terms["eir/relation"] = config.relation_weight * relation.mean()
         if config.mixture_weight:
             sides = keys if config.detach_mixture else (queries[0], queries[1] if len(queries) == 2 else keys[1])
-            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch).mean()
-        return replace(step, terms=terms, record=record)
+            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch, found).mean()
+        return replace(step, terms=terms, record=record, found=found)
 
     def _two_sides(self, step: Step, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
         """Find the queries, with gradient, and the constant key of either view.
@@ -177,7 +183,7 @@ class EIR(Wrapper):
             return self.base.target(weak)
         return self.base.key(replace(batch, views={**batch.views, self.second: weak}))
 
-    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch, found: dict[str, Tensor]) -> Tensor:
         """Compare mixtures of images with mixtures of both views' embeddings: per row, (B,)."""
         config = self.config
         gather = distributed.gather if config.detach_mixture else distributed.gather_with_grad
@@ -185,6 +191,8 @@ class EIR(Wrapper):
         count = len(batch.index) * distributed.world()
         rows = distributed.rows(len(batch.index))
         partner = onto(torch.randperm(count, generator=generator)[rows], batch.index.device)
+        if self.training:  # figures show kin, which partners by lot are not
+            found["eir/partners"] = distributed.gather(batch.index)[partner].unsqueeze(1)
         ratio = config.mix_ratio
         if ratio is None:
             ratio = float(beta(config.mix_alpha, 1, generator))
@@ -200,8 +208,10 @@ class EIR(Wrapper):
         target = losses.mixed_target(sides[0], gather(sides[0 if from_first else 1])[partner], share)
         if config.negatives == "base" or not self.contrastive:
             return self.base.pair_loss(embedded, target, batch.index)
-        everyone = distributed.gather_with_grad(embedded)
-        return losses.interpolation(everyone, gather(target), config.mixture_temperature, rows)
+        everyone, targets = distributed.gather_with_grad(embedded), gather(target)
+        if config.mixture_reading == "logsum":  # one number of the whole batch, on every rank
+            return losses.interpolation_of_sum(everyone, targets, config.mixture_temperature).expand(len(embedded))
+        return losses.interpolation(everyone, targets, config.mixture_temperature, rows)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write the base's memory and the bank, then push the relation's keys."""
