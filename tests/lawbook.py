@@ -90,6 +90,7 @@ GRID: dict[str, MethodConfig] = {
     ),
     "eir(npid)": EIRConfig(base=METHODS["npid"], relation="symmetric"),
     "eir(simclr)": EIRConfig(base=METHODS["simclr"], detach_mixture=False),
+    "eir(simclr)-printed": EIRConfig(base=METHODS["simclr"], mixture_reading="logsum"),
     "eir(moco)": EIRConfig(base=METHODS["moco"]),
     "eir(byol)": EIRConfig(base=METHODS["byol"], detach_target=True),
     "invp-paper": InvPConfig(
@@ -113,6 +114,12 @@ GRID: dict[str, MethodConfig] = {
     "interclr(moco-symmetric)": InterCLRConfig(base=METHODS["moco-symmetric"], head="separate", **CLUSTERED),
     "eir(interclr)": EIRConfig(base=METHODS["interclr"]),
     "interclr(eir)": InterCLRConfig(base=METHODS["eir"], sampler="hard", **CLUSTERED),
+    **{f"eir({base})": EIRConfig(base=METHODS[base]) for base in ("isif", "invp", "propagation")},
+    **{f"propagation({base})": PropagationConfig(base=METHODS[base], **KIN) for base in ("iraug", "isif", "invp")},
+    **{
+        f"interclr({base})": InterCLRConfig(base=METHODS[base], **CLUSTERED)
+        for base in ("npid", "npid-nce", "iraug", "isif", "invp", "propagation")
+    },
 }
 """Wrappers around the other bases, for ``make test-all``."""
 METHODS |= GRID
