@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SCORES = 2**24
-"""Similarities of points and centroids held at once, so that memory does not double: 64 MiB in float32."""
+SCORES = 2**22
+"""Similarities of points and centroids, or coordinates of points, held at once: 16 MiB in float32."""
 
 TILE = 2048
 """Points and centroids compared at once in half precision: their products stay in a processor's cache."""
@@ -66,7 +66,7 @@ def spread_out(points: Tensor, clusters: int, generator: torch.Generator) -> Ten
     References:
         Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, 2007, section 2.2.
     """
-    norm = points.square().sum(1)
+    norm = torch.cat([part.square().sum(1) for part in blocks_of(points)])
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     distance = torch.full_like(norm, torch.inf)
     while len(chosen) < clusters:
@@ -88,10 +88,8 @@ def nearest(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None)
     """
     half = centroids.square().sum(1) / 2
     if dtype is None:
-        blocks = points.split(max(SCORES // max(len(centroids), 1), 1))
-        found = [torch.max(part @ centroids.T - half, dim=1) for part in blocks]
-        score = torch.cat([one.values for one in found])
-        return torch.cat([one.indices for one in found]), (points.square().sum(1) - 2 * score).clamp_min(0)
+        found = [_nearest_exact(part, centroids, half) for part in blocks_of(points, len(centroids))]
+        return torch.cat([index for index, _ in found]), torch.cat([distance for _, distance in found])
     # The half square is two more coordinates, what rounding leaves of it the second, so that the product alone decides.
     coarse = half.to(dtype)
     rest = (half - coarse).to(dtype)
@@ -100,6 +98,17 @@ def nearest(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None)
     labels = [_best(functional.pad(part.to(dtype), (0, 2), value=1.0), rounded) for part in blocks]
     distance = [(part - centroids[own]).square().sum(1) for part, own in zip(blocks, labels)]
     return torch.cat(labels), torch.cat(distance)
+
+
+def blocks_of(points: Tensor, clusters: int = 1) -> tuple[Tensor, ...]:
+    """Split (N, D) so that neither a block nor its similarities to the centroids exceed ``SCORES``."""
+    return points.split(max(SCORES // max(points.shape[1], clusters, 1), 1))
+
+
+def _nearest_exact(points: Tensor, centroids: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    points = points.to(centroids.dtype)
+    score, index = (points @ centroids.T).sub_(half).max(1)
+    return index, (points.square().sum(1) - 2 * score).clamp_min(0)
 
 
 def _best(points: Tensor, centroids: Tensor) -> Tensor:
@@ -117,7 +126,9 @@ def _best(points: Tensor, centroids: Tensor) -> Tensor:
 
 def means(points: Tensor, labels: Tensor, before: Tensor) -> Tensor:
     """Mean of each cluster's members (C, D), not re-normalised; a cluster without any keeps its value of ``before``."""
-    sums = torch.zeros_like(before).index_add_(0, labels, points.to(before.dtype))
+    sums, blocks = torch.zeros_like(before), blocks_of(points)
+    for part, own in zip(blocks, labels.split(len(blocks[0]))):
+        sums.index_add_(0, own, part.to(before.dtype))
     counts = torch.bincount(labels, minlength=len(before)).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), before)
 

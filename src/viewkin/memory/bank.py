@@ -138,7 +138,8 @@ class FeatureBank(nn.Module):
     @torch.no_grad()
     def fill_(self, z: Tensor) -> None:
         """Overwrite all rows by embeddings (N, D), normalised here."""
-        self.features.copy_(losses.unit(z))
+        for rows, part in zip(self.features.split(losses.BLOCK), z.split(losses.BLOCK)):
+            rows.copy_(losses.unit(part))
 
 
 def made(count: int, dim: int, dtype: torch.dtype, file: Path | None, folder: Path | None) -> Tensor:

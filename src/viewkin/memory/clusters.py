@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from viewkin import distributed
 from viewkin.draws import generator_for
-from viewkin.losses import wide
+from viewkin.losses import BLOCK, wide
 from viewkin.memory.kmeans import halves, halves_among, kmeans
 from viewkin.memory.members import MemberLists, Members
 from viewkin.schedules import Progress
@@ -168,7 +168,7 @@ class Clusters(nn.Module):
     def refresh_(self, features: Tensor) -> None:
         """Compute all centroids anew as means of their members in (N, D); an empty cluster keeps its value."""
         sums = torch.zeros_like(self.sums)
-        for rows, labels in zip(features.split(2**16), self.labels.split(2**16)):
+        for rows, labels in zip(features.split(BLOCK), self.labels.split(BLOCK)):
             sums.index_add_(0, labels, rows.to(sums.dtype))
         self._agree_(sums, torch.bincount(self.labels, minlength=len(self)))
 

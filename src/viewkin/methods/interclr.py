@@ -282,7 +282,7 @@ class InterCLR(Wrapper):
             self.clusters.begin_epoch_()
             done = at.round * at.epochs + at.epoch
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
-                self.clusters.fit_(losses.unit(self._encoded(encode)), at)
+                self.clusters.fit_(self._encoded(encode), at)
             if self.config.labels == "online":
                 # Steps on a GPU dissolve few small clusters, so as not to wait for it; the rest go here.
                 self.clusters.dissolve_small_(self.memory.everything(), at)
@@ -290,11 +290,12 @@ class InterCLR(Wrapper):
 
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:
-        """Every image in the space of the inter branch (N, D), in the bank's precision."""
-        rows = self.memory.everything()
+        """Every image in the space of the inter branch (N, D), unit norm."""
         if self.head is None:
-            return encode("target").to(rows)
-        return torch.cat([self.head(part.to(rows)) for part in encode("features").split(losses.BLOCK)])
+            return encode("target")
+        kind = next(self.head.parameters()).dtype
+        blocks = encode("features").split(losses.BLOCK)
+        return torch.cat([losses.unit(self.head(part.to(kind))) for part in blocks])
 
     def gauges(self) -> dict[str, float]:
         """The base's, and the state of the pseudo-labels."""

@@ -40,14 +40,16 @@ def encode_all(
     modes = {module: module.training for module in method.modules()}
     method.eval()
     share = -(-len(source) // distributed.world())
-    start = min(distributed.rank() * share, len(source))
+    start = min(distributed.rank() * share, len(source) - 1)  # a rank without a share encodes a row that is cut off
     kind = next(method.parameters()).dtype
-    parts: list[Tensor] = []
-    for _, images in source.blocks(block, start, min(start + share, len(source))):
+    own: Tensor | None = None
+    for index, images in source.blocks(block, start, min(start + share, len(source))):
         with fabric.autocast():
-            parts.append(network(view(images.to(fabric.device)).to(kind)).float())
+            found = network(view(images.to(fabric.device)).to(kind))
+        if own is None:
+            own = found.new_zeros(share, found.shape[1], dtype=torch.float32)
+        own.narrow(0, int(index[0]) - start, len(index)).copy_(found)
+    assert own is not None
     for module, mode in modes.items():
         module.training = mode
-    own = torch.cat(parts)
-    padded = torch.cat([own, own.new_zeros(share - len(own), own.shape[1])])
-    return distributed.gather(padded)[: len(source)]
+    return distributed.gather(own)[: len(source)]
