@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from viewkin import distributed
 from viewkin.draws import generator_for
 from viewkin.losses import BLOCK, wide
-from viewkin.memory.kmeans import halves, halves_among, kmeans
+from viewkin.memory.kmeans import halves, halves_among, kmeans, numbered_as
 from viewkin.memory.members import MemberLists, Members
 from viewkin.schedules import Progress
 
@@ -91,10 +91,15 @@ class Clusters(nn.Module):
         return distributed.agree(score.argmax(1))
 
     @torch.no_grad()
-    def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20) -> None:
-        """Cluster all images anew by k-means: features (N, D), drawing by seed and step."""
-        found = kmeans(features, len(self), generator_for(at.seed, "k-means", at.total_step), iterations=iterations)
-        self.relabel_(found[0], features)
+    def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20, again: bool = False) -> None:
+        """Cluster all images anew by k-means: features (N, D), drawing by seed and step.
+
+        ``again``: every cluster keeps the number of the one before that it shares most images with, so that label churn
+        counts images that changed company.
+        """
+        draw = generator_for(at.seed, "k-means", at.total_step)
+        labels, _ = kmeans(features, len(self), draw, iterations=iterations)
+        self.relabel_(numbered_as(labels, self.labels, len(self)) if again else labels, features)
 
     @torch.no_grad()
     def relabel_(self, labels: Tensor, features: Tensor) -> None:

@@ -47,6 +47,24 @@ def kmeans(
     return distributed.agree(labels), distributed.agree(centroids)
 
 
+def numbered_as(labels: Tensor, before: Tensor, clusters: int) -> Tensor:
+    """Number the clusters of labels (N,) by those of an earlier clustering (N,), the largest overlaps first.
+
+    Each gets the number of the earlier cluster that it shares most images with, among those still free.
+    """
+    pairs, overlap = (before * clusters + labels).unique(return_counts=True)
+    number: dict[int, int] = {}
+    free = dict.fromkeys(range(clusters))
+    for pair in pairs[overlap.argsort(descending=True, stable=True)].tolist():
+        old, new = divmod(pair, clusters)
+        if new not in number and old in free:
+            number[new] = old
+            del free[old]
+    left = (new for new in range(clusters) if new not in number)
+    number |= dict(zip(left, free))
+    return torch.tensor([number[new] for new in range(clusters)], device=labels.device)[labels]
+
+
 @torch.no_grad()
 def halves(points: Tensor, *, iterations: int = 20) -> Tensor:
     """Split points by 2-means without chance: which belong to the second half, (n,) bool.

@@ -282,7 +282,7 @@ class InterCLR(Wrapper):
             self.clusters.begin_epoch_()
             done = at.round * at.epochs + at.epoch
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
-                self.clusters.fit_(self._encoded(encode), at)
+                self.clusters.fit_(self._encoded(encode), at, again=True)
             if self.config.labels == "online":
                 # Steps on a GPU dissolve few small clusters, so as not to wait for it; the rest go here.
                 self.clusters.dissolve_small_(self.memory.everything(), at)

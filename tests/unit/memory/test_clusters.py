@@ -9,6 +9,7 @@ from torch import Tensor
 from viewkin import losses
 from viewkin.kmeans import means
 from viewkin.memory.clusters import FEW, SPACING, Clusters
+from viewkin.memory.kmeans import numbered_as
 from viewkin.schedules import Progress
 
 
@@ -174,6 +175,49 @@ def test_fitting_labels_every_image_and_uses_every_cluster():
     check(state)
     assert int(state.counts.min()) >= 1
     torch.testing.assert_close(state.centroids, means(features, state.labels, state.centroids))
+
+
+def blobs(clusters: int, per: int) -> tuple[Tensor, Tensor]:
+    """Unit rows in tight heaps around orthogonal directions, and the heap of each."""
+    owner = torch.arange(clusters * per) % clusters
+    noise = 0.05 * torch.randn(len(owner), clusters, generator=torch.Generator().manual_seed(0))
+    return losses.unit(torch.eye(clusters)[owner] + noise).double(), owner
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_fitting_finds_heaps_that_lie_apart(step):
+    features, owner = blobs(3, 20)
+    state = Clusters(features, 3)
+    state.fit_(features, after(step))
+    assert torch.equal(numbered_as(state.labels, owner, 3), owner)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_images_clustered_again_keep_the_numbers_of_their_clusters(seed):
+    features = rows(200, seed=seed)
+    state, other = Clusters(features, 8), Clusters(features, 8)
+    state.fit_(features, after(0))
+    state.begin_epoch_()
+    other.relabel_(state.labels, features)
+    state.fit_(features, after(1), again=True)
+    other.fit_(features, after(1))
+    check(state)
+    table = torch.zeros(8, 8, dtype=torch.int64).index_put_(
+        (state.labels, other.labels), torch.tensor(1), accumulate=True
+    )
+    assert ((table > 0).sum(0) == 1).all(), "the same clusters by other numbers"
+    assert ((table > 0).sum(1) == 1).all()
+    same = float((state.labels == state.epoch_labels).double().mean())
+    assert same > 0.4 > 1.5 * float((other.labels == state.epoch_labels).double().mean())
+
+
+def test_clusters_are_numbered_by_the_largest_overlap_first():
+    before = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
+    labels = torch.tensor([2, 2, 2, 0, 0, 0, 1, 1, 3, 3])
+    # 2 shares three images with 0 and 0 two with 1; then 1 shares one with 1, which is taken, and one with 2.
+    assert numbered_as(labels, before, 4).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    # A cluster that shares none with a free one takes what is left.
+    assert numbered_as(torch.tensor([1, 1, 0, 2]), torch.tensor([0, 0, 0, 0]), 3).tolist() == [0, 0, 1, 2]
 
 
 # ---------------------------------------------------------------- what a step keeps up instead of computing anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -145,18 +146,23 @@ def test_start_fills_the_bank_and_clusters_it():
 
 @pytest.mark.parametrize("base", ["npid", "moco"])
 def test_a_label_comes_from_the_updated_row_and_the_loss_uses_the_one_before(base):
-    method = started(around(base, min_size=1))
-    state = method.clusters
+    method = started(around(base, clusters=2, min_size=1))
+    state, bank = method.clusters, method.bank
     assert state is not None
-    state.centroids.copy_(losses.unit(torch.randn_like(state.centroids)))  # labels will change
-    before = state.labels.clone()
     step = method(batch(method), AT)
+    # A boundary between the rows before and after the update: centroids on either side of it.
+    written = copy.deepcopy(bank)
+    written.write_(INDEX, step.record["embedding"])
+    old, new = bank.read(INDEX), written.read(INDEX)
+    state.centroids.copy_(torch.stack([old[0] - new[0], new[0] - old[0]]))
+    by_old, by_new = ((rows @ state.centroids.T).argmax(1) for rows in (old, new))
+    assert not torch.equal(by_old, by_new)
+    before = state.labels.clone()
+    assert torch.equal(method(batch(method), AT).loss, step.loss)
     assert torch.equal(state.labels, before)
-    centroids = state.centroids.clone()
     method.update(step.record, AT)
-    if not int(state.moved):
-        assert torch.equal(state.labels[INDEX], (method.bank.read(INDEX) @ centroids.T).argmax(1))
-    assert not torch.equal(state.labels, before)
+    assert not int(state.moved)
+    assert torch.equal(state.labels[INDEX], by_new)
     assert method.gauges()["interclr/label_churn"] == pytest.approx(
         float((state.labels != state.epoch_labels).double().mean())
     )
@@ -174,6 +180,19 @@ def test_offline_labels_change_between_epochs_only():
         assert torch.equal(state.labels, given)
         list(method.epoch(encode, at))
         assert torch.equal(state.labels, given) != changes
+
+
+def test_offline_clusters_keep_their_numbers_so_that_churn_counts_images():
+    method, other = (started(around("moco", labels="offline", min_size=1)) for _ in range(2))
+    one, state = method.clusters, other.clusters
+    assert one is not None
+    assert state is not None
+    state.relabel_((one.labels + 1) % 3, other.memory.everything())
+    at = Progress(step=3, steps=30, epoch=1, epochs=10)
+    for either in (method, other):
+        either.epoch(encode_of(either, torch.float64), at)
+    assert torch.equal(state.labels, (one.labels + 1) % 3)
+    assert method.gauges()["interclr/label_churn"] == other.gauges()["interclr/label_churn"]
 
 
 def test_labels_are_kept_up_while_the_base_warms_up_alone():
