@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SCORES = 2**22
-"""Similarities of points and centroids, or coordinates of points, held at once: 16 MiB in float32."""
+"""Similarities of points and centroids held at once: 16 MiB in float32, so that memory does not double."""
 
 TILE = 2048
 """Points and centroids compared at once in half precision: their products stay in a processor's cache."""
@@ -101,8 +101,8 @@ def nearest(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None)
 
 
 def blocks_of(points: Tensor, clusters: int = 1) -> tuple[Tensor, ...]:
-    """Split (N, D) so that neither a block nor its similarities to the centroids exceed ``SCORES``."""
-    return points.split(max(SCORES // max(points.shape[1], clusters, 1), 1))
+    """Split (N, D) in blocks of ``SCORES`` similarities to the centroids and a quarter as many entries at most."""
+    return points.split(max(SCORES // max(4 * points.shape[1], clusters, 1), 1))
 
 
 def _nearest_exact(points: Tensor, centroids: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
