@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,13 @@ class BYOLConfig:
     """Weight of the old target network at the start; it rises to 1 along a cosine."""
     norm: str = "batch"
     """BatchNorm of all networks: ``batch``, or ``gathered`` over ranks."""
+    bank_view: Literal["first", "second"] = "first"
+    """The view whose target projection a term around this method keeps in its bank."""
 
     def __post_init__(self) -> None:
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
         check_norm(self.norm, none=False)
+        require(self.bank_view in ("first", "second"), "method.bank_view", self.bank_view, "first or second")
         require(self.hidden >= 1, "method.hidden", self.hidden, "at least 1")
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
@@ -73,7 +76,8 @@ class BYOL(ViewMethod):
         first, second = batch.views["first"], batch.views["second"]
         pairs = ((self.query(first), self.target(second)), (self.query(second), self.target(first)))
         loss = torch.stack([self.pair_loss(q, k, batch.index) for q, k in pairs]).sum(0)
-        record = {"index": batch.index, "embedding": pairs[1][1]}
+        kept = pairs[1][1] if self.config.bank_view == "first" else pairs[0][1]
+        record = {"index": batch.index, "embedding": kept}
         return Step(terms={"byol": loss.mean()}, pairs=pairs, record=record)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from viewkin.schedules import Progress
 
 EXACT_UP_TO = 10_000
 """Images up to which ``pool_form=auto`` searches the whole bank for each query."""
+NEGATIVES = 4096
+"""Negatives where their number is not given and the images allow as many: the paper's ablations have them."""
 PER_CLUSTER = 128
 """Images to a cluster where their number is not given: ImageNet's 1,281,167 in 10,000."""
 OPTIONS = {
@@ -33,6 +36,8 @@ OPTIONS = {
     "pool_form": ("auto", *get_args(PoolForm)),
     "margin_kind": ("cosine", "angular"),
     "head": ("shared", "separate"),
+    "directions": ("all", "first"),
+    "clustered": ("key", "query"),
 }
 """Setting to its values."""
 
@@ -67,8 +72,8 @@ class InterCLRConfig:
     sampler: Sampler = "semihard"
     """Negatives: some of the nearest pool (``semihard``), the nearest (``hard``), any (``random``), or some of the
     farthest pool (``semieasy``)."""
-    negatives: int = 4096
-    """K, negatives of each query."""
+    negatives: int | None = None
+    """K, negatives of each query; none: 4,096, on small sets as many as a pool leaves beside a large cluster."""
     pool: float = 0.1
     """N_pool / N, share of all images that make up the pool."""
     pool_form: Literal["auto", "exact", "candidates"] = "auto"
@@ -83,6 +88,11 @@ class InterCLRConfig:
     """tau of the inter branch, dimensionless; none: the base's."""
     head: Literal["shared", "separate"] = "shared"
     """Whether the branches share one projection head."""
+    directions: Literal["all", "first"] = "all"
+    """Directions of a symmetric base that have an inter term: all, averaged, or the first alone."""
+    clustered: Literal["key", "query"] = "key"
+    """Side of the base that embeds all images for k-means. At the start of a run these differ for BYOL alone, whose
+    query side is its prediction; before later epochs (``offline``) wherever the key side is a slow copy."""
     warmup_epochs: int = 0
     """Epochs of the base alone, while labels are kept up."""
     bank_momentum: float = 0.0
@@ -91,16 +101,18 @@ class InterCLRConfig:
     def __post_init__(self) -> None:
         require(0 <= self.lambda_ <= 1, "method.lambda_", self.lambda_, "0 to 1")
         require(self.clusters is None or self.clusters >= 2, "method.clusters", self.clusters, "at least 2, or none")
-        for name in ("min_size", "refresh_steps", "recluster_epochs", "negatives"):
+        for name in ("min_size", "refresh_steps", "recluster_epochs"):
             require(getattr(self, name) >= 1, f"method.{name}", getattr(self, name), "at least 1")
+        some = self.negatives is None or self.negatives >= 1
+        require(some, "method.negatives", self.negatives, "at least 1, or none")
         for name, options in OPTIONS.items():
             require(
                 getattr(self, name) in options, f"method.{name}", getattr(self, name), f"one of {', '.join(options)}"
             )
         require(0 < self.pool <= 1, "method.pool", self.pool, "above 0 and at most 1, a share of the images")
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
-        positive = self.temperature is None or self.temperature > 0
-        require(positive, "method.temperature", self.temperature, "above 0, or none")
+        positive = self.temperature is None or 0 < self.temperature < math.inf
+        require(positive, "method.temperature", self.temperature, "above 0 and finite, or none")
         trained = self.head == "shared" or self.lambda_ < 1
         require(trained, "method.head", self.head, "shared where method.lambda_ is 1, as nothing would train it")
         require(self.warmup_epochs >= 0, "method.warmup_epochs", self.warmup_epochs, "at least 0")
@@ -109,17 +121,34 @@ class InterCLRConfig:
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Clusters need images, and negatives room in the pool beside the query's own cluster."""
         least = min(self.min_size, max(count // 5, 1))
-        clusters = max(2 * count // (5 * least), 2)
-        size = self.pool_size(count)
-        own = 2 * count // min(self.clusters or count // PER_CLUSTER or 1, clusters)
-        room = max(size - own, size // 2, 1)
-        pools = Limit(room, f"the {size} images of the pool, less a large cluster,")
+        clusters = self._most_clusters(count)
         return {
             **base_limits(self.base, count, batch_size),
             "min_size": Limit(least, f"{count} images, in two clusters at least,"),
             "clusters": Limit(clusters, f"{count} images, {5 * least / 2:g} to a cluster of at least {least},"),
-            "negatives": pools if self.sampler in ("semihard", "semieasy") else Limit(count - 1, "the other images"),
+            "negatives": self._most_negatives(count),
         }
+
+    def lasting(self, epochs: int, rounds: int) -> Mapping[str, Limit]:
+        """The warm-up leaves epochs to the inter term, and offline labels are found anew at least once."""
+        found: dict[str, Limit] = {}
+        if rounds == 1:
+            found["warmup_epochs"] = Limit(epochs - 1, f"{epochs} epochs, one of them with the inter term,")
+        if self.labels == "offline":
+            total = epochs * rounds
+            found["recluster_epochs"] = Limit(max(total - 1, 1), f"{total} epochs, with one clustering between them,")
+        return found
+
+    def _most_clusters(self, count: int) -> int:
+        return max(2 * count // (5 * min(self.min_size, max(count // 5, 1))), 2)
+
+    def _most_negatives(self, count: int) -> Limit:
+        """The pool's images less a cluster of twice the mean size, or half of them."""
+        if self.sampler not in ("semihard", "semieasy"):
+            return Limit(count - 1, "the other images")
+        size = self.pool_size(count)
+        own = 2 * count // min(self.clusters or count // PER_CLUSTER or 1, self._most_clusters(count))
+        return Limit(max(size - own, size // 2, 1), f"the {size} images of the pool, less a large cluster,")
 
     def pool_size(self, count: int) -> int:
         """N_pool, images of a query's pool: one at least."""
@@ -130,6 +159,11 @@ class InterCLRConfig:
         found: dict[str, Choice] = {}
         if self.clusters is None:
             found["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
+        if self.negatives is None:
+            most, why, _ = self._most_negatives(count)
+            fits = most >= NEGATIVES
+            said = "in the paper's ablations" if fits else f"{why} allow no more"
+            found["negatives"] = Choice(NEGATIVES if fits else most, said)
         if self.pool_form == "auto":
             exact = count <= EXACT_UP_TO
             why = "all images are searched" if exact else f"there are more than {EXACT_UP_TO:,} images"
@@ -170,12 +204,10 @@ class InterCLR(Wrapper):
         number: int = chosen.get("clusters", config.clusters)
         require(number <= count, "method.clusters", number, f"at most the number of images, {count}")
         form: PoolForm = chosen.get("pool_form", config.pool_form)
-        size, pooled = config.pool_size(count), config.sampler in ("semihard", "semieasy")
-        why = f"at most the pool's {size} images"
-        require(not pooled or config.negatives <= size, "method.negatives", config.negatives, why)
-        self.draw_negatives = NegativeSampler(
-            config.sampler, config.negatives, config.pool, form, config.shared_candidates
-        )
+        negatives: int = chosen.get("negatives", config.negatives)
+        size, pooled = config.pool_size(count), base.contrastive and config.sampler in ("semihard", "semieasy")
+        require(not pooled or negatives <= size, "method.negatives", negatives, f"at most the pool's {size} images")
+        self.draw_negatives = NegativeSampler(config.sampler, negatives, config.pool, form, config.shared_candidates)
         self.head: nn.Module | None = None
         self.inter_bank: FeatureBank | None = None
         if config.head == "separate":
@@ -217,7 +249,8 @@ class InterCLR(Wrapper):
             step: Step = self.base(batch, at)
         if at.round == 0 and at.epoch < self.config.warmup_epochs:
             return self._warming(step, features)
-        queries = [q for q, _ in step.pairs]
+        pairs = step.pairs if self.config.directions == "all" else step.pairs[:1]
+        queries = [q for q, _ in pairs]
         record = dict(step.record)
         if self.head is not None:
             first = torch.cat(features)[: len(queries) * len(batch.index)]
@@ -269,7 +302,7 @@ class InterCLR(Wrapper):
             self.clusters.follow_(index, before, self.memory.everything(), at)
 
     def start(self, encode: Encode, at: Progress) -> None:
-        """Fill the bank with the key side's embeddings and cluster them."""
+        """Fill the bank with embeddings of all images and cluster them."""
         super().start(encode, at)
         if self.clusters is not None:
             self.memory.fill_(self._encoded(encode))
@@ -292,7 +325,7 @@ class InterCLR(Wrapper):
     def _encoded(self, encode: Encode) -> Tensor:
         """Every image in the space of the inter branch (N, D), unit norm."""
         if self.head is None:
-            return encode("target")
+            return encode("target" if self.config.clustered == "key" else "embedding")
         kind = next(self.head.parameters()).dtype
         blocks = encode("features").split(losses.BLOCK)
         return torch.cat([losses.unit(self.head(part.to(kind))) for part in blocks])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from viewkin import config
 from viewkin.data.choosing import beyond
@@ -158,21 +158,36 @@ def fit_to_data(resolved: Resolved, count: int) -> Resolved:
         notes.append(f"The batch is {recipe.data.batch_size} instead of {size}, a multiple of {parts} ({why}).")
     limits = recipe.method.limits(count, recipe.data.batch_size)
     recipe, notes = _limited(recipe, "method", limits, resolved.explicit, notes)
+    recipe, notes = _lasting(recipe, frozenset() if resolved.smoke else resolved.explicit, notes)
     recipe, notes = _chosen(recipe, count, notes)
     return Resolved(recipe, resolved.explicit, tuple(notes), resolved.smoke)
 
 
 def _chosen(recipe: Recipe, count: int, notes: list[str]) -> tuple[Recipe, list[str]]:
     """Put in what a method, and each that it wraps, chooses by the number of images where that is left open."""
-    path = "method"
-    method: Any = recipe.method
-    while method is not None:
+    for path, method in _nested(recipe):
         choices: Mapping[str, Choice] = method.choices(count) if hasattr(method, "choices") else {}
         for name, (value, why) in choices.items():
             recipe = config.with_value(recipe, f"{path}.{name}", value)
             notes = [*notes, f"{path}.{name} is {value}, as {why}."]
-        path, method = f"{path}.base", getattr(method, "base", None)
     return recipe, notes
+
+
+def _lasting(recipe: Recipe, explicit: frozenset[str], notes: list[str]) -> tuple[Recipe, list[str]]:
+    """Leave every part of a method, and of each that it wraps, some epochs to act in; a smoke test shrinks instead."""
+    schedule = recipe.schedule
+    for path, method in _nested(recipe):
+        if hasattr(method, "lasting"):
+            recipe, notes = _limited(recipe, path, method.lasting(schedule.epochs, schedule.rounds), explicit, notes)
+    return recipe, notes
+
+
+def _nested(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """A recipe's method and each that it wraps, with their paths."""
+    path, method = "method", cast(Any, recipe.method)
+    while method is not None:
+        yield path, method
+        path, method = f"{path}.base", getattr(method, "base", None)
 
 
 def batch_parts(recipe: Recipe) -> tuple[int, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -107,6 +108,34 @@ def test_the_bank_of_byol_holds_target_projections_of_the_first_view_not_predict
     method.update(step.record, AT)
     torch.testing.assert_close(step.record["embedding"], step.pairs[1][1])
     torch.testing.assert_close(method.bank.read(INDEX), step.record["embedding"])
+
+
+def test_the_bank_of_byol_holds_the_view_that_is_chosen():
+    method = started(around("byol"))
+    other = started(InterCLRConfig(base=replace(METHODS["byol"], bank_view="second"), **CLUSTERED))
+    step, record = method(batch(method), AT), other(batch(other), AT).record
+    torch.testing.assert_close(record["embedding"], step.pairs[0][1])
+    assert not torch.allclose(record["embedding"], step.record["embedding"])
+
+
+@pytest.mark.parametrize("base", ["simclr", "byol"])
+def test_one_direction_alone_may_have_an_inter_term(base):
+    both, method = started(around(base)), started(around(base, directions="first"))
+    found, step = both(batch(both), AT), method(batch(method), AT)
+    for what, images in step.found.items():
+        assert torch.equal(images, found.found[what].chunk(2, 1)[0])
+    second = torch.autograd.grad(step.terms["interclr"], step.pairs[1][0], allow_unused=True)[0]
+    assert second is None
+    assert torch.autograd.grad(found.terms["interclr"], found.pairs[1][0], allow_unused=True)[0] is not None
+    assert not torch.equal(step.terms["interclr"], found.terms["interclr"])
+
+
+@pytest.mark.parametrize("base", ["moco", "byol"])
+def test_the_query_side_may_be_clustered(base):
+    method, other = started(around(base)), started(around(base, clustered="query"))
+    torch.testing.assert_close(other.bank.everything(), encode_of(other, torch.float64)("embedding"))
+    same = torch.allclose(other.bank.everything(), method.bank.everything())
+    assert same == (base == "moco"), "a fresh copy of the network gives what the network gives; a prediction is another"
 
 
 def test_temperature_and_margin_of_the_inter_branch_are_its_own():
@@ -225,6 +254,13 @@ def test_a_head_of_its_own_leaves_the_bases_head_to_the_base():
     assert not torch.allclose(method.inter_bank.read(INDEX), step.record["embedding"])
 
 
+def test_offline_labels_of_a_head_of_its_own_are_of_unit_rows():
+    method = started(around("moco", head="separate", labels="offline", clusters=COUNT))
+    method.epoch(encode_of(method, torch.float64), Progress(step=3, steps=30, epoch=1, epochs=10))
+    assert method.clusters is not None
+    torch.testing.assert_close(method.clusters.centroids.norm(dim=1), torch.ones(COUNT, dtype=torch.float64))
+
+
 def test_a_head_of_its_own_has_the_only_bank_and_a_term_around_it_sees_its_gradient():
     method = build(around("simclr", head="separate"))
     assert [name for name, _ in method.named_buffers() if name.endswith("bank.features")] == ["inter_bank.features"]
@@ -261,7 +297,7 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"lambda_": 1.2}, "method.lambda_ is 1.2; it must be 0 to 1."),
         ({"clusters": 1}, "method.clusters is 1; it must be at least 2, or none."),
         ({"min_size": 0}, "method.min_size is 0; it must be at least 1."),
-        ({"negatives": 0}, "method.negatives is 0; it must be at least 1."),
+        ({"negatives": 0}, "method.negatives is 0; it must be at least 1, or none."),
         ({"recluster_epochs": 0}, "method.recluster_epochs is 0; it must be at least 1."),
         ({"labels": "never"}, "method.labels is 'never'; it must be one of online, offline."),
         ({"label_rule": "cosine"}, "method.label_rule is 'cosine'; it must be one of dot, euclidean."),
@@ -270,7 +306,11 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"pool_form": "all"}, "method.pool_form is 'all'; it must be one of auto, exact, candidates."),
         ({"margin": -2.5}, "method.margin is -2.5; it must be -2 to 2."),
         ({"margin_kind": "arc"}, "method.margin_kind is 'arc'; it must be one of cosine, angular."),
-        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0, or none."),
+        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0 and finite, or none."),
+        ({"temperature": math.inf}, "method.temperature is inf; it must be above 0 and finite, or none."),
+        ({"temperature": math.nan}, "method.temperature is nan; it must be above 0 and finite, or none."),
+        ({"directions": "both"}, "method.directions is 'both'; it must be one of all, first."),
+        ({"clustered": "both"}, "method.clustered is 'both'; it must be one of key, query."),
         ({"head": "two"}, "method.head is 'two'; it must be one of shared, separate."),
         (
             {"head": "separate", "lambda_": 1.0},
@@ -300,9 +340,23 @@ def test_what_does_not_fit_the_images_or_the_base_is_one_sentence(base, change, 
     assert str(caught.value) == sentence
 
 
-def fitted(count: int, *settings: str, recipe: str = "interclr_moco_cifar10") -> tuple[Any, list[str]]:
+@pytest.mark.parametrize(
+    ("settings", "count", "negatives"),
+    [({}, 60, 3), ({}, 1000, 50), ({}, 50_000, 4096), ({"sampler": "random"}, 60, 59), ({"negatives": 70}, 1000, 70)],
+)
+def test_defaults_shrink_to_the_images_in_a_method_that_is_built_here_too(settings, count, negatives):
+    method = build(InterCLRConfig(base=METHODS["moco"], **settings), count=count)
+    assert isinstance(method, InterCLR)
+    assert method.draw_negatives.negatives == negatives
+
+
+def test_around_a_base_without_negatives_their_number_is_not_checked():
+    assert not build(around("byol", negatives=5000)).contrastive
+
+
+def fitted(count: int, *settings: str, recipe: str = "interclr_moco_cifar10", **options: Any) -> tuple[Any, list[str]]:
     found = Survey(count=count, shorter_side=32, uniform=True, labelled=True, splits=())
-    request = TrainRequest(data="generated", recipe=recipe, settings=settings)
+    request = TrainRequest(data="generated", recipe=recipe, settings=settings, **options)
     resolved = fit_to_data(resolve(request, found), count)
     return resolved.recipe.method, list(resolved.notes)
 
@@ -313,16 +367,16 @@ def test_defaults_shrink_to_the_images_and_a_run_says_so():
     assert (
         "method.clusters is 20 instead of 100, more than 1000 images, 50 to a cluster of at least 20, allow." in notes
     )
-    assert (
-        "method.negatives is 50 instead of 4096, more than the 100 images of the pool, less a large cluster, allow."
-        in notes
-    )
+    assert "method.negatives is 50, as the 100 images of the pool, less a large cluster, allow no more." in notes
     assert "method.pool_form is exact, as all images are searched." in notes
 
 
 def test_cifar_keeps_its_hundred_clusters_and_imagenet_its_paper_settings():
     method, _ = fitted(50_000)
     assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (100, 20, 4000, "candidates")
+    method, notes = fitted(60_000)
+    assert method.negatives == 4096
+    assert "method.negatives is 4096, as in the paper's ablations." in notes
     method, notes = fitted(1_281_167, recipe="interclr_moco_imagenet")
     assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (10_000, 20, 16_384, "candidates")
     assert "method.pool_form is candidates, as there are more than 10,000 images." in notes
@@ -351,3 +405,71 @@ def test_explicit_settings_that_do_not_fit_are_refused(setting, sentence):
     with pytest.raises(UserError) as caught:
         fitted(1000, setting)
     assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "sentence"),
+    [
+        (
+            "interclr(moco)",
+            ("method.warmup_epochs=4",),
+            "method.warmup_epochs is 4, more than 4 epochs, one of them with the inter term, allow; use at most 3.",
+        ),
+        (
+            "eir(interclr(byol))",
+            ("method.base.warmup_epochs=9",),
+            "method.base.warmup_epochs is 9, more than 4 epochs, one of them with the inter term, allow; "
+            "use at most 3.",
+        ),
+        (
+            "interclr(moco)",
+            ("method.labels=offline", "method.recluster_epochs=4"),
+            "method.recluster_epochs is 4, more than 4 epochs, with one clustering between them, allow; use at most 3.",
+        ),
+    ],
+)
+def test_what_would_never_act_in_a_run_is_refused(method, settings, sentence):
+    with pytest.raises(UserError) as caught:
+        fitted(1000, *settings, method=method, epochs=4)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("method.warmup_epochs=3",),
+        ("method.labels=offline", "method.recluster_epochs=3"),
+        ("method.recluster_epochs=9",),
+        ("method.labels=offline", "method.recluster_epochs=7", "method.warmup_epochs=4", "schedule.rounds=2"),
+    ],
+)
+def test_what_acts_at_least_once_in_a_run_is_kept(settings):
+    _, notes = fitted(1000, *settings, epochs=4)
+    assert not any("_epochs is" in note for note in notes)
+
+
+def test_a_smoke_test_shortens_what_its_run_would_have_room_for():
+    method, notes = fitted(1000, "method.warmup_epochs=10", smoke=True)
+    assert method.warmup_epochs == 1
+    assert (
+        "method.warmup_epochs is 1 instead of 10, more than 2 epochs, one of them with the inter term, allow." in notes
+    )
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_longest_settings_allowed_are_the_longest_that_act(epochs, rounds):
+    limits = around("moco", labels="offline").lasting(epochs, rounds)
+    everything = [(r, e) for r in range(rounds) for e in range(epochs)]
+    method = started(around("moco"))
+
+    def acts(warmup: int) -> bool:
+        method.config = around("moco", warmup_epochs=warmup)
+        at = [Progress(steps=10, epoch=e, epochs=epochs, round=r, rounds=rounds) for r, e in everything]
+        return any("interclr" in method(batch(method), one).terms for one in at)
+
+    longest = max(warmup for warmup in range(epochs) if acts(warmup))
+    assert acts(epochs) == (rounds > 1)
+    if rounds == 1:
+        assert limits["warmup_epochs"].largest == longest
+    assert limits["recluster_epochs"].largest == max(epochs * rounds - 1, 1)
