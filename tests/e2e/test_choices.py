@@ -164,7 +164,6 @@ def test_a_time_span_is_said_as_people_do(seconds, said):
         ("invp", "ramp.epochs=2", 2),
         ("invp", "ramp.share=1", 2),
         ("eir(propagation(moco))", "base.ramp.epochs=7", 7),
-        ("interclr(moco)", "warmup_epochs=2", 2),
     ],
 )
 def test_a_setting_by_which_a_term_never_begins_is_refused(method, setting, length):

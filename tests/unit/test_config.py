@@ -316,7 +316,7 @@ def test_a_refusal_names_the_path_of_a_wrapped_methods_setting(method, path, val
         (EIRConfig(base=INNER), "relation_weight"),
         (InvPConfig(), "ramp.epochs"),
         (InvPConfig(), "mix_alpha"),
-        (ONCE, "temperature"),
+        (ONCE, "base.temperature"),
         (TWICE, "base.base.temperature"),
     ],
 )

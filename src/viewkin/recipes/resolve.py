@@ -105,7 +105,7 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     if smoke:
         recipe = smoked(recipe, given.keys())
         notes = [f"A smoke test: every size shrunk, {SMOKE_IMAGES} images at most."]
-    _check_delays(recipe, given)
+    _check_ramps(recipe, given)
     split = recipe.data.split
     if split not in survey.splits and "data.split" not in given:
         recipe = config.with_value(recipe, "data.split", "train")
@@ -120,10 +120,12 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     return Resolved(recipe, frozenset(given), tuple(notes), smoke)
 
 
-def _check_delays(recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """Refuse a setting by which a term would stay out to the end."""
+def _check_ramps(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Refuse a ramp that would keep a term out to the end."""
     epochs = recipe.schedule.epochs
-    for path, length in delays(recipe.method, Progress(epochs=epochs, round=recipe.schedule.rounds - 1)).items():
+    last = Progress(epochs=epochs, round=recipe.schedule.rounds - 1)
+    ramps = {path: length for path, length in delays(recipe.method, last).items() if ".ramp." in path}
+    for path, length in ramps.items():
         why = f"less, as the term would begin after {length:g} epochs of {epochs}"
         require(path not in given or length < epochs, path, given.get(path), why)
 
