@@ -155,7 +155,7 @@ class Ours:
             self.watch.add(found, norm, trainer.at)
             if trainer.at.step % trainer.recipe.runtime.log_every == 0:
                 lr = float(trainer.optimizer.param_groups[0]["lr"])
-                self.watch.report(found[-1], trainer.at, lr, False, {})
+                self.watch.report(found[-1], trainer.at, lr, False, {}, complete=True)
         return now(trainer.fabric.device) - began
 
     def _passes(self) -> list[Pass]:
