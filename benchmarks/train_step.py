@@ -43,6 +43,8 @@ from viewkin.errors import UserError
 
 CIFAR = ROOT / "data" / "cifar-10-batches-py"
 GENERATED = "generated:images=10000,size=32"
+WARMUP = 2
+"""Steps before the clock starts in each turn, as many as a peer does: the other sides' turns leave memory cold."""
 
 
 def arguments() -> argparse.Namespace:
@@ -110,7 +112,7 @@ def measure(case: Case, source: Source, options: argparse.Namespace, rates: dict
         for name in ("documented", "given"):
             given = name == "given"
             peers[name] = Apart(peer_of, case, chosen_data(options), device, options.seed, options.threads, given)
-    ours.run(2)
+    ours.run(WARMUP)
     steps = {"ours": long_enough(ours.run(1), options)}
     steps |= {"bare": steps["ours"], "parts": steps["ours"]}
     for name, peer in peers.items():
@@ -121,6 +123,8 @@ def measure(case: Case, source: Source, options: argparse.Namespace, rates: dict
     parts: list[dict[str, float]] = []
     for repeat in range(options.repeats):
         for name in turned(list(steps), repeat):
+            if name not in peers:
+                (ours.bare if name == "bare" else ours.run)(WARMUP)
             if name == "parts":
                 parts.append(ours.parts(steps[name]))
                 seconds = steps[name] * sum(parts[-1].values())

@@ -57,6 +57,15 @@ PASSES = {
 }
 
 
+def test_steps_are_reported_as_a_run_reports_them(source, tmp_path, monkeypatch):
+    own = made("npid", source, tmp_path)
+    told = []
+    report = own.watch.report
+    monkeypatch.setattr(own.watch, "report", lambda *found, **more: told.append(report(*found, **more)))
+    own.run(own.trainer.recipe.runtime.log_every + 1)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("method", PASSES)
 def test_the_bare_pass_is_every_pass_of_a_step_and_nothing_else(method, source, tmp_path):
     own = made(method, source, tmp_path)
