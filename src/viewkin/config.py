@@ -52,7 +52,7 @@ def with_values(config: T, values: Mapping[str, Any], prefix: str = "") -> T:
         else:
             changes[name] = value
     changes |= {name: with_values(getattr(config, name), part, f"{prefix}{name}.") for name, part in inner.items()}
-    with wrapped(prefix.split(".").count("base")):
+    with wrapped(prefix):
         return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
@@ -170,7 +170,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str
             arguments[name] = from_dict(inner, typing.cast(Mapping[str, Any], value), kinds, f"{path}.")
         else:
             raise UserError(f"{path} is {json.dumps(value)}; it must be settings in braces.")
-    with wrapped(prefix.split(".").count("base")):
+    with wrapped(prefix):
         return cls(**arguments)
 
 

@@ -28,14 +28,15 @@ def require(condition: bool, name: str, value: object, should: str) -> None:
 
 
 @contextmanager
-def wrapped(depth: int = 1) -> Generator[None]:
+def wrapped(path: str) -> Generator[None]:
     """Name the settings of a method inside others by their path: it says ``method.``, they are ``method.base.``.
 
     Args:
-        depth: how many methods are around it.
+        path: where it stands, such as ``method.base.``; each ``base`` is a method around it.
     """
     try:
         yield
     except UserError as error:
-        error.args = (re.sub(r"\bmethod\.(?=\w)", "method." + depth * "base.", str(error)),)
+        place = "method." + path.split(".").count("base") * "base."
+        error.args = (re.sub(r"\bmethod\.(?=\w)", place, str(error)),)
         raise

@@ -123,7 +123,7 @@ def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: i
     Raises:
         UserError: it is no view method, or cannot be built.
     """
-    with wrapped():
+    with wrapped("base."):
         base = config.build(backbone, count=count)
     if not isinstance(base, ViewMethod):
         raise UserError(f"{wrapper} wraps methods that compare views by one vector each; {config.kind} is none.")

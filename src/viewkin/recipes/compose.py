@@ -9,7 +9,7 @@ from typing import Any
 from viewkin.errors import UserError
 from viewkin.methods.base import MethodConfig
 from viewkin.recipes.catalogue import KINDS
-from viewkin.train.config import Recipe
+from viewkin.train.config import Recipe, nested
 
 
 def with_method(recipe: Recipe, expression: str) -> Recipe:
@@ -49,11 +49,7 @@ def parsed(expression: str) -> list[str]:
 
 def settings_within(method: Any) -> dict[str, Any]:
     """Name to settings of a method and all that it wraps."""
-    found: dict[str, Any] = {}
-    while method is not None:
-        found[method.kind] = method
-        method = getattr(method, "base", None)
-    return found
+    return {one.kind: one for _, one in nested(method)}
 
 
 def wraps(config: type) -> bool:

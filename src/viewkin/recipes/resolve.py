@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from viewkin import config
 from viewkin.data.choosing import beyond
@@ -18,7 +18,7 @@ from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compose import with_method
 from viewkin.recipes.stored import stored_run
 from viewkin.schedules import Progress
-from viewkin.train.config import Recipe, delays
+from viewkin.train.config import Recipe, delays, nested
 from viewkin.train.fabric import processes
 
 DEFAULT_RECIPE = "photos"
@@ -167,7 +167,7 @@ def fit_to_data(resolved: Resolved, count: int) -> Resolved:
 
 def _chosen(recipe: Recipe, count: int, notes: list[str]) -> tuple[Recipe, list[str]]:
     """Put in what a method, and each that it wraps, chooses by the number of images where that is left open."""
-    for path, method in _nested(recipe):
+    for path, method in nested(recipe.method):
         choices: Mapping[str, Choice] = method.choices(count) if hasattr(method, "choices") else {}
         for name, (value, why) in choices.items():
             recipe = config.with_value(recipe, f"{path}.{name}", value)
@@ -178,18 +178,10 @@ def _chosen(recipe: Recipe, count: int, notes: list[str]) -> tuple[Recipe, list[
 def _lasting(recipe: Recipe, explicit: frozenset[str], notes: list[str]) -> tuple[Recipe, list[str]]:
     """Leave every part of a method, and of each that it wraps, some epochs to act in; a smoke test shrinks instead."""
     schedule = recipe.schedule
-    for path, method in _nested(recipe):
+    for path, method in nested(recipe.method):
         if hasattr(method, "lasting"):
             recipe, notes = _limited(recipe, path, method.lasting(schedule.epochs, schedule.rounds), explicit, notes)
     return recipe, notes
-
-
-def _nested(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """A recipe's method and each that it wraps, with their paths."""
-    path, method = "method", cast(Any, recipe.method)
-    while method is not None:
-        yield path, method
-        path, method = f"{path}.base", getattr(method, "base", None)
 
 
 def batch_parts(recipe: Recipe) -> tuple[int, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,15 +151,21 @@ class Recipe:
             require(not isinstance(value, float) or math.isfinite(value), path, value, "a finite number")
 
 
+def nested(method: Any) -> Iterator[tuple[str, Any]]:
+    """Go through the settings of a recipe's method and of each that it wraps, with their paths."""
+    path = "method"
+    while method is not None:
+        yield path, method
+        path, method = f"{path}.base", getattr(method, "base", None)
+
+
 def delays(method: Any, at: Progress) -> dict[str, float]:
     """Settings of a method, and of all that it wraps, that keep a term out: path to epochs of this round."""
     found: dict[str, float] = {}
-    path = "method"
-    while method is not None:
-        ramp: RampConfig | None = getattr(method, "ramp", None)
+    for path, one in nested(method):
+        ramp: RampConfig | None = getattr(one, "ramp", None)
         if ramp is not None and ramp.shape == "binary":
             found[f"{path}.ramp.{'share' if ramp.epochs is None else 'epochs'}"] = ramp.length(at.epochs)
-        if at.round == 0 and hasattr(method, "warmup_epochs"):
-            found[f"{path}.warmup_epochs"] = float(method.warmup_epochs)
-        path, method = f"{path}.base", getattr(method, "base", None)
+        if at.round == 0 and hasattr(one, "warmup_epochs"):
+            found[f"{path}.warmup_epochs"] = float(one.warmup_epochs)
     return found
