@@ -11,12 +11,15 @@ import ours
 import page
 import pytest
 import torch
+import writing
 from aims import adds_up, aims
 from machine import spread
 from ours import METHODS, PARTS, Case, Ours, Pass, networks
-from page import chance, measured, price, table
+from steps import price
+from terms import chance, measured
 from torch import nn
 from train_step import long_enough, shares, turned
+from writing import table
 
 from viewkin.data.opening import open_source
 from viewkin.memory.graph import NeighbourGraph
@@ -238,6 +241,7 @@ def test_the_page_is_what_its_files_say(tmp_path, monkeypatch):
     for file in page.RESULTS.glob("*.json"):
         shutil.copy(file, tmp_path)
     before = (page.RESULTS / "README.md").read_text()
-    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    for module in (page, writing):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
     page.main()
     assert (tmp_path / "README.md").read_text() == before

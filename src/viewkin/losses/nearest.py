@@ -13,16 +13,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from viewkin.losses.precision import BLOCK, product_type, wide
+from viewkin.losses.precision import BLOCK, FARTHEST, exponential_type, product_type, wide
 
 Denominator = Literal["paper", "code"]
 """``paper``: the M nearest *other* images, kin apart; ``code``: the M nearest, the own row among them or not."""
 EDGE = 256
 """How many of the M nearest the sample holds that the threshold is read from; where M is no more, it is exact."""
-FARTHEST = -1.2
-"""Below every similarity: rows of a bank that starts ``uniform`` are little longer than 1."""
-STEEPEST = 80.0
-"""Exponents up to this one, e^80 = 6e34, stay within float32 and bfloat16."""
 BELOW = -60.0
 """Logit of what is left out, e^-60 = 1e-26: to exponentiate -inf takes 5 times as long."""
 SCORES = 2**22
@@ -144,14 +140,6 @@ def nearest_of(
         left_out, wanted = torch.cat([left_out, kin.image], 1), wanted - among.sum(1)
     strangers: Tensor = _NearSum.apply(q, bank, left_out, level, wanted, temperature)  # type: ignore[assignment]
     return Nearest(own.to(level.dtype) / temperature, level, inside, strangers, kin_sum, images)
-
-
-def exponential_type(bank: Tensor, temperature: float) -> torch.dtype:
-    """Type of the products and exponentials: float64 where float32 could not hold these."""
-    if (1 - FARTHEST) / temperature > STEEPEST:
-        return torch.float64
-    kind = product_type(bank)
-    return torch.float32 if kind == torch.float16 else kind
 
 
 def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor, Tensor]:

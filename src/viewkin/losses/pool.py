@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from viewkin.losses.nearest import BELOW, FARTHEST, exponential_type
-from viewkin.losses.precision import wide
+from viewkin.losses.nearest import BELOW
+from viewkin.losses.precision import FARTHEST, exponential_type, wide
 
 PARTS = 8
 """Columns that take the level off: 8 x 8 bits hold float64's, and widths of 8 are what a GPU multiplies fast."""

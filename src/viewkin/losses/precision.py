@@ -10,6 +10,10 @@ BLOCK = 8192
 """Bank rows a blockwise pass handles at once: B x 8192 logits stay in cache, never B x N."""
 STEEPEST = 30.0
 """Largest 1 / tau for which logits of unit rows are exponentiated as they are: e^30 is far from any overflow."""
+FARTHEST = -1.2
+"""Below every similarity: rows of a bank that starts ``uniform`` are little longer than 1."""
+WIDEST = 80.0
+"""Exponents up to this one, e^80 = 6e34, stay within float32 and bfloat16."""
 LEAST, MOST = 1e-20, 1e30
 """Between these a sum of such exponentials holds all that it is made of; rows that are far from unit lead beyond."""
 
@@ -32,6 +36,14 @@ def product_type(bank: Tensor) -> torch.dtype:
     device = bank.device.type
     cast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     return torch.bfloat16 if cast and bank.dtype == torch.float32 else bank.dtype
+
+
+def exponential_type(bank: Tensor, temperature: float) -> torch.dtype:
+    """Type of the products and exponentials: float64 where float32 could not hold these."""
+    if (1 - FARTHEST) / temperature > WIDEST:
+        return torch.float64
+    kind = product_type(bank)
+    return torch.float32 if kind == torch.float16 else kind
 
 
 def needs_no_shift(temperature: float, kind: torch.dtype, device: torch.device) -> bool:

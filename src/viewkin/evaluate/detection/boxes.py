@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from viewkin.data.parquet import class_names, image_column, parquet_files, stream_of
+from viewkin.data.columns import class_names, image_column
+from viewkin.data.parquet import parquet_files, stream_of
 from viewkin.data.voc import is_voc, splits_of
 from viewkin.errors import UserError
 from viewkin.evaluate.detection.boxed import Boxed, left_out, truth_of
