@@ -50,7 +50,7 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	-$(PIP) install -c constraints.txt stable-pretraining==0.1.8
 	@touch $@
 
-bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 28 minutes: results/benchmarks
+bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle machine, 40 minutes: results/benchmarks
 	$(BENCH)/start.py
 	$(BENCH)/train_step.py --width 16 --batch 256 --repeats 3 --steps 3 --seconds 1.5 \
 	  --method simclr moco moco-split interclr-moco propagation-moco npid invp iraug eir
