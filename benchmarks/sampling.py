@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,11 @@ def part_of(data: str, count: int, folder: Path) -> Path:
 
 
 def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train once and judge."""
+    """Train once and judge.
+
+    Raises:
+        SystemExit: a signal stopped the run, which then counts for nothing.
+    """
     request = TrainRequest(
         data=some,
         recipe="cifar10_cpu",
@@ -100,6 +105,8 @@ def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namesp
         settings=settings(form, options),
     )
     run = train(request, Console())
+    if not run.outcome.finished:
+        sys.exit(128 + (run.outcome.signal or 15))
     wanted = EvaluateRequest(
         protocol="knn", model=str(run.plan.out), data=options.data, holdout=HELD_OUT, baselines=False, device="cpu"
     )

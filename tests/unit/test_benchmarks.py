@@ -10,6 +10,7 @@ import growth
 import ours
 import page
 import pytest
+import sampling
 import torch
 import writing
 from aims import adds_up, aims
@@ -231,6 +232,16 @@ def test_a_size_has_rates_of_its_own_which_are_no_memory_of_its_terms(monkeypatc
     found = growth.measure(600, options, torch.device("cpu"))
     assert found["rates"] == {"bfloat16_gflops": 1.0}
     assert order == ["peak", "peak", "rates"]
+
+
+def test_a_run_that_a_signal_stopped_is_no_result_of_a_sampler(tmp_path, monkeypatch):
+    stopped = SimpleNamespace(outcome=SimpleNamespace(finished=False, signal=15))
+    monkeypatch.setattr(sampling, "train", lambda request, console: stopped)
+    monkeypatch.setattr(sampling, "judged", lambda *_: pytest.fail("a stopped run was judged"))
+    options = SimpleNamespace(base="npid", epochs=1, threads=1, negatives=8)
+    with pytest.raises(SystemExit) as ended:
+        sampling.measure("exact", 0, "images", tmp_path, options)
+    assert ended.value.code == 143
 
 
 def test_a_table_leaves_out_what_no_row_has():
