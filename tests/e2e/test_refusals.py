@@ -56,6 +56,7 @@ TRAIN = {
     "photos --set method.temprature=0.2": ("method.temperature",),
     "photos --set method.temperature": ("write path=value",),
     "photos --set method.temperature=warm": ("method.temperature", "a number"),
+    "photos --set runtime.online_heads=true": ("0 of the images have one", "leave it out"),
     "photos --set data.classes=0:1": ("no labels", "no classes can be chosen"),
     "photos --set method.temperature=-1": ("method.temperature", "above 0"),
     "photos --set optim.lr=nan": ("optim.lr",),

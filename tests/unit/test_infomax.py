@@ -101,6 +101,15 @@ def test_gradients_agree_with_finite_differences():
     assert gradcheck(lambda z: losses.clipped_cross_entropy(z, torch.tensor([0, 2, 1])), (source,))
 
 
+def test_rows_left_out_of_the_heads_loss_are_in_its_penalty_alone():
+    logits = vectors(B, R).requires_grad_()
+    found = losses.clipped_cross_entropy(logits, torch.tensor([1, -100, 4]), weight=0.1)
+    kept = losses.clipped_cross_entropy(logits[[0, 2]], torch.tensor([1, 4]), weight=0.0)
+    torch.testing.assert_close(found, kept + 0.1 * logits.square().mean())
+    nothing = losses.clipped_cross_entropy(logits, torch.full((B,), -100), weight=0.1)
+    torch.testing.assert_close(nothing, 0.1 * logits.square().mean())
+
+
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 def test_mixture_is_a_soft_maximum_in_value_and_gradient(sharpness):
     scores = vectors(B, K, L).requires_grad_()

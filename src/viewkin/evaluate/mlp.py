@@ -158,7 +158,7 @@ def mlp(
     if len(pair.train) < 2:
         raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
     with own_random(pair.train.device, config.seed, "mlp"):
-        heads = _heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
+        heads = evaluation_heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
         _fit_(config, heads, taught, pair.y, progress)
     found = {name: pair.judged(head) for name, head in heads.items()}
     return MlpResult(
@@ -188,7 +188,8 @@ def _steps(config: MlpConfig, images: int) -> int:
     return full + (rest > 1)
 
 
-def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
+def evaluation_heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
+    """Build ``mlp`` and ``linear``: (B, D) -> (B, C)."""
     hidden = nn.Sequential(
         nn.Dropout(config.dropout),
         nn.Linear(dim, config.hidden, bias=False),
@@ -200,13 +201,18 @@ def _heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
     return nn.ModuleDict({"mlp": hidden, "linear": nn.Linear(dim, classes)})
 
 
+def heads_optimizer(config: MlpConfig, heads: nn.ModuleDict) -> torch.optim.Adam:
+    """Build the optimiser that heads are trained with."""
+    return torch.optim.Adam(
+        heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+
+
 def _fit_(
     config: MlpConfig, heads: nn.ModuleDict, features: Callable[[int], Tensor], y: Tensor, progress: bool
 ) -> None:
     """Train the heads on an epoch's features (N, D); they share the batches and nothing else."""
-    optimizer = torch.optim.Adam(
-        heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-    )
+    optimizer = heads_optimizer(config, heads)
     per_epoch, step = _steps(config, len(y)), 0
     total = torch.zeros((), device=y.device)
     with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:

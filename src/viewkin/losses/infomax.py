@@ -114,7 +114,7 @@ def clipped_cross_entropy(logits: Tensor, labels: Tensor, clip: float = 10.0, we
 
     Args:
         logits: (B, C) z.
-        labels: (B,) int64.
+        labels: (B,) int64; -100 leaves a row out of the cross-entropy.
         clip: c.
         weight: of the penalty on z before the clip.
 
@@ -122,4 +122,5 @@ def clipped_cross_entropy(logits: Tensor, labels: Tensor, clip: float = 10.0, we
         Bachman, Hjelm and Buchwalter, 2019, the released code; METHODS 4.2.
     """
     z = wide(logits)
-    return functional.cross_entropy(clip * torch.tanh(z / clip), labels) + weight * z.square().mean()
+    total = functional.cross_entropy(clip * torch.tanh(z / clip), labels, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1) + weight * z.square().mean()

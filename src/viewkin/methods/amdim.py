@@ -98,8 +98,7 @@ class AMDIM(Method):
     positions of all other images of the global batch. The source of 5->5 is one position an image, drawn anew at every
     step for each view. Scores are dot products of raw vectors, not cosines.
 
-    The release also trains classifiers on detached features while it learns. They need labels, which reach no loss
-    here; :mod:`viewkin.evaluate` has them (``viewkin evaluate mlp``).
+    The release also trains classifiers on detached features while it learns: ``runtime.online_heads``, for any method.
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
 from viewkin.methods.base import Batch, Choice, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
-from viewkin.nets.heads import HeadConfig, build_head
+from viewkin.nets.heads import HeadConfig, build_head, seen
 from viewkin.schedules import Progress
 
 EXACT_UP_TO = 10_000
@@ -245,7 +245,7 @@ class InterCLR(Wrapper):
         """Take the base's step and add the inter term."""
         if self.clusters is None:
             return self.base(batch, at)
-        with nullcontext([]) if self.head is None else seen(self.backbone) as features:
+        with nullcontext([]) if self.head is None else seen(self.encoder) as features:
             step: Step = self.base(batch, at)
         if at.round == 0 and at.epoch < self.config.warmup_epochs:
             return self._warming(step, features)
@@ -338,18 +338,3 @@ class InterCLR(Wrapper):
 
 def _chance(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, 1, generator=generator, dtype=torch.float64)
-
-
-@contextmanager
-def seen(backbone: nn.Module) -> Generator[list[Tensor]]:
-    """Collect what a backbone gives while the base runs: for each of its passes the features, with gradient."""
-    features: list[Tensor] = []
-
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-        features.append(output)
-
-    hook = backbone.register_forward_hook(keep)
-    try:
-        yield features
-    finally:
-        hook.remove()

@@ -225,7 +225,7 @@ class MultiscaleEncoder(Encoder):
 
     def whole(self, x: Tensor) -> Tensor:
         """Embed whole images: (B, C, H, W) -> (B, r), not normalised."""
-        return self._vector(self.backbone(x))
+        return self._vector(self.features(self.backbone(x)))
 
     def forward(self, x: Tensor) -> Multiscale:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Embed images (B, C, H, W) at all three scales, not normalised."""
@@ -235,7 +235,7 @@ class MultiscaleEncoder(Encoder):
             self._head(scale)(_at_most(maps[stage], int(scale))).flatten(2).transpose(1, 2)
             for scale, stage in zip("75", self.stages)
         )
-        return Multiscale(self._vector(net.pooled(maps)), coarse, fine)
+        return Multiscale(self._vector(self.features(net.pooled(maps))), coarse, fine)
 
     def _vector(self, x: Tensor) -> Tensor:
         return self._head("1")(x[:, :, None, None]).flatten(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -73,8 +75,25 @@ class Encoder(nn.Module):
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
+        self.features = nn.Identity()
+        """What the backbone gives passes through here, so that :func:`seen` can look at it."""
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed images: ``head(backbone(x))``."""
-        return self.head(self.backbone(x))
+        return self.head(self.features(self.backbone(x)))
+
+
+@contextmanager
+def seen(encoder: Encoder) -> Generator[list[Tensor]]:
+    """Collect the features (B, F) of each of an encoder's passes, with gradient, in their order."""
+    features: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        features.append(output)
+
+    hook = encoder.features.register_forward_hook(keep)
+    try:
+        yield features
+    finally:
+        hook.remove()

@@ -12,14 +12,14 @@ from viewkin import config
 from viewkin.errors import UserError
 from viewkin.evaluate.results import Result, read_results
 from viewkin.recipes.stored import Stored, stored_run
-from viewkin.train.logs import read_metrics
+from viewkin.train.logs import MONITORS, read_metrics
 
 BASELINES = ("chance", "raw pixels", "untrained")
 """What an evaluation judges beside the model."""
 NO_RESULT = ("name", "about", "seed")
 """Settings of a recipe that change no result but by chance."""
-LOGGED = ("knn_monitor", "images_per_second")
-"""Series of the log that measure the run: the last value of the first, the median of the speed."""
+LOGGED = (*MONITORS, "images_per_second")
+"""Series of the log that measure the run: the last value of the monitors, the median of the speed."""
 
 
 @dataclass(frozen=True)

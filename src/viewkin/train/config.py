@@ -102,6 +102,9 @@ class RuntimeConfig:
     bank_folder: str | None = None
     """Folder on a disk with room: banks are mapped from files there instead of held in memory (CPU only); none:
     memory. The files have no names and go with the process; checkpoints hold the banks as ever."""
+    online_heads: bool = False
+    """Teach a linear layer and AMDIM's MLP by labels beside the network, on detached features, and log the share of
+    held-out images that they name rightly at each epoch: ``linear_monitor``, ``mlp_monitor``."""
     log_every: int = 20
     """Optimiser steps between two lines of metrics.jsonl."""
     checkpoint_minutes: float = 5.0

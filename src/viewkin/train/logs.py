@@ -18,6 +18,8 @@ from viewkin.errors import UserError
 
 CLOCKED = ("images_per_second", "cpu_seconds")
 """What a line says of time: it differs between runs that are equal bit for bit."""
+MONITORS = ("knn_monitor", "linear_monitor", "mlp_monitor")
+"""Shares of held-out training images that were named rightly, in the log at an epoch's end."""
 
 
 class MetricsLog:

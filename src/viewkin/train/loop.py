@@ -23,8 +23,8 @@ from viewkin.data.loader import Loader
 from viewkin.data.source import Source
 from viewkin.draws import Draw, generator_for, onto, seed_for
 from viewkin.errors import UserError
-from viewkin.methods.base import Batch, Method, Step
-from viewkin.nets.heads import Encoder
+from viewkin.methods.base import Batch, Method, Step, feature_dim
+from viewkin.nets.heads import Encoder, seen
 from viewkin.nets.norm import average_statistics_
 from viewkin.optim import build_optimizer, set_lr
 from viewkin.schedules import Progress
@@ -35,6 +35,7 @@ from viewkin.train.fabric import differentiating, placed, takes_channels_last
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
+from viewkin.train.online import OnlineHeads
 from viewkin.train.outcome import Outcome, RunStoppedError
 from viewkin.train.statistics import put_statistics_, statistics_of
 from viewkin.train.watch import Watch, gradient_norm, joined
@@ -98,6 +99,10 @@ class Trainer:
         if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
             self.monitor = KnnMonitor(method, source.labels, method.dim, recipe.seed)
             self.monitor.bank.to(fabric.device)
+        self.online: OnlineHeads | None = None
+        if self.monitor and recipe.runtime.online_heads:
+            width, held = feature_dim(method.backbone), self.monitor.queries
+            self.online = OnlineHeads(width, self.monitor.labels, held, recipe.seed, fabric.device)
         self.best = -1.0
         self.interrupt = Interrupt(told=self.rank == 0)
         self._saved_at, self._saved_step = time.monotonic(), 0
@@ -177,6 +182,8 @@ class Trainer:
             if self._reports(at.total_step):
                 self._check_finite()
                 more = {**self.method.gauges(), **{name: float(norm) for name, norm in self.term_norms.items()}}
+                if ends and self.online:
+                    more |= self.online.accuracies_()
                 lr = float(self.optimizer.param_groups[0]["lr"])
                 watch.report(steps[-1], at, lr, ends, more, complete=complete)
             if ends:
@@ -191,7 +198,7 @@ class Trainer:
     def step(self, micros: Iterable[MicroBatch]) -> tuple[list[Step], Tensor]:
         """Do one optimiser step on this rank's micro-batches; return their Steps and the gradient norm."""
         at, recipe, accumulate = self.at, self.recipe, self.recipe.data.accumulate
-        set_lr(self.optimizer, recipe.schedule, at)
+        factor = set_lr(self.optimizer, recipe.schedule, at)
         # Whatever draws from the global stream (dropout) follows from the step too, so nothing random is saved.
         torch.manual_seed(seed_for(recipe.seed, "torch", at.total_step, self.rank))
         generator = generator_for(recipe.seed, "views", at.total_step)
@@ -203,7 +210,10 @@ class Trainer:
             batch = self.batch(index, images, parameters.rows(start, start + len(index)), draw)
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
-                found: Step = self.forward(batch, at)
+                with seen(self.method.encoder) if self.online else nullcontext([]) as features:
+                    found: Step = self.forward(batch, at)
+                if self.online:
+                    self.online.see_(features, batch.index, len(found.pairs))
                 if last and self._reports(at.total_step + 1):
                     with differentiating():
                         self.term_norms = term_gradients(found, self.method.last_weight)
@@ -217,6 +227,8 @@ class Trainer:
         self.method.update(record, at)
         if self.monitor:
             self.monitor.write_(record)
+        if self.online:
+            self.online.learn_(factor, at)
         return steps, norm
 
     def batch(self, index: Tensor, images: Tensor, own: Parameters, draw: Draw) -> Batch:
@@ -276,6 +288,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
             "monitor": self.monitor.state() if self.monitor else {},
+            "online": self.online.state() if self.online else {},
             "best": self.best,
             "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
             "images": {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)},
@@ -320,6 +333,8 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["scaler"])
         if self.monitor:
             self.monitor.load(state["monitor"])
+        if self.online:
+            self.online.load(state.get("online", {}))
         self.best = state["best"]
         self.at.round, self.at.epoch, self.at.step = (state["progress"][name] for name in ("round", "epoch", "step"))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from viewkin import distributed
 from viewkin.methods.base import Step
 from viewkin.schedules import Progress
-from viewkin.train.logs import Display, MetricsLog, summed
+from viewkin.train.logs import MONITORS, Display, MetricsLog, summed
 from viewkin.train.monitors import KnnMonitor, health, kinship, warning_of
 
 
@@ -78,9 +78,9 @@ class Watch:
 
     def _tell(self, values: dict[str, float], rows: int, ends: bool, complete: bool) -> None:
         if ends:
-            knn = f"  knn_monitor {values['knn_monitor']:.3f}" if "knn_monitor" in values else ""
+            known = "".join(f"  {name} {values[name]:.3f}" for name in MONITORS if name in values)
             speed = f"{values['images_per_second']:,.0f} images/s"
-            self.display.line(f"epoch {values['epoch']:.0f}: {summed(values, 4)}{knn}  {speed}")
+            self.display.line(f"epoch {values['epoch']:.0f}: {summed(values, 4)}{known}  {speed}")
         # The first steps of a network say little about its health.
         warning = warning_of(values, rows, complete=complete) if values["epoch"] > 0.5 else None
         if warning and warning.split(":")[0] not in self._warned:
