@@ -15,7 +15,7 @@ from viewkin.schedules import Progress
 from viewkin.train.loop import Trainer
 from viewkin.train.online import OnlineHeads
 
-IMAGES, WIDTH, CLASSES = 400, 8, 4
+IMAGES, WIDTH, CLASSES, STEPS = 400, 8, 4, 160
 CPU = torch.device("cpu")
 
 
@@ -141,12 +141,12 @@ def labelled() -> tuple[Tensor, Tensor, Tensor]:
 
 def taught(features: Tensor, labels: Tensor, held: Tensor, epochs: int) -> tuple[OnlineHeads, dict[str, float]]:
     """Heads after some epochs, and the accuracies of the last one."""
-    heads, found = OnlineHeads(WIDTH, labels, held, 0, CPU), dict[str, float]()
+    heads, found = OnlineHeads(WIDTH, labels, held, steps=STEPS, seed=0, device=CPU), dict[str, float]()
     for epoch in range(epochs):
         order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(epoch)).split(50)
         for number, index in enumerate(order):
             heads.see_([features[index]], index, 1)
-            heads.learn_(10.0, Progress(step=epoch * len(order) + number, steps=1000))
+            heads.learn_(1.0, Progress(step=epoch * len(order) + number, steps=STEPS))
         found = heads.accuracies_()
     return heads, found
 
@@ -158,6 +158,13 @@ def test_heads_learn_what_features_tell():
     mixed = labels[torch.randperm(IMAGES, generator=torch.Generator().manual_seed(1))]
     _, guessed = taught(features, mixed, held, epochs=20)
     assert max(guessed.values()) < 0.45
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(31_200, 2e-4), (10**6, 2e-4), (3_000, 2e-3), (100, 0.01)])
+def test_short_runs_have_a_higher_rate_and_none_a_lower_than_published(steps, rate):
+    _, labels, held = labelled()
+    heads = OnlineHeads(WIDTH, labels, held, steps=steps, seed=0, device=CPU)
+    assert heads.rate == pytest.approx(rate)
 
 
 def test_images_held_out_judge_and_do_not_teach():
@@ -172,7 +179,7 @@ def test_images_held_out_judge_and_do_not_teach():
 def test_only_images_held_out_with_a_label_are_counted():
     features, labels, held = labelled()
     labels[0] = -1
-    heads = OnlineHeads(WIDTH, labels, held, 0, CPU)
+    heads = OnlineHeads(WIDTH, labels, held, steps=STEPS, seed=0, device=CPU)
     assert torch.equal(heads.teaching[:7], torch.tensor([-100, *labels[1:5], -100, labels[6]]))
     heads.see_([features[:7], features[:7]], torch.arange(7), 2)  # of these 5 is held out with a label, 0 without
     heads.learn_(1.0, Progress())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -22,13 +21,11 @@ from viewkin.augment.views import Parameters, ViewMaker, test_view
 from viewkin.data.loader import Loader
 from viewkin.data.source import Source
 from viewkin.draws import Draw, generator_for, onto, seed_for
-from viewkin.errors import UserError
 from viewkin.methods.base import Batch, Method, Step, feature_dim
 from viewkin.nets.heads import Encoder, seen
 from viewkin.nets.norm import average_statistics_
 from viewkin.optim import build_optimizer, set_lr
 from viewkin.schedules import Progress
-from viewkin.train import checkpoint
 from viewkin.train.config import Recipe, delays
 from viewkin.train.encode import encode_all
 from viewkin.train.fabric import differentiating, placed, takes_channels_last
@@ -36,8 +33,8 @@ from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
 from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
 from viewkin.train.online import OnlineHeads
-from viewkin.train.outcome import Outcome, RunStoppedError
-from viewkin.train.statistics import put_statistics_, statistics_of
+from viewkin.train.outcome import Outcome
+from viewkin.train.state import RunState
 from viewkin.train.watch import Watch, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
@@ -71,7 +68,6 @@ class Trainer:
             console: where rank 0 prints.
         """
         self.recipe, self.policy, self.fabric, self.out, self.console = recipe, policy, fabric, out, console
-        self.metadata = dict(metadata)
         self.rank, self.world = fabric.global_rank, fabric.world_size
         self.source = placed(source, fabric.device)
         self.method = method
@@ -101,11 +97,21 @@ class Trainer:
             self.monitor.bank.to(fabric.device)
         self.online: OnlineHeads | None = None
         if self.monitor and recipe.runtime.online_heads:
-            width, held = feature_dim(method.backbone), self.monitor.queries
-            self.online = OnlineHeads(width, self.monitor.labels, held, recipe.seed, fabric.device)
-        self.best = -1.0
+            width, steps = feature_dim(method.backbone), self.at.steps * self.at.rounds
+            labels, held = self.monitor.labels, self.monitor.queries
+            self.online = OnlineHeads(width, labels, held, steps=steps, seed=recipe.seed, device=fabric.device)
+        self.state = RunState(
+            method=method,
+            optimizer=self.optimizer,
+            fabric=fabric,
+            source=self.source,
+            at=self.at,
+            monitor=self.monitor,
+            online=self.online,
+            out=out,
+            metadata=metadata,
+        )
         self.interrupt = Interrupt(told=self.rank == 0)
-        self._saved_at, self._saved_step = time.monotonic(), 0
         self._stop = False
         self._bad = torch.zeros((), device=fabric.device)
         self.term_norms: dict[str, Tensor] = {}
@@ -134,11 +140,11 @@ class Trainer:
         began, first = time.monotonic(), 0
         self.method.train()
         if resume:
-            self._load()
+            self.state.load()
             first = self.at.total_step
         else:
             self.method.start(self.encode, self.at)
-            self._save()
+            self.state.save()
         total = self.at.steps * self.at.rounds
         log = MetricsLog(self.out, from_step=first) if self.rank == 0 else None
         training = 0.0
@@ -153,7 +159,7 @@ class Trainer:
                     started = time.monotonic()
                     self._epoch(watch)
                     training += time.monotonic() - started
-                self._save()
+                self.state.save()
                 average_statistics_(self.method)
             finally:
                 if log:
@@ -188,7 +194,7 @@ class Trainer:
                 watch.report(steps[-1], at, lr, ends, more, complete=complete)
             if ends:
                 if self.monitor:
-                    self._keep_best(watch.knn)
+                    self.state.keep_best(watch.knn)
                 at.epoch += 1
                 if at.epoch == at.epochs and at.round + 1 < at.rounds:
                     at.round, at.epoch, at.step = at.round + 1, 0, 0
@@ -259,84 +265,20 @@ class Trainer:
         due |= bool(runtime.checkpoint_steps) and at.total_step % (runtime.checkpoint_steps or 1) == 0
         # Reading a flag off a GPU waits for it; every rank must look at the same steps, so the clock does not decide.
         looks = self.fabric.device.type == "cpu" or due or at.total_step % runtime.log_every == 0
-        due |= time.monotonic() - self._saved_at > runtime.checkpoint_minutes * 60
+        due |= time.monotonic() - self.state.saved_at > runtime.checkpoint_minutes * 60
         if not looks:
             return False
         flags = torch.tensor([float(self.interrupt.signal is not None), float(due)])
         stop, save = distributed.mean(flags.to(self.fabric.device)).tolist()
         self._check_finite()
         if save:
-            self._save()
+            self.state.save()
         self._stop = bool(stop)
         return self._stop
 
     def _check_finite(self) -> None:
         if float(distributed.mean(self._bad)):
-            raise self._not_finite("The loss")
-
-    def _not_finite(self, what: str) -> RunStoppedError:
-        return RunStoppedError(
-            f"{what} became NaN or infinite at step {self.at.total_step}; the last good checkpoint, of step "
-            f"{self._saved_step}, is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
-            "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
-        )
-
-    def _state(self) -> dict[str, Any]:
-        at = self.at
-        return {
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
-            "monitor": self.monitor.state() if self.monitor else {},
-            "online": self.online.state() if self.online else {},
-            "best": self.best,
-            "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
-            "images": {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)},
-            "backbone": json.dumps(self.metadata),
-        }
-
-    def _save(self) -> None:
-        """Write ``last.ckpt``: with averaged statistics to use, and each rank's own to go on with.
-
-        The ranks keep their own, so that when a run is saved, or stopped, leaves no trace in its bits.
-        """
-        own = statistics_of(self.method)
-        average_statistics_(self.method)
-        bad = checkpoint.first_bad_tensor(self.method.state_dict())
-        if bad:
-            raise self._not_finite(f"The tensor {bad}")
-        every = distributed.gather(own[None])
-        if self.rank == 0:
-            checkpoint.save_checkpoint(self.out / "last.ckpt", {**self._state(), "statistics": every})
-        put_statistics_(self.method, own)
-        self._saved_at, self._saved_step = time.monotonic(), self.at.total_step
-        distributed.barrier()
-
-    def _keep_best(self, accuracy: float) -> None:
-        average_statistics_(self.method)
-        if self.rank == 0 and accuracy > self.best:
-            self.best = accuracy
-            checkpoint.save_checkpoint(self.out / "best.ckpt", self._state())
-
-    def _load(self) -> None:
-        state = checkpoint.load_checkpoint(self.out / "last.ckpt")
-        images = {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
-        if state["images"] != images:
-            raise UserError(
-                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
-                "other names); point to the same set, or start a new run."
-            )
-        checkpoint.load_method(self.out / "last.ckpt", state, self.method)
-        if len(state["statistics"]) == self.world:
-            put_statistics_(self.method, state["statistics"][self.rank])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        if self.monitor:
-            self.monitor.load(state["monitor"])
-        if self.online:
-            self.online.load(state.get("online", {}))
-        self.best = state["best"]
-        self.at.round, self.at.epoch, self.at.step = (state["progress"][name] for name in ("round", "epoch", "step"))
+            raise self.state.broken("The loss")
 
     def _clear_state(self, names: Iterable[str]) -> None:
         """Forget the optimiser's state of parameters that the method re-initialised."""

@@ -15,13 +15,18 @@ from viewkin.schedules import Progress
 
 LEFT_OUT = -100
 """Label of an image that teaches nothing."""
+REACH = 6.0
+"""Rate x steps of the published run, 300 epochs of CIFAR-10 in batches of 480: about how far Adam can move a weight."""
+HIGHEST = 0.01
+"""Rate that the shortest runs have."""
 
 
 class OnlineHeads:
     """AMDIM's linear layer and MLP, taught by the labels of the images whose views the network sees.
 
     Each optimiser step is one of the heads' too, on the features of the global batch's views, by AMDIM's loss and
-    optimiser at the run's own schedule. Features are detached: labels reach the heads and nothing else. Images that the
+    optimiser at the run's own schedule; shorter runs than the published one have a higher rate, so that heads get as
+    far. Features are detached: labels reach the heads and nothing else. Images that the
     kNN monitor holds out teach nothing; of them the heads are judged before each step, so that accuracies of an epoch
     are those of its whole length, on augmented views. They follow training and are never a result.
 
@@ -30,13 +35,16 @@ class OnlineHeads:
         released code; METHODS 4.2.
     """
 
-    def __init__(self, width: int, labels: Tensor, held: Tensor, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, width: int, labels: Tensor, held: Tensor, *, steps: int, seed: int, device: torch.device
+    ) -> None:
         """Draw the heads.
 
         Args:
             width: F, size of the features.
             labels: (N,) int64, below 0 where there is none.
             held: (H,) int64, images that judge and do not teach.
+            steps: optimiser steps of the run.
             seed: run seed.
             device: of the features.
         """
@@ -46,7 +54,7 @@ class OnlineHeads:
             heads = evaluation_heads(config, width, int(labels.max()) + 1)
             self.heads = heads.to(device)
         self.optimizer = heads_optimizer(config, self.heads)
-        self.rate = config.learning_rate
+        self.rate = min(max(config.learning_rate, REACH / steps), HIGHEST)
         teaching, judging = labels.cpu().clone(), torch.full((len(labels),), LEFT_OUT)
         judging[held] = teaching[held]
         teaching[held] = LEFT_OUT
