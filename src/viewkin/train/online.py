@@ -26,9 +26,9 @@ class OnlineHeads:
 
     Each optimiser step is one of the heads' too, on the features of the global batch's views, by AMDIM's loss and
     optimiser at the run's own schedule; shorter runs than the published one have a higher rate, so that heads get as
-    far. Features are detached: labels reach the heads and nothing else. Images that the
-    kNN monitor holds out teach nothing; of them the heads are judged before each step, so that accuracies of an epoch
-    are those of its whole length, on augmented views. They follow training and are never a result.
+    far. Features are detached: labels reach the heads and nothing else. Images that the kNN monitor holds out teach
+    nothing; on them the heads are judged before each step, so that accuracies of an epoch are those of its whole
+    length, on augmented views. They follow training and are never a result.
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019, the
