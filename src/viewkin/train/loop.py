@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._functorch.config
 from lightning.fabric import Fabric
 from rich.console import Console
 from torch import Tensor
@@ -119,6 +120,8 @@ class Trainer:
     def _wrap(self) -> Any:
         if self.recipe.runtime.compile:
             # The networks alone: around them there is little to gain, and the views of their outputs crash torch 2.14.
+            # What a compiled pass keeps must outlive the norms of the terms' own gradients.
+            torch._functorch.config.donated_buffer = False
             for network in self.method.modules():
                 if isinstance(network, Encoder):
                     network.compile()
