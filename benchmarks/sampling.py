@@ -106,7 +106,7 @@ def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namesp
     )
     run = train(request, Console())
     if not run.outcome.finished:
-        sys.exit(128 + (run.outcome.signal or 15))
+        sys.exit(run.outcome.exit_code)
     wanted = EvaluateRequest(
         protocol="knn", model=str(run.plan.out), data=options.data, holdout=HELD_OUT, baselines=False, device="cpu"
     )

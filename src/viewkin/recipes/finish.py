@@ -32,7 +32,7 @@ from viewkin.recipes.splits import labels_of
 from viewkin.recipes.use import EvaluateRequest, judged
 from viewkin.train.fabric import accelerator_of
 from viewkin.train.logs import duration, read_metrics
-from viewkin.train.monitors import LABELS_NEEDED
+from viewkin.train.monitors import LABELS_NEEDED, labelled
 
 LOOKED_AT = 5000
 """Images among which the report's neighbours are sought."""
@@ -50,7 +50,7 @@ def train_and_finish(request: TrainRequest, console: Console) -> int:
     """
     run = train(request, console)
     outcome, out = run.outcome, run.plan.out
-    stopped = 0 if outcome.finished else 128 + (outcome.signal or 15)
+    stopped = outcome.exit_code
     if not run.leads:
         return stopped
     images = shlex.quote(request.data)
@@ -82,7 +82,7 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
         The results, and what they say in a sentence.
     """
     source = run.plan.source
-    if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
+    if labelled(source.labels) >= LABELS_NEEDED:
         try:
             return by_neighbours(run, device, console)
         except UserError as error:  # a run that is done is not lost for what it is judged on

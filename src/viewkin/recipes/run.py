@@ -34,7 +34,6 @@ from viewkin.recipes.stored import Stored, stored_run, write_settings
 from viewkin.train.config import Recipe
 from viewkin.train.fabric import accelerator_of, make_fabric, precision_of
 from viewkin.train.loop import Trainer
-from viewkin.train.monitors import LABELS_NEEDED
 from viewkin.train.outcome import Outcome, RunStoppedError
 
 LEFT = ("last.ckpt", "best.ckpt", "backbone.safetensors", "metrics.jsonl", "report.html")
@@ -76,7 +75,6 @@ def train(request: TrainRequest, console: Console) -> Run:
     """
     plan = reopened(request) if request.resume else planned(request)
     recipe, out = plan.stored.recipe, plan.out
-    check_labels(recipe, plan.source)
     torch.manual_seed(seed_for(recipe.seed, "init"))
     backbone = build_backbone(recipe.backbone)
     check_sizes(backbone, recipe)
@@ -218,20 +216,6 @@ def check_place(request: TrainRequest) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         why = "no folder" if not place.is_dir() else "not yours to write"
         raise UserError(f"{out} cannot be made, because {place} is {why}; name another --out.")
-
-
-def check_labels(recipe: Recipe, source: Source) -> None:
-    """Refuse heads that nothing would teach.
-
-    Raises:
-        UserError: too few images have a label.
-    """
-    count = 0 if source.labels is None else int((source.labels >= 0).sum())
-    if recipe.runtime.online_heads and count < LABELS_NEEDED:
-        raise UserError(
-            f"runtime.online_heads learns from labels, and {count} of the images have one, where {LABELS_NEEDED} are "
-            "needed; leave it out."
-        )
 
 
 def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:

@@ -22,6 +22,7 @@ from viewkin.augment.views import Parameters, ViewMaker, test_view
 from viewkin.data.loader import Loader
 from viewkin.data.source import Source
 from viewkin.draws import Draw, generator_for, onto, seed_for
+from viewkin.errors import UserError
 from viewkin.methods.base import Batch, Method, Step, feature_dim
 from viewkin.nets.heads import Encoder, seen
 from viewkin.nets.norm import average_statistics_
@@ -32,7 +33,7 @@ from viewkin.train.encode import encode_all
 from viewkin.train.fabric import differentiating, placed, takes_channels_last
 from viewkin.train.interrupt import Interrupt
 from viewkin.train.logs import Display, MetricsLog
-from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, term_gradients
+from viewkin.train.monitors import LABELS_NEEDED, KnnMonitor, labelled, term_gradients
 from viewkin.train.online import OnlineHeads
 from viewkin.train.outcome import Outcome
 from viewkin.train.state import RunState
@@ -67,6 +68,9 @@ class Trainer:
             out: run directory.
             metadata: what ``load_backbone`` needs, kept in the checkpoint as JSON.
             console: where rank 0 prints.
+
+        Raises:
+            UserError: classifiers are to learn beside the network, and too few images have a label.
         """
         self.recipe, self.policy, self.fabric, self.out, self.console = recipe, policy, fabric, out, console
         self.rank, self.world = fabric.global_rank, fabric.world_size
@@ -93,11 +97,16 @@ class Trainer:
             steps=self.loader.steps * schedule.epochs, epochs=schedule.epochs, rounds=schedule.rounds, seed=recipe.seed
         )
         self.monitor: KnnMonitor | None = None
-        if source.labels is not None and int((source.labels >= 0).sum()) >= LABELS_NEEDED:
+        if source.labels is not None and labelled(source.labels) >= LABELS_NEEDED:
             self.monitor = KnnMonitor(method, source.labels, method.dim, recipe.seed)
             self.monitor.bank.to(fabric.device)
         self.online: OnlineHeads | None = None
-        if self.monitor and recipe.runtime.online_heads:
+        if recipe.runtime.online_heads:
+            if self.monitor is None:
+                raise UserError(
+                    f"runtime.online_heads learns from labels, and {labelled(source.labels)} of the images have one, "
+                    f"where {LABELS_NEEDED} are needed; leave it out."
+                )
             width, steps = feature_dim(method.backbone), self.at.steps * self.at.rounds
             labels, held = self.monitor.labels, self.monitor.queries
             self.online = OnlineHeads(width, labels, held, steps=steps, seed=recipe.seed, device=fabric.device)

@@ -17,6 +17,11 @@ LABELS_NEEDED = 20
 """Labelled images below which the kNN of a tenth of them would say nothing."""
 
 
+def labelled(labels: Tensor | None) -> int:
+    """Count the images that have a label."""
+    return 0 if labels is None else int((labels >= 0).sum())
+
+
 def health(q: Tensor, k: Tensor) -> dict[str, float]:
     """Measure one micro-batch's pairs, both (B, D) unit norm.
 

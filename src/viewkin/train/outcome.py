@@ -28,3 +28,8 @@ class Outcome:
     """Wall-clock of this process's part of the run."""
     images_per_second: float
     """Source images a second over the training steps alone; 0 where nothing was left to train."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of the process: 0, or 128 + the signal that stopped the run."""
+        return 0 if self.finished else 128 + (self.signal or 15)

@@ -66,9 +66,13 @@ class RunState:
             "online": self.online.state() if self.online else {},
             "best": self.best,
             "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
-            "images": {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)},
+            "images": self._images(),
             "backbone": json.dumps(dict(self.metadata)),
         }
+
+    def _images(self) -> dict[str, Any]:
+        """What tells one set of images from another."""
+        return {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
 
     def save(self) -> None:
         """Write ``last.ckpt``: with averaged statistics to use, and each rank's own to go on with.
@@ -104,7 +108,7 @@ class RunState:
             UserError: there is none, or it is of other images, another method or another network.
         """
         state = checkpoint.load_checkpoint(self.out / "last.ckpt")
-        images = {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
+        images = self._images()
         if state["images"] != images:
             raise UserError(
                 f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
