@@ -57,6 +57,8 @@ class TinyNet(nn.Module):
         first = self.conv(x)
         return {"conv1": first, "conv2": self.norm(first).relu()}
 
+    blocks = stages
+
     def forward(self, x: Tensor) -> Tensor:
         """Pool the second."""
         return self.stages(x)["conv2"].mean((2, 3))

@@ -60,15 +60,16 @@ def map_at_r(neighbour_labels: Tensor, labels: Tensor, mates: Tensor) -> float:
     return ((precision * right).sum(1) / mates.clamp_min(1)).mean().item()
 
 
-def average_precision(scores: Tensor, positive: Tensor) -> float:
-    """Area under the interpolated precision over all recalls: ``sum_i (r_i - r_{i-1}) max_{j >= i} p_j``.
+def average_precision(scores: Tensor, positive: Tensor, *, interpolated: bool = True) -> float:
+    """Area under the precision over all recalls: ``sum_i (r_i - r_{i-1}) max_{j >= i} p_j``, as VOC since 2010 has it.
 
-    What VOC 2010 and later report, and neither the 11-point rule nor the sum without the maximum. Equal scores enter
-    together, so that the value does not depend on the order of the rows. NaN without a positive.
+    Without interpolation the sum has ``p_i`` in the maximum's place, as scikit-learn's. Neither is the 11-point rule.
+    Equal scores enter together, so that the value does not depend on the order of the rows. NaN without a positive.
 
     Args:
         scores: (N,) any real numbers, larger is surer.
         positive: (N,) bool.
+        interpolated: take the best precision at a recall or above it.
 
     References:
         Everingham et al., The PASCAL Visual Object Classes Challenge 2010 development kit, section 3.4.1.
@@ -77,9 +78,9 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
     value, hits = scores[order], positive[order].double().cumsum(0)
     last = torch.cat([value[1:] != value[:-1], value.new_ones(1, dtype=torch.bool)])
     precision = (hits / torch.arange(1, len(value) + 1, device=value.device))[last]
-    envelope = precision.flip(0).cummax(0).values.flip(0)
+    height = precision.flip(0).cummax(0).values.flip(0) if interpolated else precision
     recall = hits[last] / hits[-1]
-    return (torch.diff(recall, prepend=recall.new_zeros(1)) * envelope).sum().item()
+    return (torch.diff(recall, prepend=recall.new_zeros(1)) * height).sum().item()
 
 
 def nmi(first: Tensor, second: Tensor) -> float:

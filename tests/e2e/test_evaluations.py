@@ -64,7 +64,8 @@ def test_a_run_on_some_classes_sees_no_other_and_retrieval_asks_for_these(workpl
 
 def test_images_that_show_several_classes_are_judged_by_machines(workplace, trained):
     mosaics_in(workplace / "voc", 60, 20)
-    for protocol, options in (("svm", ("--set", "preset=pcl")), ("lowshot", SHOTS)):
+    sgd = ("--set", "steps=4", "--set", "learning_rate=0.1", "--set", "crops=2")
+    for protocol, options in (("svm", ("--set", "preset=pcl")), ("lowshot", SHOTS), ("multilabel", sgd)):
         command = ("evaluate", protocol, trained, "voc", "--train-split", "trainval", "--image-size", "32")
         ended = viewkin(*command, *options, "--out", "found.json")
         assert (ended.code, ended.err) == (0, "")

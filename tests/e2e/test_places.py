@@ -10,10 +10,10 @@ from commandline import TINY, Ended, images_in, viewkin
 from viewkin.data.folder import image_files
 from viewkin.data.opening import open_source
 from viewkin.evaluate.knn import KnnConfig, knn
+from viewkin.evaluate.labels import labels_of
 from viewkin.evaluate.results import read_results
 from viewkin.recipes.models import open_model
 from viewkin.recipes.plotting import told_apart
-from viewkin.recipes.splits import labels_of
 
 JUDGED = ("--holdout", "0.5", "--no-baselines", "--set", "k=2")
 

@@ -302,7 +302,7 @@ OTHERS = {
     "evaluate semi run labelled --holdout 0.5 --set preset=simclr": ("interclr-1", "invp-10"),
     "evaluate stages run labelled --holdout 0.5 --set maps=layers": ("stages, blocks",),
     "evaluate stages run labelled --holdout 0.5 --set learning_rates=0": ("learning_rates", "above 0"),
-    "evaluate knn run voc": ("several classes", "svm or lowshot"),
+    "evaluate knn run voc": ("several classes", "svm or lowshot or multilabel"),
     "evaluate svm run voc --train-split val": ("voc has no val split", "trainval"),
     "evaluate svm run voc --train-split trainval --holdout 0.5": ("several classes", "--test-split"),
     "evaluate svm run labelled --holdout 0.5 --image-size 4": ("--image-size", "8 to 1024"),

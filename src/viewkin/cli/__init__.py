@@ -167,6 +167,7 @@ def evaluate(
     finetune, semi      the whole network goes on learning, with all labels or with a few
     stages              a linear classifier on every stage of the frozen network
     svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
+    multilabel          a linear classifier taught by SGD, for images that show several classes
     detection           fine-tunes Faster R-CNN on images with boxes (laid out as VOC or COCO, or Parquet)
 
     \b

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from viewkin import metrics
+from viewkin.data.source import Source
 from viewkin.errors import UserError
 
 CHUNK = 8192
@@ -94,6 +95,18 @@ def check_features(name: str, features: Tensor) -> None:
         raise UserError(f"the {name} features hold NaN or infinity: the encoder has diverged, nothing can be measured.")
 
 
+def labels_of(source: Source) -> Tensor:
+    """Give the class of every image (N,), or what each shows of every class (N, C).
+
+    Raises:
+        UserError: neither is known.
+    """
+    labels = source.labels if source.targets is None else source.targets
+    if labels is None:
+        raise UserError(f"{source.name} has no labels.")
+    return labels
+
+
 def to_positions(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
     """Number the classes of the training labels 0..C-1, whatever their values.
 
@@ -107,3 +120,41 @@ def to_positions(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor, t
     missing = int((found < 0).sum())
     note = f"{missing} of {len(test)} test images have a class that no training image has: they count as errors."
     return classes, positions, found, (note,) if missing else ()
+
+
+def targets_of(train_labels: Tensor, test_labels: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...], tuple[str, ...]]:
+    """Turn labels (N,) and (M,) into one column a class; columns (N, C) and (M, C) stay as they are.
+
+    A column without a positive or a negative in train or in test is left out, and a note says so.
+
+    Returns:
+        (N, C) and (M, C) int8 on the CPU, 1 present, 0 absent, -1 ignored; label of each column; notes.
+
+    Raises:
+        UserError: shapes that do not fit, images without a label, or fewer than two classes left.
+    """
+    if train_labels.ndim == 1 == test_labels.ndim:
+        if min(int(train_labels.min()), int(test_labels.min())) < 0:
+            raise UserError("some images have no label (-1): take the labelled ones only.")
+        known = torch.cat([train_labels.cpu(), test_labels.cpu()]).unique()
+        train_labels, test_labels = ((part.cpu()[:, None] == known).long() for part in (train_labels, test_labels))
+    else:
+        known = torch.arange(train_labels.shape[-1])
+    kept = _columns(train_labels, test_labels)
+    lost = int((~kept).sum())
+    note = f"{lost} of {len(kept)} classes lack images with or without them in one of the splits, and are left out."
+    columns = [part.cpu()[:, kept].to(torch.int8) for part in (train_labels, test_labels)]
+    return columns[0], columns[1], tuple(known[kept].tolist()), (note,) if lost else ()
+
+
+def _columns(train: Tensor, test: Tensor) -> Tensor:
+    """Columns (C,) bool with something to learn and something to find, of (N, C) and (M, C)."""
+    if train.shape[1:] != test.shape[1:]:
+        raise UserError(f"training labels are of shape {tuple(train.shape)}, test labels {tuple(test.shape)}.")
+    if not bool(torch.isin(torch.cat([train.cpu(), test.cpu()]), torch.tensor([1, 0, -1])).all()):
+        raise UserError("labels of several classes an image must be 1 (present), 0 (absent) or -1 (ignored).")
+    train, test = train.cpu(), test.cpu()
+    kept = (train == 1).any(0) & (train != 1).any(0) & (test == 1).any(0) & (test == 0).any(0)
+    if not bool(kept.any()):
+        raise UserError("a classifier a class needs two classes at least, with images of them in both splits.")
+    return kept

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from viewkin import metrics
 from viewkin.errors import UserError, require
-from viewkin.evaluate.labels import check_features
+from viewkin.evaluate.labels import check_features, targets_of
 
 Rows = NDArray[np.float64]
 Preset = Literal["goyal", "interclr", "pcl"]
@@ -91,40 +91,14 @@ def task_of(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tens
                 f"{len(features)} {name} features come with labels of shape {tuple(labels.shape)}: give one class "
                 "each, or one row of 1, 0 and -1 for all classes."
             )
-    if train_labels.ndim == 1 == test_labels.ndim:
-        if min(int(train_labels.min()), int(test_labels.min())) < 0:
-            raise UserError("some images have no label (-1): take the labelled ones only.")
-        known = torch.cat([train_labels.cpu(), test_labels.cpu()]).unique()
-        train_labels, test_labels = ((part.cpu()[:, None] == known).long() for part in (train_labels, test_labels))
-    else:
-        known = torch.arange(train_labels.shape[-1])
-    columns = _columns(train_labels, test_labels)
-    return _task(train, train_labels, test, test_labels, known, columns)
-
-
-def _columns(train: Tensor, test: Tensor) -> Tensor:
-    """Columns (C,) bool with something to learn and something to find, of (N, C) and (M, C)."""
-    if train.shape[1:] != test.shape[1:]:
-        raise UserError(f"training labels are of shape {tuple(train.shape)}, test labels {tuple(test.shape)}.")
-    if not bool(torch.isin(torch.cat([train.cpu(), test.cpu()]), torch.tensor([1, 0, -1])).all()):
-        raise UserError("labels of several classes an image must be 1 (present), 0 (absent) or -1 (ignored).")
-    train, test = train.cpu(), test.cpu()
-    kept = (train == 1).any(0) & (train != 1).any(0) & (test == 1).any(0) & (test == 0).any(0)
-    if not bool(kept.any()):
-        raise UserError("a machine a class needs two classes at least, with images of them in both splits.")
-    return kept
-
-
-def _task(train: Tensor, y: Tensor, test: Tensor, wanted: Tensor, known: Tensor, columns: Tensor) -> Task:
-    lost = int((~columns).sum())
-    note = f"{lost} of {len(columns)} classes lack images with or without them in one of the splits, and are left out."
+    train_targets, test_targets, classes, notes = targets_of(train_labels, test_labels)
     return Task(
         train=scaled(train),
-        train_targets=y.cpu()[:, columns].to(torch.int8).numpy(),
+        train_targets=train_targets.numpy(),
         test=scaled(test),
-        test_targets=wanted.cpu()[:, columns].to(torch.int8).numpy(),
-        classes=tuple(known[columns].tolist()),
-        notes=(note,) if lost else (),
+        test_targets=test_targets.numpy(),
+        classes=classes,
+        notes=notes,
     )
 
 

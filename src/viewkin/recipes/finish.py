@@ -15,6 +15,7 @@ from viewkin.data.opening import survey
 from viewkin.data.source import Source
 from viewkin.draws import generator_for
 from viewkin.errors import UserError
+from viewkin.evaluate.labels import labels_of
 from viewkin.evaluate.results import Result, write_results
 from viewkin.figures.grids import Tile, draw_grid
 from viewkin.figures.report import UNDRAWN, write_report
@@ -28,7 +29,6 @@ from viewkin.recipes.opening import few
 from viewkin.recipes.resolve import TrainRequest
 from viewkin.recipes.run import Run, train
 from viewkin.recipes.say import say, show_results
-from viewkin.recipes.splits import labels_of
 from viewkin.recipes.use import EvaluateRequest, judged
 from viewkin.train.fabric import accelerator_of
 from viewkin.train.logs import duration, read_metrics

@@ -18,6 +18,7 @@ from viewkin.evaluate.knn import KNN_PRESETS, KnnConfig, knn
 from viewkin.evaluate.linear import LINEAR_PRESETS, LinearConfig, linear
 from viewkin.evaluate.lowshot import LowshotConfig, lowshot
 from viewkin.evaluate.mlp import MLP_PRESETS, MlpConfig, mlp
+from viewkin.evaluate.multilabel import MultilabelConfig, multilabel
 from viewkin.evaluate.presets import (
     FINETUNE_PRESETS,
     SEMI_PRESETS,
@@ -111,5 +112,8 @@ PROTOCOLS = {
     "cluster": Protocol(settings=ClusterConfig, function=cluster, teaches=False),
     "svm": Protocol(settings=SvmConfig, function=svm, several=True, squash=True, chance=prevalence),
     "lowshot": Protocol(settings=LowshotConfig, function=lowshot, several=True, squash=True, chance=prevalence),
+    "multilabel": Protocol(
+        settings=MultilabelConfig, function=multilabel, several=True, squash=True, sees=True, chance=prevalence
+    ),
 }
 """Name on the command line to the protocol."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from viewkin.data.choosing import with_classes
 from viewkin.data.opening import Survey, open_source
 from viewkin.data.source import Source
@@ -14,7 +12,7 @@ from viewkin.errors import UserError
 from viewkin.evaluate.subsets import held_out as rows_held_out
 from viewkin.recipes.models import Model
 from viewkin.recipes.opening import stored_size
-from viewkin.recipes.protocols import Protocol
+from viewkin.recipes.protocols import PROTOCOLS, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +77,6 @@ def held_out(source: Source, share: float) -> tuple[Source, Source]:
     return source.subset(kept), source.subset(asked)
 
 
-def labels_of(source: Source) -> Tensor:
-    """Give the class of every image (N,), or what each shows of every class (N, C).
-
-    Raises:
-        UserError: neither is known.
-    """
-    labels = source.labels if source.targets is None else source.targets
-    if labels is None:
-        raise UserError(f"{source.name} has no labels.")
-    return labels
-
-
 def _labelled(source: Source, asked: Asked, name: str, split: str) -> Source:
     """Keep the images that have a label."""
     if source.targets is not None:
@@ -108,8 +94,9 @@ def _labelled(source: Source, asked: Asked, name: str, split: str) -> Source:
 def _check_several(asked: Asked, name: str, protocol: Protocol, found: Survey) -> None:
     """Refuse images that show several classes where a protocol takes one each."""
     if found.several and not protocol.several:
+        able = [other for other, one in PROTOCOLS.items() if one.several]
         raise UserError(
-            f"The images of {asked.data} show several classes each, and {name} takes one; use svm or lowshot."
+            f"The images of {asked.data} show several classes each, and {name} takes one; use {' or '.join(able)}."
         )
 
 

@@ -20,13 +20,14 @@ from viewkin.data.source import Source
 from viewkin.errors import UserError, require
 from viewkin.evaluate.embeddings import read_schema, write_embeddings
 from viewkin.evaluate.features import recalibrated
+from viewkin.evaluate.labels import labels_of
 from viewkin.evaluate.results import Result, describe, read_results, write_results
 from viewkin.recipes.detect import DETECTION, judged_by_detection, show_detection
 from viewkin.recipes.models import Model, baselines, device_named, open_model
 from viewkin.recipes.opening import few, stored_size
 from viewkin.recipes.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.recipes.say import say, show_results
-from viewkin.recipes.splits import Asked, labelled_splits, labels_of
+from viewkin.recipes.splits import Asked, labelled_splits
 from viewkin.recipes.stored import versions
 
 RECALIBRATED = 50

@@ -13,7 +13,7 @@ from viewkin.data.choosing import with_classes
 from viewkin.data.opening import open_source
 from viewkin.data.source import Facts, ResidentSource, Source
 from viewkin.errors import UserError
-from viewkin.recipes.splits import labels_of
+from viewkin.evaluate.labels import labels_of
 
 
 def source(labels: list[int] | None, classes: tuple[str, ...] = (), **groups: tuple[int, ...]) -> Source:

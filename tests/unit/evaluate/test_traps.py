@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import precision_recall_curve, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, top_k_accuracy_score
 from torch import Tensor
 
 from seen import coloured, tiny
@@ -19,6 +19,7 @@ from viewkin.evaluate.knn import KnnConfig, knn
 from viewkin.evaluate.linear import LinearConfig, linear
 from viewkin.evaluate.lowshot import LowshotConfig, lowshot
 from viewkin.evaluate.mlp import MlpConfig, mlp
+from viewkin.evaluate.multilabel import MultilabelConfig, multilabel
 from viewkin.evaluate.presets import FinetuneConfig, SemiConfig, StagesConfig
 from viewkin.evaluate.stages import stages
 from viewkin.evaluate.svm import SvmConfig, svm
@@ -46,7 +47,8 @@ def pictures(count: int, seed: int) -> Set:
 def source_of(rows: Set) -> ResidentSource:
     pixels, labels = rows
     ids = [f"{row}.png" for row in range(len(labels))]
-    return ResidentSource(Facts(name="rows", size=16, ids=ids, labels=labels), pixels.byte().view(-1, 3, 16, 16))
+    known = {"labels": labels} if labels.ndim == 1 else {"targets": labels}
+    return ResidentSource(Facts(name="rows", size=16, ids=ids, **known), pixels.byte().view(-1, 3, 16, 16))
 
 
 def seeing(protocol: Callable, config: object) -> Callable[[Set, Set], dict[str, float]]:
@@ -70,12 +72,13 @@ ACCURACIES = {
 PRECISIONS = {
     "svm": reading(svm, SvmConfig(preset="pcl")),
     "lowshot": reading(lowshot, LowshotConfig(shots=(1, 3), samples=2, negatives=4)),
+    "multilabel": seeing(multilabel, MultilabelConfig(steps=8, learning_rate=0.5, crops=0, halve_every=4)),
 }
 PROTOCOLS = ACCURACIES | PRECISIONS
 
 
 def sets_of(name: str) -> tuple[Set, Set]:
-    make = pictures if name in ("finetune", "semi", "stages") else heaps
+    make = pictures if name in ("finetune", "semi", "stages", "multilabel") else heaps
     return make(60, 0), make(36, 1)
 
 
@@ -147,13 +150,16 @@ def test_a_batch_of_more_images_than_there_are_takes_all(name, huge):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_interpolated_precision_is_the_envelope_of_scikit_learn_s_curve_also_with_ties(seed):
+def test_precision_is_scikit_learn_s_and_interpolated_its_curve_s_envelope_also_with_ties(seed):
     draw = torch.Generator().manual_seed(seed)
     scores = torch.randint(0, 12, (50,), generator=draw).double()
     positive = torch.rand(50, generator=draw) < 0.3
     precision, recall, _ = precision_recall_curve(positive.numpy(), scores.numpy())  # recall falls
     expected = sum((recall[i] - recall[i + 1]) * max(precision[: i + 1]) for i in range(len(recall) - 1))
     assert metrics.average_precision(scores, positive) == pytest.approx(expected, abs=1e-12)
+    plain = average_precision_score(positive.numpy(), scores.numpy())
+    assert metrics.average_precision(scores, positive, interpolated=False) == pytest.approx(plain, abs=1e-12)
+    assert plain < expected
 
 
 def test_the_linear_probe_is_scikit_learn_s_logistic_regression_where_both_converge():
