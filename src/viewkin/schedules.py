@@ -93,7 +93,7 @@ class RampConfig:
     shape: Literal["binary", "gaussian"] = "binary"
     """``binary``: 0, then 1 from the end of the ramp on; ``gaussian``: ``exp(-5 (1 - t/T)^2)`` up to there."""
     share: float = 0.15
-    """T as a share of the round's epochs; at least one epoch, so that all images were seen, unless it is 0."""
+    """T as a share of the round's epochs; at least one epoch, so that nearly all images were seen, unless it is 0."""
     epochs: float | None = None
     """T in epochs; it takes the place of ``share``."""
 

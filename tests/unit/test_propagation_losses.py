@@ -241,7 +241,7 @@ def clustered(count: int, dim: int = 32) -> Tensor:
 
 
 @pytest.mark.parametrize("form", ["code", "paper"])
-@pytest.mark.parametrize("m", [300, 1000, 2999])
+@pytest.mark.parametrize("m", [300, 1000, 2500])
 def test_a_sampled_threshold_is_near_the_exact_one(form, m):
     bank, index = clustered(3000), torch.arange(40)
     q = losses.unit(bank[:40] + 0.1 * rows(40, 32, seed=3)).requires_grad_()
@@ -264,6 +264,30 @@ def test_a_sampled_threshold_is_near_the_exact_one(form, m):
     assert errors[-1] < 1 / 128
     assert errors[-1] < errors[1] < errors[0]
     assert turns[-1] < 1 / 128**0.5
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("kind", ["float64", "bfloat16"])
+def test_where_all_rows_are_the_nearest_no_sample_is_needed(form, kind):
+    bank, index = clustered(1000), torch.arange(40)
+    bank = bank.to(getattr(torch, kind))
+    q = losses.unit(rows(40, 32, seed=3)).requires_grad_()
+    for m in (999, 1000) if form == "code" else (999,):
+        logits = (q if kind == "float64" else q.bfloat16()).double() @ bank.double().T / TAU
+        own = logits.gather(1, index[:, None]).squeeze(1)
+        total = logits.topk(m, dim=1).values.logsumexp(1)
+        if form == "code":
+            expected = -((own - total).exp() + 1e-7).log()
+        else:
+            expected = logits.logsumexp(1) - own
+        nearest = losses.nearest_of(q, bank, index, m, TAU, denominator=form, edge=50)
+        found = losses.nearest_instance_loss(nearest, form)
+        exact = {"rtol": 1e-9, "atol": 1e-9} if kind == "float64" else {"rtol": 0.02, "atol": 0.02}
+        torch.testing.assert_close(found, expected, **exact)
+        if kind == "float64":
+            slopes = [torch.autograd.grad(loss.sum(), q)[0] for loss in (found, expected)]
+            torch.testing.assert_close(*slopes, rtol=1e-8, atol=1e-8)
+        assert nearest.images.shape[1] >= 50
 
 
 def test_images_told_are_some_of_the_nearest_of_all_ranks():

@@ -15,14 +15,17 @@ from viewkin.losses.precision import BLOCK, holds, needs_no_shift, product_type,
 class _LogProbability(torch.autograd.Function):
     """log softmax over the bank at the own row, one online pass that also yields the analytic gradient.
 
-    With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = ((1 - P(i)) V_i - sum_{j != i} P(j) V_j) / tau.
+    With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = ((1 - P(i)) V_i - sum_{j != i} P(j) V_j) / tau,
+    and d log P(i) / dV_i = (1 - P(i)) q / tau, where V_i is another's than the bank's.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, own: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int
+    ) -> Tensor:
         # The own row stays out of the pass, in full precision: as P(i) nears 1, all that is left of the gradient is
         # what the own row's share lacks, and rounding would drown it.
-        kind, own = product_type(bank), bank[index].to(q.dtype)
+        kind = product_type(bank)
         own_logit = (q * own).sum(1, keepdim=True) / temperature
         with torch.autocast(q.device.type, enabled=False):
             scaled = (q / temperature).to(kind)
@@ -31,16 +34,17 @@ class _LogProbability(torch.autograd.Function):
                 sums = _plain_sums(scaled, bank, index, own_logit, block)
             others, mean, peak = sums or _shifted_sums(scaled, bank, index, own_logit, block)
             total = others + (own_logit - peak).exp()
-            ctx.save_for_backward((own * (others / total) - mean / total) / temperature)
+            rest = others / total
+            ctx.save_for_backward((own * rest - mean / total) / temperature, q * rest / temperature)
             return (own_logit - peak - total.log()).squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *upstream: Any
-    ) -> tuple[Tensor, None, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return upstream[0].unsqueeze(1) * gradient, None, None, None, None
+    ) -> tuple[Tensor | None, ...]:
+        to_q, to_own = (upstream[0].unsqueeze(1) * gradient for gradient in ctx.saved_tensors)
+        return to_q, to_own if ctx.needs_input_grad[1] else None, *[None] * 4
 
 
 def _plain_sums(
@@ -88,7 +92,9 @@ def _without(logits: Tensor, column: Tensor) -> Tensor:
     return logits.scatter_(1, place, logits.gather(1, place).masked_fill(inside, -math.inf))
 
 
-def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK) -> Tensor:
+def instance_log_probability(
+    q: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int = BLOCK, *, own: Tensor | None = None
+) -> Tensor:
     """Log-probability that a query belongs to its own image: log P(i), P(j) = softmax_j(q.V_j / tau).
 
     Blockwise over the bank with the analytic gradient: memory is B x block, not B x N. The bank is constant. Matrix
@@ -100,6 +106,7 @@ def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature
         index: (B,) int64, own rows.
         temperature: tau, dimensionless.
         block: bank rows handled at once.
+        own: (B, D) what stands in the place of the own rows, with gradient; None: they themselves.
 
     Returns:
         (B,) log-probabilities, at most 0.
@@ -107,7 +114,9 @@ def instance_log_probability(q: Tensor, bank: Tensor, index: Tensor, temperature
     References:
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equation 2.
     """
-    return _LogProbability.apply(wide(q), bank, index, temperature, block)  # type: ignore[no-any-return]
+    q = wide(q)
+    own = (bank.detach()[index] if own is None else own).to(q.dtype)
+    return _LogProbability.apply(q, own, bank, index, temperature, block)  # type: ignore[no-any-return]
 
 
 def two_view_instance_loss(log_p: Tensor, log_p_hat: Tensor, reading: str) -> Tensor:

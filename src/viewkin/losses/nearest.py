@@ -106,8 +106,8 @@ def nearest_of(
     """Sum over the M bank rows nearest to each query, in two passes of B x block memory.
 
     The M-th similarity is read from rows spread evenly over the bank, of which about ``edge`` are among the M: exactly
-    with ``edge >= M``, else to about 1 / sqrt(edge) in rank, for which the sums are corrected. Matrix products run in
-    the precision of :func:`product_type`.
+    with ``edge >= M`` or ``M >= N - 1``, else to about 1 / sqrt(edge) in rank, for which the sums are corrected. Matrix
+    products run in the precision of :func:`product_type`.
 
     Args:
         q: (B, D) unit norm, with gradient.
@@ -127,6 +127,8 @@ def nearest_of(
     with torch.no_grad():
         rounded = (q / temperature).to(kind).to(q.dtype) * temperature
         last, before, images = _edges(rounded, bank, index, count, edge)
+        if count >= len(bank) - 1:
+            last, before = _farthest(rounded, bank, index, count)
         inside = torch.zeros_like(index, dtype=torch.bool) if paper else own > last
         # With the own row among the M, one other less is.
         threshold = torch.where(inside, before, last).clamp(min=FARTHEST)
@@ -165,6 +167,17 @@ def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tup
             found.append(column[:, :: max(rank // EDGE, 1)] * stride % size)
     before, nearest = torch.cat(last).unbind(1)
     return nearest, before if some == size else nearest, torch.cat(found)
+
+
+def _farthest(q: Tensor, bank: Tensor, index: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """What :func:`_edges` says of M = N or N - 1, without sorting: nothing lies beyond, or the farthest other row."""
+    rows, at_once = bank.to(product_type(bank)).to(q.dtype), max(SCORES // len(bank), 1)
+    ends: list[Tensor] = []
+    with torch.autocast(q.device.type, enabled=False):
+        for part, own in zip(q.split(at_once), index.unsqueeze(1).split(at_once)):
+            ends.append((part @ rows.T).scatter_(1, own, math.inf).topk(2, dim=1, largest=False).values)
+    farthest, next_to = torch.cat(ends).unbind(1)
+    return (torch.full_like(farthest, -math.inf), farthest) if count >= len(bank) else (farthest, next_to)
 
 
 def _stride(count: int) -> int:

@@ -120,9 +120,11 @@ class FeatureBank(nn.Module):
         return losses.instance_log_probability(q, self.features, index, temperature)
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor, temperature: float) -> Tensor:
-        """``-q.k/tau + log sum_j e^(q.V_j/tau)`` per row: with the own bank row for k, the full softmax of NPID."""
-        own = (q * self.read(index)).sum(1)
-        return (own - (q * k).sum(1)) / temperature - self.log_probability(q, index, temperature)
+        """Cross-entropy of k in the own row's place: ``-q.k/tau + log( e^(q.k/tau) + sum_{j != i} e^(q.V_j/tau) )``.
+
+        Per row; with the own bank row for k, the full softmax of NPID.
+        """
+        return -losses.instance_log_probability(q, self.features, index, temperature, own=k)
 
     @torch.no_grad()
     def write_(self, index: Tensor, z: Tensor) -> None:

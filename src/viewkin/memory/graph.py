@@ -47,26 +47,26 @@ class NeighbourGraph(nn.Module):
     """k nearest neighbours of every image, in data-set order, each row rewritten when a view of its image is seen.
 
     Reads have no side effect; :meth:`update_` takes the joined batch of all ranks, so every rank holds the same graph.
-    It starts with every edge at image 0, which means nothing before each row has been written once.
+    A row that was never written has no edges. (The release's point to image 0, and nothing is pulled in the meantime.)
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation (InvP), 2020, section 3.2.
     """
 
     neighbours: Tensor
-    """(N, k) int64, nearest first."""
+    """(N, k) int64, nearest first; -1 where the row was never written."""
     churn: Tensor
     """() share of the neighbours last written that their rows did not have before."""
 
     def __init__(self, count: int, neighbours: int) -> None:
-        """Start with every edge at image 0.
+        """Start without edges.
 
         Args:
             count: N, images.
             neighbours: k.
         """
         super().__init__()
-        self.register_buffer("neighbours", torch.zeros(count, neighbours, dtype=torch.int64))
+        self.register_buffer("neighbours", torch.full((count, neighbours), -1, dtype=torch.int64))
         self.register_buffer("churn", torch.ones(()))
 
     def walk(self, index: Tensor, hops: int) -> tuple[Tensor, ...]:
@@ -77,11 +77,12 @@ class NeighbourGraph(nn.Module):
             hops: l.
 
         Returns:
-            l tensors (B, k^h) int64, of the paths of h = 1 to l edges.
+            l tensors (B, k^h) int64, of the paths of h = 1 to l edges; -1 where a path ends before.
         """
         reached = [index.unsqueeze(1)]
         for _ in range(hops):
-            reached.append(self.neighbours[reached[-1]].flatten(1))
+            ends = reached[-1]
+            reached.append(self.neighbours[ends.clamp_min(0)].masked_fill((ends < 0).unsqueeze(2), -1).flatten(1))
         return tuple(reached[1:])
 
     def bfs(self, index: Tensor, hops: int) -> tuple[Tensor, ...]:
@@ -95,7 +96,8 @@ class NeighbourGraph(nn.Module):
             hops: l.
 
         Returns:
-            l tensors (B, k^h) int64 of the images at distance h = 1 to l; -1 stands where the walk repeats itself.
+            l tensors (B, k^h) int64 of the images at distance h = 1 to l; -1 stands where the walk repeats itself
+            or ends.
         """
         walked = self.walk(index, hops)
         nodes = torch.cat([index.unsqueeze(1), *walked], 1)

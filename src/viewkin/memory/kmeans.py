@@ -70,17 +70,17 @@ def halves(points: Tensor, *, iterations: int = 20) -> Tensor:
     """Split points by 2-means without chance: which belong to the second half, (n,) bool.
 
     The first centroids are the point farthest from the mean and the point farthest from that one. Of points that are
-    all equal none belongs to the second half.
+    all equal, or as good as, none belongs to the second half.
     """
     one = points[(points - points.mean(0)).square().sum(1).argmax()]
     other = points[(points - one).square().sum(1).argmax()]
     second = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     for _ in range(iterations):
-        before, second = second, (points - other).square().sum(1) < (points - one).square().sum(1)
-        if not second.any() or second.all():
+        found = (points - other).square().sum(1) < (points - one).square().sum(1)
+        # Means of rows a rounding apart may lie beyond all of them: the last split that is one stays.
+        if not found.any() or found.all() or torch.equal(found, second):
             break
-        if torch.equal(second, before):
-            break
+        second = found
         one, other = points[~second].mean(0), points[second].mean(0)
     return second
 

@@ -22,6 +22,9 @@ SCORES = 2**24
 """Similarities held at once while the whole bank is searched: 64 MiB in float32."""
 SHOWN = 64
 """Negatives of each query that monitors see."""
+SPARSE = 4
+"""One row in so many, or fewer, are drawn with replacement: an eighth of them at most repeat others, and nothing grows
+with the number of rows."""
 LOOKED_AT = 4096
 """Candidates whose similarities say where the pool's edge lies."""
 
@@ -44,11 +47,12 @@ class NegativeSampler:
     the least similar; ``random`` draws with replacement from all rows of other labels; ``hard`` takes the K most
     similar of these.
 
-    ``candidates`` draws K / ``pool`` rows at random and leaves out those of the query's label: of the rest
-    ``semihard`` keeps the K most similar, ``semieasy`` the K least; ``random`` draws K rows and leaves out the own.
-    ``hard`` has no such form. A row at rank r of the bank is in with probability near K/N_pool below N_pool and near 0
-    beyond, so the exact distribution is approached as K grows. :meth:`log_sum` cuts shared candidates at a threshold
-    instead: the similarity of the K / M-th part of the first ``LOOKED_AT`` of M, so that about K are kept.
+    ``candidates`` draws K / ``pool`` rows at random, each once (but see ``SPARSE``), and leaves out those of the
+    query's label: of the rest ``semihard`` keeps the K most similar, ``semieasy`` the K least; ``random`` draws K rows,
+    with replacement, and leaves out the own. ``hard`` has no such form. A row at rank r of the bank is in with
+    probability near K/N_pool below N_pool and near 0 beyond, so the exact distribution is approached as K grows.
+    :meth:`log_sum` cuts shared candidates at a threshold instead: the similarity of the K / M-th part of the first
+    ``LOOKED_AT`` of M, so that about K are kept.
 
     Where a whole pool has the query's label, the query has no negative.
 
@@ -116,8 +120,21 @@ class NegativeSampler:
 
     def _shared(self, count: int, draw: Draw, purpose: str) -> Tensor:
         """Candidates (M,) for the whole batch."""
-        wanted = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
-        return torch.randint(count, (wanted,), generator=draw.generator(purpose))
+        generator = draw.generator(purpose)
+        if self.sampler == "random":
+            return torch.randint(count, (self.negatives,), generator=generator)
+        wanted = round(self.negatives / self.pool)
+        if wanted < count // SPARSE:
+            return torch.randint(count, (wanted,), generator=generator)
+        return torch.randperm(count, generator=generator)[:wanted]
+
+    def _of_each(self, count: int, draw: Draw, purpose: str) -> Tensor:
+        """Candidates (B, M) of each query's own: a window of one order of all rows, each from another place on."""
+        if self.sampler == "random":
+            return draw.rows(purpose, lambda n, g: torch.randint(count, (n, self.negatives), generator=g))
+        order = torch.randperm(count, generator=draw.generator(purpose))
+        first = draw.rows(f"{purpose} first", lambda n, g: torch.randint(count, (n, 1), generator=g))
+        return order[(first + torch.arange(min(round(self.negatives / self.pool), count))) % count]
 
     # ---------------------------------------------------------------- exact
 
@@ -164,9 +181,7 @@ class NegativeSampler:
             drawn = onto(self._shared(len(bank), draw, purpose), q.device)
             similarity = losses.wide(q @ bank.index_select(0, drawn).to(q.dtype).T)
         else:
-            count = self.negatives if self.sampler == "random" else round(self.negatives / self.pool)
-            drawn = draw.rows(purpose, lambda n, g: torch.randint(len(bank), (n, count), generator=g))
-            drawn = onto(drawn, q.device)
+            drawn = onto(self._of_each(len(bank), draw, purpose), q.device)
             similarity = torch.cat([s.gather(1, drawn[part]) for part, s in similarities(q, bank)])
         other = members.labels[drawn] != members.labels[index].unsqueeze(1)
         if self.sampler == "random":

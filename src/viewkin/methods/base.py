@@ -212,7 +212,7 @@ class ViewMethod(Method):
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
         """This method's loss of a query against a positive, both (B, D) unit norm: per-row losses (B,).
 
-        Default, of a method with a bank: ``-q.k/tau + log sum_j e^(q.V_j/tau)``.
+        Default, of a method with a bank: cross-entropy over the bank, with k in the own row's place.
         """
         return self.bank.pair_loss(q, k, index, self.temperature)
 

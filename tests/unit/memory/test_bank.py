@@ -64,14 +64,16 @@ def test_reading_changes_nothing_and_gives_a_copy():
     assert len(bank) == 6
 
 
-def test_pair_loss_is_log_sum_minus_the_pair():
+def test_pair_loss_is_cross_entropy_with_the_key_in_the_own_rows_place():
     bank, q, k, index = FeatureBank(6, 4).double(), z(2).double(), z(2, seed=2).double(), torch.tensor([4, 1])
     expected = []
-    for v, w in zip(q, k):
-        total = sum(math.exp(float(v @ row) / 0.2) for row in bank.everything())
+    for v, w, own in zip(q, k, index.tolist()):
+        rows = [w if i == own else row for i, row in enumerate(bank.everything())]
+        total = sum(math.exp(float(v @ row) / 0.2) for row in rows)
         expected.append(math.log(total) - float(v @ w) / 0.2)
     found = bank.pair_loss(q, k, index, 0.2)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+    assert (bank.pair_loss(q, q, index, 0.05) > 0).all()  # a perfect match too
 
 
 def test_pair_loss_against_the_own_row_is_the_full_softmax():
@@ -82,11 +84,14 @@ def test_pair_loss_against_the_own_row_is_the_full_softmax():
 
 def test_pair_loss_has_the_gradient_of_its_formula():
     bank, k, index = FeatureBank(6, 4).double(), z(2, seed=2).double(), torch.tensor([4, 1])
-    q = z(2).double().requires_grad_()
-    dense = (q @ bank.everything().T / 0.2).logsumexp(1) - (q * k).sum(1) / 0.2
-    (expected,) = torch.autograd.grad(dense.sum(), q)
-    (found,) = torch.autograd.grad(bank.pair_loss(q, k, index, 0.2).sum(), q)
-    torch.testing.assert_close(found, expected)
+    q, k = z(2).double().requires_grad_(), k.requires_grad_()
+    logits = q @ bank.everything().T / 0.2
+    mine = (q * k).sum(1, keepdim=True) / 0.2
+    dense = logits.scatter(1, index.unsqueeze(1), mine).logsumexp(1) - mine.squeeze(1)
+    for found, expected in zip(
+        torch.autograd.grad(bank.pair_loss(q, k, index, 0.2).sum(), (q, k)), torch.autograd.grad(dense.sum(), (q, k))
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_write_keeps_no_graph_and_takes_any_precision():

@@ -105,6 +105,15 @@ def test_images_that_nothing_tells_apart_are_halved_at_random_by_step():
     assert found[0] == found[1] != found[2]
 
 
+def test_clusters_of_images_a_rounding_apart_stay_finite_and_none_is_empty():
+    for seed in range(200):
+        features = losses.unit(rows(1, 8, seed) + 1e-7 * rows(30, 8, seed + 1000))
+        state = labelled(features, [0, *[1] * 9, *[2] * 20], 3, min_size=3)
+        state.dissolve_small_(features, after(seed))
+        assert state.centroids.isfinite().all()
+        assert int(state.counts.min()) > 0
+
+
 def test_where_all_clusters_are_small_only_the_empty_ones_are_filled():
     features = rows(9)
     state = labelled(features, [0, 0, 0, 0, 1, 1, 1, 1, 1], 3, min_size=20)

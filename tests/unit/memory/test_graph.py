@@ -60,11 +60,19 @@ def test_search_stops_at_what_is_not_connected():
     assert [hop.tolist() for hop in graph.walk(torch.tensor([0]), 3)] == [[[1]], [[0]], [[1]]]
 
 
-def test_every_edge_starts_at_image_0_and_leads_it_nowhere():
+def test_a_row_that_was_never_written_leads_nowhere():
     graph = NeighbourGraph(5, 2)
-    assert torch.equal(torch.cat(graph.walk(torch.tensor([3]), 2), 1), torch.zeros(1, 6, dtype=torch.int64))
-    assert (torch.cat(graph.bfs(torch.tensor([0]), 2), 1) == -1).all()
-    assert [hop.tolist() for hop in graph.bfs(torch.tensor([3]), 2)] == [[[0, -1]], [[-1] * 4]]
+    index = torch.tensor([0, 3])
+    for reached in (graph.walk(index, 2), graph.bfs(index, 2)):
+        assert [hop.tolist() for hop in reached] == [[[-1] * 2] * 2, [[-1] * 4] * 2]
+    graph.update_(torch.tensor([3]), torch.tensor([[3, 1, 4]]))  # rows 1 and 4 are not written
+    assert [hop.tolist() for hop in graph.walk(index, 2)] == [[[-1, -1], [4, 1]], [[-1] * 4] * 2]
+    assert [hop.tolist() for hop in graph.bfs(index, 2)] == [[[-1, -1], [4, 1]], [[-1] * 4] * 2]
+    graph.update_(torch.tensor([4]), torch.tensor([[4, 3, 2]]))
+    assert [hop.tolist() for hop in graph.walk(torch.tensor([3]), 2)] == [[[4, 1]], [[2, 3, -1, -1]]]
+    assert [hop.tolist() for hop in graph.bfs(torch.tensor([3]), 2)] == [[[4, 1]], [[2, -1, -1, -1]]]
+    graph.update_(torch.tensor([0]), torch.tensor([[0, 2, 3]]))  # which no path from 3 leads to
+    assert graph.walk(torch.tensor([3]), 3)[2].tolist() == [[-1, -1, 4, 1, -1, -1, -1, -1]]
 
 
 def test_reading_changes_nothing():

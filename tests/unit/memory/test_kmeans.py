@@ -100,6 +100,17 @@ def test_equal_points_have_no_second_half():
     assert not halves(torch.ones(6, 2)).any()
 
 
+def test_points_a_rounding_apart_have_two_halves_or_no_second_one():
+    improper = 0
+    for seed in range(300):
+        generator = torch.Generator().manual_seed(seed)
+        centre, noise = (torch.randn(n, 8, generator=generator) for n in (1, 9))
+        second = halves(losses.unit(centre + 10.0 ** -(6 + seed % 3) * noise))
+        assert not second.all()
+        improper += not second.any()
+    assert improper < 300
+
+
 def test_rounded_products_give_clusters_that_are_hardly_wider(monkeypatch):
     points = losses.unit(torch.randn(6000, 32, generator=torch.Generator().manual_seed(0)))
     exact, _ = kmeans(points, 50, generator_for("k"))

@@ -62,6 +62,23 @@ def test_terms_are_the_papers_on_iraug(partners):
     assert list(step.terms) == ["iraug", "eir/relation", "eir/mixture"]
 
 
+@pytest.mark.parametrize("base", ["iraug", "npid"])
+def test_negatives_of_a_base_with_a_bank_are_its_rows_and_the_target_stands_in_the_own_rows_place(base):
+    method = build(EIRConfig(base=METHODS[base], negatives="base")).double().eval()
+    batch = batch_for(method, INDEX, dtype=torch.float64)
+    step = method(batch, AT)
+    names = ("first", "second") if base == "iraug" else ("view", "eir_second")
+    first, second = (embedded(method.base.encoder, batch.views[name]) for name in names)
+    mixed, partner, r = mixed_of(batch, *names)
+    bank, tau, mixture = method.bank.everything().tolist(), METHODS[base].temperature, 0.0
+    for row, v in enumerate(embedded(method.base.encoder, mixed)):
+        target = [r * a + (1 - r) * b for a, b in zip(first[row], second[partner[row]], strict=True)]
+        length = math.sqrt(dot(target, target))
+        others = [other for i, other in enumerate(bank) if i != row]
+        mixture -= 2 * math.log(softmax(v, [[a / length for a in target], *others], tau)[0]) / BATCH
+    assert step.terms["eir/mixture"].item() == pytest.approx(mixture, rel=1e-9)
+
+
 # ---------------------------------------------------------------- around MoCo, as loops
 
 

@@ -106,6 +106,22 @@ def test_no_kin_and_all_candidates_are_instance_recognition():
     torch.testing.assert_close(released(batch(released), AT).loss.detach(), floored, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("search", ["walk", "bfs"])
+def test_images_that_were_not_seen_when_the_ramp_ends_are_nobodys_kin(search):
+    method = invp(graph=GraphConfig(neighbours=2, hops=2, positives=3, search=search))
+    method.graph.neighbours.fill_(-1)  # an epoch leaves out the end of its order
+    seen = torch.tensor([1, 2])
+    method.graph.update_(seen, torch.tensor([[1, 5, 6], [2, 1, 7]]))
+    step = method(batch(method), AT)
+    reached = torch.cat([step.found[f"invp/hop{hop}"] for hop in (1, 2)], 1)
+    assert not (reached == 0).any()
+    assert (reached[~torch.isin(INDEX, seen)] == -1).all()
+    assert step.loss.isfinite()
+    pulled = step.terms["invp/propagation"]
+    (gradient,) = torch.autograd.grad(pulled, next(p for p in method.parameters() if p.requires_grad))
+    assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("ramp", [NEVER, RampConfig(epochs=6), RampConfig(share=0.6)])
 def test_pull_is_left_out_before_the_ramp_ends_and_the_graph_still_learns(ramp, monkeypatch):
     method = invp(ramp=ramp)
