@@ -240,9 +240,13 @@ def differing(first: dict[str, Tensor], second: dict[str, Tensor], tolerance: fl
 
 def last_layers(method: Method) -> list[nn.Linear]:
     """The linear layers whose outputs the loss normalises: the end of every branch."""
+    own: list[nn.Module] = []
     while isinstance(method, Wrapper):
+        if isinstance(getattr(method, "head", None), nn.Module):  # InterCLR's separate one
+            own.append(method.head)
         method = method.base
     ends = [
+        *own,
         getattr(method, "predictor", method.encoder.head),
         *(getattr(method, name).head for name in ("key_encoder", "target_encoder") if hasattr(method, name)),
     ]

@@ -71,7 +71,19 @@ def test_each_figure_of_features_is_written_and_added_to_the_report(workplace, t
     assert "t-SNE map of 20 images" in drawn("map", "run", "pixels", "--untrained", "--out", "map.svg")
     assert "in run/report.html" in drawn("neighbours", "pixels", "run", "--queries", 3)
     assert "generated:images=64, test and train" in drawn("neighbours", "run", "--gallery", "train", "--out", "n.png")
-    drawn("similarities", "run", "--untrained", "--split", "train", "--features", "embedding", "--out", "s.png")
+    drawn(
+        "similarities",
+        "run",
+        "--untrained",
+        "--split",
+        "train",
+        "--features",
+        "embedding",
+        "--nearest",
+        "0.1",
+        "--out",
+        "s.png",
+    )
     assert b"<svg" in (workplace / "map.svg").read_bytes()
     assert (workplace / "run" / "neighbours.png").read_bytes().startswith(b"\x89PNG")
     page = report.read_text()
@@ -174,6 +186,7 @@ REFUSED = {
     "similarities run --data photos": "has no labels to say what positives are; take --of evidence",
     "similarities run --of evidence": "run has no evidence.parquet",
     "similarities run --of luck": "--of is 'luck'",
+    "similarities run --nearest 1": "--nearest is 1.0; it must be a share between 0 and 1",
     "negatives run": "run has no evidence.parquet; a run of a method with kin or negatives",
     "positives photos": "photos holds no run",
     "segments run": "run has no assignments.parquet; a run of amdim with method.mixtures above 1",

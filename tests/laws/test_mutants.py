@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -31,6 +32,7 @@ from viewkin.losses import interpolation
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.queue import KeyQueue
+from viewkin.methods import interclr
 from viewkin.methods.amdim import AMDIM
 from viewkin.methods.base import Batch, Method, Step
 from viewkin.nets.ema import ema_update_
@@ -111,7 +113,7 @@ def test_law_6_finds_a_memory_that_is_not_saved(buffer, monkeypatch):
         saved_state_goes_on("moco")
 
 
-@pytest.mark.parametrize("buffer", ["labels", "centroids", "counts"])
+@pytest.mark.parametrize("buffer", ["labels", "centroids", "counts", "sums", "epoch_labels"])
 def test_law_6_finds_pseudo_labels_that_are_not_saved(buffer, monkeypatch):
     start = Clusters.__init__
 
@@ -127,6 +129,15 @@ def test_law_6_finds_pseudo_labels_that_are_not_saved(buffer, monkeypatch):
 @pytest.mark.parametrize("name", ["npid", "simclr", "byol"])
 def test_law_7_finds_a_loss_of_raw_embeddings(name, monkeypatch):
     monkeypatch.setattr(losses, "unit", losses.wide)
+    method = trained_a_little(name)
+    with breaks:
+        scale_free(method, batch_for(method, INDEX, step=9))
+
+
+def test_law_7_finds_a_raw_embedding_of_the_inter_branchs_own_head(monkeypatch):
+    name = "interclr(moco-symmetric)"
+    raw = SimpleNamespace(**{**vars(losses), "unit": losses.wide})
+    monkeypatch.setattr(interclr, "losses", raw)  # the base's embeddings stay of length 1
     method = trained_a_little(name)
     with breaks:
         scale_free(method, batch_for(method, INDEX, step=9))

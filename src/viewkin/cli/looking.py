@@ -127,6 +127,10 @@ def similarities(
         str,
         typer.Option(metavar="WHAT", help="Positives: of one label, or evidence (what the first run took for kin)."),
     ] = "label",
+    nearest: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also the cosines of images and this share of all that is nearest to each."),
+    ] = None,
     untrained: Untrained = False,
     most: Most = 2000,
     features: Features = "backbone",
@@ -137,7 +141,7 @@ def similarities(
     from viewkin.recipes.drawing import draw_similarities
 
     look = looking(models, data, split, features, untrained, most, device)
-    draw_similarities(look, of, out, Console())
+    draw_similarities(look, of, nearest, out, Console())
 
 
 @figures.command(short_help="Negatives of a few anchors, false ones framed.")

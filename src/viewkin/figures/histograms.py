@@ -1,4 +1,4 @@
-"""Histograms of cosines: of positives, and of any two images."""
+"""Histograms of cosines: of positives, of any two images, and of images and those nearest to them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from viewkin.draws import generator_for
 from viewkin.figures.style import COLOURS, POINT, legend, panels, shortened, styled
+from viewkin.neighbours import nearest_others
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +21,11 @@ PAIRS = 100_000
 """Pairs of any two images that are compared."""
 WIDTH, HEIGHT = 430.0, 310.0
 """Of a panel, units."""
-POSITIVE, ANY = COLOURS[5], COLOURS[0]
-Panel = tuple[str, Tensor, Tensor]
-"""Title, cosines of positives, cosines of any two."""
+POSITIVE, ANY, NEAREST = COLOURS[5], COLOURS[0], COLOURS[2]
+ASKED = 500
+"""Images whose nearest are sought."""
+Panel = tuple[str, Sequence[Tensor]]
+"""Title; cosines of positives, of any two and, if they are shown, of images and those nearest to them."""
 
 
 def positive_pairs(labels: Tensor, *, seed: int = 0, most: int = PAIRS) -> Tensor:
@@ -47,6 +50,12 @@ def cosines(rows: Tensor, pairs: Tensor) -> Tensor:
     return torch.cat([(rows[part[:, 0]] * rows[part[:, 1]]).sum(1) for part in pairs.split(65536)])
 
 
+def nearest_cosines(rows: Tensor, share: float, *, seed: int = 0) -> Tensor:
+    """Cosines of ``ASKED`` of unit rows (N, D), at most, and the share of the others that is nearest to each: (P,)."""
+    asked = torch.randperm(len(rows), generator=generator_for(seed, "nearest"))[:ASKED]
+    return nearest_others(rows, asked.to(rows.device), max(round(share * len(rows)), 1))[0].flatten()
+
+
 def shares(values: Tensor, low: float, high: float, bins: int = BINS) -> list[float]:
     """Percentage of the values in each of equal bins from low to high; a value beyond counts in the last one."""
     counts = torch.histc(values.float().clamp(low, high), bins, low, high)
@@ -54,27 +63,28 @@ def shares(values: Tensor, low: float, high: float, bins: int = BINS) -> list[fl
 
 
 @styled()
-def draw_histograms(models: Sequence[Panel], positives: str) -> Figure:
+def draw_histograms(models: Sequence[Panel], positives: str, nearest: str = "") -> Figure:
     """Draw one panel a model: the cosines of positives over those of any two images.
 
     The panels share the axis of cosines, not that of shares, or the narrow one would flatten all others.
 
     Args:
-        models: title and the cosines of both kinds each.
+        models: title and the cosines of each kind.
         positives: what the positives are, for the legend.
+        nearest: what the nearest are, where there are cosines of them.
     """
-    every = torch.cat([part for _, *both in models for part in both])
-    low = max(float(every.min()), -1.0)
-    names = [f"{positives}, mean dashed", "any two images, mean dashed"]
+    low = max(float(torch.cat([part for _, kinds in models for part in kinds]).min()), -1.0)
+    colours = (POSITIVE, ANY, NEAREST)
+    names = [f"{name}, mean dashed" for name in (positives, "any two images", nearest) if name]
     figure, axes = panels(len(models), WIDTH, HEIGHT, names)
-    for panel, (title, own, others) in zip(axes, models):
-        # Any two first, so that the positives, which are what one looks for, stay on top.
-        for place, (values, colour) in enumerate(((others, ANY), (own, POSITIVE))):
+    for panel, (title, kinds) in zip(axes, models):
+        # The positives, which are what one looks for, come last, and stay on top.
+        for place, (values, colour) in enumerate(reversed(list(zip(kinds, colours)))):
             _histogram(panel, values, low, colour, place)
-        panel.set_title(shortened(title, 14, WIDTH - 190))
+        panel.set_title(shortened(title, 14, WIDTH - (220 if nearest else 180)))
         panel.set(xlabel="cosine", ylabel="pairs, %", xlim=(low, 1.0))
         panel.set_ylim(bottom=0)
-    legend(figure, [(names[0], POSITIVE, "s"), (names[1], ANY, "s")])
+    legend(figure, [(name, colour, "s") for name, colour in zip(names, colours)])
     return figure
 
 
@@ -94,5 +104,5 @@ def _histogram(panel: Axes, values: Tensor, low: float, colour: str, place: int)
     mean = float(values.mean())
     panel.axvline(mean, color=colour, linestyle="--", linewidth=1)
     panel.text(
-        1.0 - 0.17 * place, 1.02, f"{mean:.2f}", color=colour, transform=panel.transAxes, ha="right", size=12 * POINT
+        1.0 - 0.15 * place, 1.02, f"{mean:.2f}", color=colour, transform=panel.transAxes, ha="right", size=12 * POINT
     )

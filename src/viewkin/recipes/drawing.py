@@ -12,7 +12,7 @@ from torch import Tensor
 
 from viewkin.errors import UserError, require
 from viewkin.figures.grids import RIGHT, WRONG, Tile, draw_grid, kin_tile
-from viewkin.figures.histograms import Panel, any_pairs, cosines, draw_histograms, positive_pairs
+from viewkin.figures.histograms import Panel, any_pairs, cosines, draw_histograms, nearest_cosines, positive_pairs
 from viewkin.neighbours import nearest_others, top_k
 from viewkin.recipes.looking import Look, LookRequest, check_drawing, class_names, keep
 from viewkin.recipes.showing import evidence_pairs
@@ -110,13 +110,21 @@ def titled(title: str, rows: list[list[Tile]]) -> str:
     return f"{title}: {100 * frames.count(RIGHT) / judged:.0f} % right" if judged else title
 
 
-def draw_similarities(request: LookRequest, of: str, out: Path | None, console: Console) -> None:
-    """Draw how alike positives are, against any two images, by each model side by side.
+def draw_similarities(request: LookRequest, of: str, nearest: float | None, out: Path | None, console: Console) -> None:
+    """Draw how alike positives are, against any two images and each image's nearest, by each model side by side.
+
+    Args:
+        request: models and images.
+        of: what positives are, ``label`` or ``evidence``.
+        nearest: share of all images that count as the nearest of one, 0 to 1; None: these are not drawn.
+        out: file to write.
+        console: what the file's name is printed on.
 
     Raises:
         UserError: no labels, or no evidence, to say what positives are.
     """
     check_drawing(out)
+    require(nearest is None or 0 < nearest < 1, "--nearest", nearest, "a share between 0 and 1, such as 0.01")
     require(of in ("label", "evidence"), "--of", of, "label or evidence")
     if of == "evidence":
         look, pairs = evidence_pairs(request)
@@ -130,7 +138,8 @@ def draw_similarities(request: LookRequest, of: str, out: Path | None, console: 
     panels: list[Panel] = []
     for title, model in look.models:
         rows = look.rows(model)
-        panels.append((title, cosines(rows, pairs), cosines(rows, any_pairs(len(rows)))))
+        kinds = [cosines(rows, pairs), cosines(rows, any_pairs(len(rows)))]
+        panels.append((title, kinds if nearest is None else [*kinds, nearest_cosines(rows, nearest)]))
     positives = "two images of one class" if of == "label" else "anchor and positive"
-    figure = draw_histograms(panels, positives)
+    figure = draw_histograms(panels, positives, "" if nearest is None else f"an image and its nearest {nearest:.2g}")
     keep(figure, "similarities", f"Cosines of positives and of any two of {look.about}", request.models, out, console)

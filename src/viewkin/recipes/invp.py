@@ -16,6 +16,7 @@ STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(160, 190), factor=0.
 LONG, SHORT = RampConfig(share=30 / 800), RampConfig(share=30 / 200)
 """The paper's T of 30 epochs, as a share, so that it keeps its place in a shorter run."""
 CIFAR = InvPConfig(temperature=0.2, graph=GraphConfig(positives=20), ramp=LONG, bank_init="uniform")
+OLDER = replace(CIFAR, head="linear", temperature=0.1, mix_weight=1.0, ramp=SHORT)
 IMAGENET = InvPConfig(temperature=0.2, graph=GraphConfig(positives=50), ramp=LONG, bank_init="uniform")
 
 
@@ -39,7 +40,7 @@ def invp_cifar10_linear() -> Recipe:
         invp_cifar10(),
         name="invp_cifar10_linear",
         about="InvP with MixContrast, linear head, ResNet-18, 200 epochs (the older release)",
-        method=replace(CIFAR, head="linear", temperature=0.1, mix_weight=1.0, ramp=SHORT),
+        method=OLDER,
         schedule=STEPS,
     )
 
@@ -57,6 +58,21 @@ def invp_cifar100() -> Recipe:
 def invp_svhn() -> Recipe:
     """The settings of CIFAR-10 on SVHN, which is read as a folder of images."""
     return replace(invp_cifar10(), name="invp_svhn")
+
+
+def invp_cifar100_linear() -> Recipe:
+    """The older release's settings on CIFAR-100, with the hops of :func:`invp_cifar100`."""
+    return replace(
+        invp_cifar10_linear(),
+        name="invp_cifar100_linear",
+        about="InvP with MixContrast and 4 hops, linear head, ResNet-18, 200 epochs (the older release)",
+        method=replace(OLDER, graph=GraphConfig(positives=20, hops=4)),
+    )
+
+
+def invp_svhn_linear() -> Recipe:
+    """The older release's settings on SVHN, which is read as a folder of images."""
+    return replace(invp_cifar10_linear(), name="invp_svhn_linear")
 
 
 def invp_imagenet() -> Recipe:
@@ -85,4 +101,13 @@ def invp_imagenet_linear() -> Recipe:
     )
 
 
-RECIPES = (invp_cifar10, invp_cifar10_linear, invp_cifar100, invp_svhn, invp_imagenet, invp_imagenet_linear)
+RECIPES = (
+    invp_cifar10,
+    invp_cifar10_linear,
+    invp_cifar100,
+    invp_cifar100_linear,
+    invp_svhn,
+    invp_svhn_linear,
+    invp_imagenet,
+    invp_imagenet_linear,
+)

@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from viewkin.figures.histograms import ANY, POSITIVE, any_pairs, cosines, draw_histograms, positive_pairs, shares
+from viewkin.figures.histograms import (
+    ANY,
+    NEAREST,
+    POSITIVE,
+    any_pairs,
+    cosines,
+    draw_histograms,
+    nearest_cosines,
+    positive_pairs,
+    shares,
+)
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, -1, 0, -1])
 
@@ -34,8 +44,25 @@ def test_shares_are_percent_of_all_values_and_none_is_lost():
     assert sum(shares(torch.randn(1000), -1, 1)) == pytest.approx(100)
 
 
+def test_nearest_cosines_are_those_of_the_nearest_share_of_the_others():
+    rows = torch.nn.functional.normalize(torch.randn(40, 4), dim=1)
+    rows[7] = rows[3]  # a duplicate is a neighbour, the image itself is not
+    expected = (rows @ rows.T).fill_diagonal_(-2).topk(4, dim=1).values
+    torch.testing.assert_close(nearest_cosines(rows, 0.1).sort().values, expected.flatten().sort().values)
+    assert len(nearest_cosines(rows, 0.001)) == 40
+
+
+def test_a_panel_shows_the_nearest_beside_them_where_asked():
+    kinds = [torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3]), torch.tensor([0.9, 1.0])]
+    figure = draw_histograms([("mine", kinds)], "of one class", "the nearest")
+    texts = [(text.get_text(), text.get_color()) for text in figure.axes[0].texts]
+    assert texts == [("0.95", NEAREST), ("0.20", ANY), ("0.60", POSITIVE)]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [f"{name}, mean dashed" for name in ("of one class", "any two images", "the nearest")]
+
+
 def test_a_panel_shows_both_shares_and_both_means():
-    figure = draw_histograms([("mine", torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3, 0.3, 0.5]))], "of one class")
+    figure = draw_histograms([("mine", [torch.tensor([0.5, 0.7]), torch.tensor([0.1, 0.3, 0.3, 0.5])])], "of one class")
     axes = figure.axes[0]
     assert axes.get_title("left") == "mine"
     assert [(text.get_text(), text.get_color()) for text in axes.texts] == [("0.30", ANY), ("0.60", POSITIVE)]
