@@ -1,6 +1,7 @@
 """Recipes of InterCLR (Xie et al., 2022; METHODS 6) and of the bases that only InterCLR has.
 
-On small sets: ten clusters a class, otherwise the settings of ImageNet (METHODS 6.6); nothing is published there.
+On small sets: ten clusters a class and otherwise the inter branch of ImageNet (METHODS 6.6), around bases that have the
+settings small images are known to need (docs/methods/interclr.md lists them); nothing is published there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from viewkin.recipes.settings import CIFAR_SGD, SMALL
 from viewkin.train.config import AugmentConfig, DataConfig, Recipe
 
 LONG = ScheduleConfig(epochs=1000, kind="cosine")
+ACCUMULATED: dict[str, Any] = {"clusters": 10000, "refresh_steps": 1}
+"""A step of BYOL's on ImageNet is 16 iterations of 256 images, where centroids are to be computed every tenth."""
 
 
 def _around(base: Recipe, name: str, about: str, **settings: Any) -> Recipe:
@@ -66,13 +69,13 @@ def interclr_moco_imagenet() -> Recipe:
 def interclr_byol_imagenet() -> Recipe:
     """BYOL-InterCLR (table 1): linear top-1 73.5, VOC07 mAP 86.5; BYOL alone 70.6, 85.1. It has no negatives."""
     about = "InterCLR on BYOL, ResNet-50, 200 epochs (2022)"
-    return _around(baselines.byol_imagenet(), "interclr_byol_imagenet", about, clusters=10000)
+    return _around(baselines.byol_imagenet(), "interclr_byol_imagenet", about, **ACCUMULATED)
 
 
 def interclr_byol_imagenet_1000() -> Recipe:
     """BYOL-InterCLR for 1000 epochs (table 1): linear top-1 74.5; BYOL alone 73.4."""
     about = "InterCLR on BYOL, ResNet-50, 1000 epochs (2022)"
-    return _around(byol_imagenet_1000(), "interclr_byol_imagenet_1000", about, clusters=10000)
+    return _around(byol_imagenet_1000(), "interclr_byol_imagenet_1000", about, **ACCUMULATED)
 
 
 def interclr_moco_cifar10() -> Recipe:
@@ -82,7 +85,7 @@ def interclr_moco_cifar10() -> Recipe:
 
 
 def interclr_npidv2_cifar10() -> Recipe:
-    """NPIDv2-InterCLR, scaled to CIFAR-10: the base of the empirical study in hours instead of weeks."""
+    """NPIDv2-InterCLR, scaled to CIFAR-10: the empirical study in hours instead of weeks, with its K = 4,096."""
     base = Recipe(
         name="npidv2_cifar10",
         about="",
