@@ -23,6 +23,7 @@ class BYOLConfig:
     """Settings of BYOL."""
 
     kind: ClassVar[str] = "byol"
+    contrastive: ClassVar[bool] = False
 
     dim: int = 256
     """D, size of projection and prediction."""
@@ -58,7 +59,7 @@ class BYOL(ViewMethod):
         Grill et al., Bootstrap Your Own Latent, 2020, equations 1-3.
     """
 
-    contrastive = False
+    contrastive = BYOLConfig.contrastive
     temperature = 1.0
 
     def __init__(self, config: BYOLConfig, backbone: nn.Module) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from viewkin.memory.clusters import Clusters, LabelRule
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
 from viewkin.methods.base import Batch, Choice, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim
-from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base, has_negatives
 from viewkin.nets.heads import HeadConfig, build_head, seen
 from viewkin.schedules import Progress
 
@@ -155,20 +155,27 @@ class InterCLRConfig:
         return max(round(self.pool * count), 1)
 
     def choices(self, count: int) -> Mapping[str, Choice]:
-        """Say what is chosen by the number of images."""
+        """Say what is chosen by the number of images; around a base without negatives nothing is of these."""
         found: dict[str, Choice] = {}
         if self.clusters is None:
             found["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
+        if not has_negatives(self.base):
+            return found
         if self.negatives is None:
             most, why, _ = self._most_negatives(count)
             fits = most >= NEGATIVES
             said = "in the paper's ablations" if fits else f"{why} allow no more"
             found["negatives"] = Choice(NEGATIVES if fits else most, said)
         if self.pool_form == "auto":
-            exact = count <= EXACT_UP_TO
-            why = "all images are searched" if exact else f"there are more than {EXACT_UP_TO:,} images"
-            found["pool_form"] = Choice("exact" if exact else "candidates", why)
+            found["pool_form"] = self._pool_form(count)
         return found
+
+    def _pool_form(self, count: int) -> Choice:
+        if self.sampler == "hard":
+            return Choice("exact", "the nearest are sought among all images")
+        if count <= EXACT_UP_TO:
+            return Choice("exact", f"there are no more than {EXACT_UP_TO:,} images")
+        return Choice("candidates", f"there are more than {EXACT_UP_TO:,} images")
 
     def build(self, backbone: nn.Module, *, count: int) -> InterCLR:
         """Make the method for ``count`` images.
@@ -203,11 +210,7 @@ class InterCLR(Wrapper):
         chosen = {name: choice.value for name, choice in config.choices(count).items()}
         number: int = chosen.get("clusters", config.clusters)
         require(number <= count, "method.clusters", number, f"at most the number of images, {count}")
-        form: PoolForm = chosen.get("pool_form", config.pool_form)
-        negatives: int = chosen.get("negatives", config.negatives)
-        size, pooled = config.pool_size(count), base.contrastive and config.sampler in ("semihard", "semieasy")
-        require(not pooled or negatives <= size, "method.negatives", negatives, f"at most the pool's {size} images")
-        self.draw_negatives = NegativeSampler(config.sampler, negatives, config.pool, form, config.shared_candidates)
+        self.draw_negatives = _sampler(config, chosen, count) if base.contrastive else None
         self.head: nn.Module | None = None
         self.inter_bank: FeatureBank | None = None
         if config.head == "separate":
@@ -280,7 +283,7 @@ class InterCLR(Wrapper):
         chance = onto(draw.rows(f"interclr positive {number}", _chance), q.device)
         kin = members.kin(batch.index, chance, itself=config.positive_self)
         positive = self.memory.read(kin.squeeze(1)).to(q.dtype)
-        if not self.contrastive:
+        if self.draw_negatives is None:
             return self.base.pair_loss(q, positive, batch.index), kin, kin[:, :0]
         purpose = f"interclr negatives {number}"
         log_sum, negatives = self.draw_negatives.log_sum(
@@ -334,6 +337,15 @@ class InterCLR(Wrapper):
         """The base's, and the state of the pseudo-labels."""
         own = {} if self.clusters is None else self.clusters.gauges()
         return {**super().gauges(), **{f"interclr/{name}": value for name, value in own.items()}}
+
+
+def _sampler(config: InterCLRConfig, chosen: Mapping[str, Any], count: int) -> NegativeSampler:
+    """Make what draws negatives, with what is chosen for ``count`` images."""
+    form: PoolForm = chosen.get("pool_form", config.pool_form)
+    negatives: int = chosen.get("negatives", config.negatives)
+    size, pooled = config.pool_size(count), config.sampler in ("semihard", "semieasy")
+    require(not pooled or negatives <= size, "method.negatives", negatives, f"at most the pool's {size} images")
+    return NegativeSampler(config.sampler, negatives, config.pool, form, config.shared_candidates)
 
 
 def _chance(count: int, generator: torch.Generator) -> Tensor:

@@ -133,3 +133,11 @@ def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: i
 def base_limits(config: MethodConfig, count: int, batch_size: int) -> dict[str, Limit]:
     """The limits of a wrapped method, by their paths from the wrapper's settings."""
     return {f"base.{name}": limit for name, limit in config.limits(count, batch_size).items()}
+
+
+def has_negatives(config: MethodConfig) -> bool:
+    """Tell whether the method within all wrappers takes negatives; its settings say so where it does not."""
+    inner: Any = config
+    while hasattr(inner, "base"):
+        inner = inner.base
+    return getattr(inner, "contrastive", True)

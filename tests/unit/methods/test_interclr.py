@@ -17,6 +17,7 @@ from viewkin.errors import UserError
 from viewkin.kmeans import means
 from viewkin.methods.eir import EIRConfig
 from viewkin.methods.interclr import InterCLR, InterCLRConfig
+from viewkin.methods.wrapper import has_negatives
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.schedules import Progress
@@ -298,6 +299,7 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"clusters": 1}, "method.clusters is 1; it must be at least 2, or none."),
         ({"min_size": 0}, "method.min_size is 0; it must be at least 1."),
         ({"negatives": 0}, "method.negatives is 0; it must be at least 1, or none."),
+        ({"refresh_steps": 0}, "method.refresh_steps is 0; it must be at least 1."),
         ({"recluster_epochs": 0}, "method.recluster_epochs is 0; it must be at least 1."),
         ({"labels": "never"}, "method.labels is 'never'; it must be one of online, offline."),
         ({"label_rule": "cosine"}, "method.label_rule is 'cosine'; it must be one of dot, euclidean."),
@@ -354,6 +356,13 @@ def test_around_a_base_without_negatives_their_number_is_not_checked():
     assert not build(around("byol", negatives=5000)).contrastive
 
 
+@pytest.mark.parametrize("name", [name for name, config in METHODS.items() if config.kind not in ("amdim", "interclr")])
+def test_settings_say_whether_their_method_takes_negatives(name):
+    config = METHODS[name]
+    assert has_negatives(config) == build(config).contrastive
+    assert has_negatives(EIRConfig(base=around(name))) == build(config).contrastive
+
+
 def fitted(count: int, *settings: str, recipe: str = "interclr_moco_cifar10", **options: Any) -> tuple[Any, list[str]]:
     found = Survey(count=count, shorter_side=32, uniform=True, labelled=True, splits=())
     request = TrainRequest(data="generated", recipe=recipe, settings=settings, **options)
@@ -368,7 +377,22 @@ def test_defaults_shrink_to_the_images_and_a_run_says_so():
         "method.clusters is 20 instead of 100, more than 1000 images, 50 to a cluster of at least 20, allow." in notes
     )
     assert "method.negatives is 50, as the 100 images of the pool, less a large cluster, allow no more." in notes
-    assert "method.pool_form is exact, as all images are searched." in notes
+    assert "method.pool_form is exact, as there are no more than 10,000 images." in notes
+
+
+@pytest.mark.parametrize("count", [10_000, 10_001])
+def test_hard_negatives_are_sought_among_all_images_and_a_run_says_so(count):
+    method, notes = fitted(count, "method.sampler=hard")
+    assert method.pool_form == "exact"
+    assert "method.pool_form is exact, as the nearest are sought among all images." in notes
+
+
+@pytest.mark.parametrize("method", ["interclr(byol)", "interclr(eir(byol))"])
+def test_around_a_base_without_negatives_nothing_is_said_of_them(method):
+    found, notes = fitted(20_000, "method.clusters=none", method=method)
+    assert (found.clusters, found.negatives, found.pool_form) == (156, None, "auto")  # 20,000 / 128
+    assert "method.clusters is 156, as one for 128 images." in notes
+    assert not any("negatives" in note or "pool_form" in note for note in notes)
 
 
 def test_cifar_keeps_its_hundred_clusters_and_imagenet_its_paper_settings():
