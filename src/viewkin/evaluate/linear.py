@@ -80,10 +80,11 @@ class LinearConfig:
 LINEAR_PRESETS = {
     "eir": LinearConfig(),
     "moco": LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1),
+    "eir-moco": LinearConfig(learning_rates=(10.0,), schedule="step", milestones=(60, 80), factor=0.1),
     "invp": LinearConfig(learning_rates=(30.0,), schedule="step", init_std=None),
 }
-"""Name to published settings: EIR's LC (the optimiser is not published: METHODS 8.2), MoCo's on ImageNet, InvP's on
-CIFAR and SVHN (METHODS 3.6)."""
+"""Name to published settings: EIR's LC (the optimiser is not published: METHODS 8.2), MoCo's on ImageNet, those of
+EIR's released code on ImageNet-100 (METHODS 5.2), InvP's on CIFAR and SVHN (METHODS 3.6)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -207,6 +207,17 @@ class StagesConfig:
         require(0 < self.holdout < 1, "holdout", self.holdout, "between 0 and 1")
 
 
+_MOCO = StagesConfig(
+    maps="pooled",
+    norm="none",
+    learning_rates=(30.0,),
+    nesterov=False,
+    weight_decay=0.0,
+    epochs=100,
+    milestones=(60, 80),
+    colour=False,
+)
+
 STAGES_PRESETS = {
     "interclr": StagesConfig(),
     "places": StagesConfig(epochs=14, milestones=(4, 8, 12), colour=False),
@@ -220,16 +231,8 @@ STAGES_PRESETS = {
         milestones=(50, 80, 100),
         colour=False,
     ),
-    "moco": StagesConfig(
-        maps="pooled",
-        norm="none",
-        learning_rates=(30.0,),
-        nesterov=False,
-        weight_decay=0.0,
-        epochs=100,
-        milestones=(60, 80),
-        colour=False,
-    ),
+    "moco": _MOCO,
+    "eir-moco": replace(_MOCO, learning_rates=(10.0,)),
 }
 """Name to published settings: InterCLR on ImageNet and on Places205, InvP on both, MoCo on ImageNet (METHODS 8.2 and
-3.6)."""
+3.6), EIR's released code on ImageNet-100 (METHODS 5.2)."""

@@ -147,6 +147,7 @@ def test_labels_of_any_value_and_classes_unseen_in_training():
     [
         ("eir", (0.1, 1, 10, 30), "cosine", None, None),
         ("moco", (30,), "step", (60, 80), 0.1),
+        ("eir-moco", (10,), "step", (60, 80), 0.1),
         ("invp", (30,), "step", (40, 60, 80), 0.2),
     ],
 )

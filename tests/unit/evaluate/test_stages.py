@@ -71,6 +71,7 @@ def test_blocks_end_in_the_stages():
         ("places", 0.01, 1e-4, 14, (4, 8, 12), True, False),
         ("invp", 1.0, 0.0, 120, (50, 80, 100), False, False),
         ("moco", 30.0, 0.0, 100, (60, 80), False, False),
+        ("eir-moco", 10.0, 0.0, 100, (60, 80), False, False),
     ],
 )
 def test_schedules_are_the_published_ones(name, rate, decay, epochs, milestones, nesterov, colour):
@@ -78,6 +79,10 @@ def test_schedules_are_the_published_ones(name, rate, decay, epochs, milestones,
     assert (config.learning_rates, config.weight_decay, config.epochs) == ((rate,), decay, epochs)
     assert (config.milestones, config.factor, config.batch_size) == (milestones, 0.1, 256)
     assert (config.nesterov, config.momentum, config.colour, config.init_std) == (nesterov, 0.9, colour, 0.01)
+
+
+def test_the_probe_of_eirs_released_code_is_mocos_at_a_third_of_the_rate():
+    assert STAGES_PRESETS["eir-moco"] == dataclasses.replace(STAGES_PRESETS["moco"], learning_rates=(10.0,))
 
 
 def test_training_is_nesterovs_sgd_with_decay_on_every_classifier_alone():
