@@ -106,8 +106,8 @@ def _line(group: Sequence[Finished], key: tuple[str, ...], found: dict[Path, tup
     protocol, features, measure, data, _ = key
     runs = [run for run in group if run.place in found]
     numbers = [value for value, _ in found.values()]
-    stored = runs[0].stored
-    papers = published(stored, data, protocol, measure, features)
+    stored, result = runs[0].stored, found[runs[0].place][1]
+    papers = published(stored, data, protocol, measure, features, result.settings if result else None)
     return Line(
         runs=tuple(str(run.place) for run in runs),
         recipe=stored.recipe.name + (" (smoke)" if stored.smoke else ""),

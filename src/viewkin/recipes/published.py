@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
+from typing import Any
 
 from viewkin import config
 from viewkin.recipes.catalogue import RECIPES
@@ -20,7 +22,9 @@ SETS: dict[str, tuple[str, dict[str, int]]] = {
     "STL-10": (r"stl10", {"train": 5_000, "test": 8_000}),
     "ImageNet-100": (r"imagenet100", {"train": 126_689, "test": 5_000, "val": 5_000}),
     "ImageNet": (r"imagenet|ilsvrc|imagenet1k", {"train": 1_281_167, "test": 50_000, "val": 50_000}),
+    "Places205": (r"places205", {"train": 2_448_873, "val": 20_500}),
     "VOC07": (r"voc", {"trainval": 5_011, "test": 4_952}),
+    "VOC07+12": (r"voc", {"trainval": 16_551, "test": 4_952}),
     "CUB-200": (r"cub", {"test": 5_924}),
     "Cars-196": (r"cars", {"test": 8_131}),
 }
@@ -40,8 +44,13 @@ class Published:
     """What the paper trained, as far as it says."""
 
 
-def published(stored: Stored, data: str, protocol: str, measure: str, features: str) -> list[Published]:
+def published(
+    stored: Stored, data: str, protocol: str, measure: str, features: str, settings: Mapping[str, Any] | None = None
+) -> list[Published]:
     """Find what papers print for a run's recipe, set and protocol; several where they trained in several ways.
+
+    A number that holds for some settings only ("share=0.01", "method.mixture_weight=0") is shown with these alone, and
+    instead of the recipe's own.
 
     Args:
         stored: settings of the run.
@@ -49,15 +58,30 @@ def published(stored: Stored, data: str, protocol: str, measure: str, features: 
         protocol: such as ``knn``.
         measure: such as ``knn@200``.
         features: ``backbone`` or ``embedding``; the papers' kNN and retrieval are of the embedding.
+        settings: the protocol's.
     """
     found = None if stored.smoke or not trained_as_named(stored) else set_named(data)
-    return [
-        Published(float(row["value"]), row["table"], _setting(row))
+    known = {**config.paths(stored.recipe), **(settings or {})}
+    rows = [
+        row
         for row in _table()
         if (row["recipe"], row["set"]) == (stored.recipe.name, found)
         and (row["protocol"], row["measure"], row["features"]) == (protocol, measure, features)
         and row["images"] in ("", str(stored.images))
+        and _holds(row["where"], known)
     ]
+    closest = [row for row in rows if row["where"]] or rows
+    return [Published(float(row["value"]), row["table"], _setting(row)) for row in closest]
+
+
+def _holds(where: str, known: Mapping[str, Any]) -> bool:
+    """Tell whether settings have the values of "path=value; path=value", if any."""
+    wanted = dict(one.split("=") for one in where.split("; ") if one)
+    return all(_text(known.get(path)) == value for path, value in wanted.items())
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def set_named(data: str) -> str | None:

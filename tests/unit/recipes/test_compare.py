@@ -4,11 +4,13 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from viewkin import config
 from viewkin.errors import UserError
+from viewkin.evaluate.detection.config import DetectionConfig
 from viewkin.evaluate.results import Result, write_results
 from viewkin.methods.base import MethodConfig
 from viewkin.methods.eir import EIRConfig
@@ -18,6 +20,7 @@ from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compare import groups, lines_of, write
 from viewkin.recipes.finished import Finished, finished
 from viewkin.recipes.plotting import measured, trials
+from viewkin.recipes.protocols import PROTOCOLS
 from viewkin.recipes.published import SETS, changes, published, set_named
 from viewkin.recipes.stored import Stored, write_settings
 
@@ -101,6 +104,9 @@ def test_sets_are_told_by_name_and_numbers():
     assert set_named("imagenet: 1,281,167 train, 50,000 val") == "ImageNet"
     assert set_named("imagenet-100: 126,689 train, 5,000 val") == "ImageNet-100"
     assert set_named("cub: 5,924 test of the classes 100:200") == "CUB-200"
+    assert set_named("data/Places205: 2,448,873 train, 20,500 val") == "Places205"
+    assert set_named("VOCdevkit/VOC2007: 5,011 trainval, 4,952 test") == "VOC07"
+    assert set_named("VOCdevkit: 16,551 trainval, 4,952 test") == "VOC07+12"
     for other in (
         "cifar10: 5,000 test of the classes 0:5",
         "miniimagenet: 38,400 train, 9,600 val",
@@ -136,6 +142,40 @@ def test_a_transfer_is_shown_for_a_run_on_the_recipe_s_own_set_only(tmp_path):
     assert not published(replace(stored, data="data/photos"), voc, "svm", "mAP", "backbone")
 
 
+def test_a_number_of_some_labels_stands_beside_as_many_of_them():
+    imagenet = "data/imagenet: 1,281,167 train, 50,000 val"
+    stored = Stored(data="data/imagenet", images=1_281_167, recipe=recipe_named("interclr_moco_imagenet"))
+
+    def shown(settings: Any) -> list[float]:
+        return [one.value for one in published(stored, imagenet, "semi", "top-5", "backbone", settings)]
+
+    assert [shown({"share": share}) for share in (0.01, 0.1, 0.05)] == [[72.7], [85.9], []]  # METHODS 6.7
+    assert shown(None) == []
+
+
+@pytest.mark.parametrize(
+    ("relation", "mixture", "number"), [(15.0, 2.0, 87.6), (15, 0, 86.3), (0.0, 2.0, 85.5), (3.0, 2.0, 87.6)]
+)
+def test_an_ablation_s_number_stands_beside_the_same_weights_instead_of_the_whole(tmp_path, relation, mixture, number):
+    weights = {"method.relation_weight": relation, "method.mixture_weight": mixture}
+    group = [finished(run_in(tmp_path / "a", {"knn@200": 1.0}, **weights))]
+    (line,) = [line for line in lines_of(group) if (line.features, line.measure) == ("embedding", "knn@200")]
+    assert line.published == str(number)  # METHODS 5.3
+
+
+def test_the_settings_of_an_evaluation_say_which_number_is_shown(tmp_path):
+    place, recipe = tmp_path / "a", recipe_named("invp_imagenet")
+    write_settings(place, Stored(data="data/imagenet", images=1_281_167, recipe=recipe))
+    data = "data/imagenet: 1,281,167 train, 50,000 val"
+    results = [
+        Result(protocol="semi", values={"top-5": 50.0 + share}, model="backbone", data=data, settings={"share": share})
+        for share in (0.01, 0.1)
+    ]
+    write_results(place / "evaluation-semi.json", results)
+    shown = {line.mean: line.published for line in lines_of([finished(place)])}
+    assert shown == {50.01: "78.2", 50.1: ""}  # METHODS 3.5
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['recipe']} {row['measure']} {row['images']}")
 def test_every_published_number_is_a_cell_of_its_table(row):
     wanted = dict(part.split("=") for part in row["row"].split("; "))
@@ -144,6 +184,9 @@ def test_every_published_number_is_a_cell_of_its_table(row):
     assert [line[row["column"]] for line in cells] == [row["value"]]
     assert row["recipe"] in RECIPES
     assert row["set"] in SETS
+    protocols = {name: protocol.settings() for name, protocol in PROTOCOLS.items()} | {"detection": DetectionConfig()}
+    known = {**config.paths(RECIPES[row["recipe"]]()), **config.paths(protocols[row["protocol"]])}
+    assert {part.split("=")[0] for part in row["where"].split("; ") if part} <= set(known)
 
 
 def test_a_table_is_written_with_every_column(tmp_path):
