@@ -8,35 +8,50 @@ from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.recipes.compose import with_method
 from viewkin.schedules import Progress
 
+# Epochs of InvP's runs, and the rate at some of them: no warm-up; tenfold drops, or half a cosine that ends at 0.
+RATES = {
+    200: [(0, 0.03), (159, 0.03), (160, 0.003), (189, 0.003), (190, 0.0003), (199, 0.0003)],
+    800: [(0, 0.03), (200, 0.015 * (1 + 0.5**0.5)), (400, 0.015), (800, 0)],
+}
+
 
 @pytest.mark.parametrize(
-    ("name", "tau", "head", "hops", "positives", "epochs", "kind", "decay", "policy"),
+    ("name", "tau", "head", "hops", "positives", "epochs", "decay", "policy"),
     [
-        ("invp_cifar10", 0.2, "mlp", 3, 20, 800, "cosine", 5e-4, "npid-cifar"),
-        ("invp_cifar10_linear", 0.1, "linear", 3, 20, 200, "step", 5e-4, "npid-cifar"),
-        ("invp_cifar100", 0.2, "mlp", 4, 20, 800, "cosine", 5e-4, "npid-cifar"),
-        ("invp_imagenet", 0.2, "mlp", 3, 50, 800, "cosine", 1e-4, "moco-v2"),
-        ("invp_imagenet_linear", 0.07, "linear", 3, 50, 200, "step", 1e-4, "npid-in"),
+        ("invp_cifar10", 0.2, "mlp", 3, 20, 800, 5e-4, "npid-cifar"),
+        ("invp_cifar10_linear", 0.1, "linear", 3, 20, 200, 5e-4, "npid-cifar"),
+        ("invp_cifar100", 0.2, "mlp", 4, 20, 800, 5e-4, "npid-cifar"),
+        ("invp_svhn", 0.2, "mlp", 3, 20, 800, 5e-4, "npid-cifar"),
+        ("invp_imagenet", 0.2, "mlp", 3, 50, 800, 1e-4, "moco-v2"),
+        ("invp_imagenet_linear", 0.07, "linear", 3, 50, 200, 1e-4, "npid-in"),
     ],
 )
-def test_settings_of_invp(name, tau, head, hops, positives, epochs, kind, decay, policy):
+def test_settings_of_invp(name, tau, head, hops, positives, epochs, decay, policy):
     recipe = recipe_named(name)
     method: Any = recipe.method
-    assert (method.temperature, method.head, method.graph.hops, method.graph.positives) == (tau, head, hops, positives)
-    assert (method.graph.neighbours, method.weight, method.candidates, method.bank_momentum) == (4, 0.6, 4096, 0.5)
-    assert method.mix_weight == (1.0 if name == "invp_cifar10_linear" else 0.0)
-    assert (method.denominator, method.graph.search, method.exclusive) == ("code", "walk", True)
+    backbone, optim, graph = recipe.backbone, recipe.optim, method.graph
+    network, stem, side = ("resnet50", "imagenet", 224) if "imagenet" in name else ("resnet18", "small", 32)
+    assert (backbone.name, backbone.stem, backbone.init) == (network, stem, "kaiming")
+    assert (recipe.augment.policy, recipe.augment.image_size, recipe.augment.side) == (policy, side, side)
+    assert (method.temperature, method.head, method.head_init, method.dim) == (tau, head, "kaiming", 128)
+    assert (graph.neighbours, graph.hops, graph.positives, graph.search, graph.easy) == (
+        4,
+        hops,
+        positives,
+        "walk",
+        False,
+    )
+    assert (method.weight, method.candidates, method.denominator, method.exclusive) == (0.6, 4096, "code", True)
+    assert (method.bank_momentum, method.bank_init) == (0.5, "uniform")  # the release's rows, as NPID's
+    assert (method.mix_weight, method.mix_alpha) == (1.0 if name == "invp_cifar10_linear" else 0.0, 0.75)
     weights = [method.ramp.weight_at(Progress(step=t, steps=epochs, epoch=t, epochs=epochs)) for t in (29, 30)]
     assert weights == [0, 1]  # T = 30 epochs, whatever the length
-    assert (recipe.schedule.epochs, recipe.schedule.kind) == (epochs, kind)
-    assert recipe.schedule.milestones == ((160, 190) if kind == "step" else ())
-    assert (recipe.optim.name, recipe.optim.lr, recipe.optim.momentum, recipe.data.batch_size) == (
-        "sgd",
-        0.03,
-        0.9,
-        128,
-    )
-    assert (recipe.optim.weight_decay, recipe.augment.policy, recipe.backbone.init) == (decay, policy, "kaiming")
+    assert (optim.name, optim.momentum, optim.nesterov, optim.weight_decay) == ("sgd", 0.9, False, decay)
+    assert not optim.exclude_norm_and_bias
+    assert (recipe.data.batch_size, recipe.schedule.epochs, recipe.schedule.rounds) == (128, epochs, 1)
+    for epoch, rate in RATES[epochs]:
+        at = Progress(step=epoch, steps=epochs, epoch=epoch, epochs=epochs)
+        assert optim.base_lr(128) * recipe.schedule.factor_at(at) == pytest.approx(rate, rel=1e-12, abs=1e-15), epoch
 
 
 @pytest.mark.parametrize("name", ["isif_cifar10", "isif_cifar100", "isif_stl10"])
