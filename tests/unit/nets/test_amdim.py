@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from viewkin.errors import UserError
@@ -85,13 +85,83 @@ def test_new_block_is_an_average_pool_with_zero_channels_appended(kernel, stride
     assert not found[:, 4:].any()
 
 
-def test_block_is_the_sum_of_two_convolutions_and_the_pool():
-    block = awake(ConvRes(4, 6, 3, 1, norm=False))
-    x = torch.randn(2, 4, 8, 8)
-    inner = functional.conv2d(x, block.conv1.weight).relu()
-    residual = torch.einsum("oi,bihw->bohw", block.conv2.weight[:, :, 0, 0], inner)
-    residual[:, :4] += functional.avg_pool2d(x, 3, 1)
-    torch.testing.assert_close(block(x), residual)
+# METHODS 4.1 as a table: how many plain convolutions, each with ReLU, stand first, with their stride; then kernel and
+# stride of the blocks of f7, of f5 and of f1, where "..." are depth - 1 of kernel 1.
+LAYERS = {
+    "amdim32": ((1,), ((1, 1), (4, 2), ..., (2, 2), ...), ((3, 1), ...), ((3, 1), ..., (3, 1))),
+    "amdim64": ((1,), ((4, 2), ..., (4, 2), ..., (2, 2), ...), ((3, 1), ...), ((3, 1), ..., (3, 1))),
+    "amdim128": ((2, 1), ((4, 2), ..., (4, 2), ..., (2, 2), ...), ((3, 1), ...), ((3, 1), ..., (3, 1))),
+}
+
+
+def of_batch(x: Tensor, norm: nn.Module) -> Tensor:
+    """BatchNorm by the statistics of the batch; nothing where it is switched off."""
+    if isinstance(norm, nn.Identity):
+        return x
+    mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
+    weight, bias = (p[:, None, None] for p in norm.parameters())
+    return (x - mean) / (var + 1e-5).sqrt() * weight + bias
+
+
+def of_block(x: Tensor, block: ConvRes, kernel: int, stride: int) -> Tensor:
+    inner = of_batch(functional.conv2d(x, block.conv1.weight, stride=stride), block.norm).relu()
+    residual = functional.conv2d(inner, block.conv2.weight)
+    pooled = functional.avg_pool2d(x, kernel, stride)
+    lacking = torch.zeros(len(x), residual.shape[1] - x.shape[1], *pooled.shape[2:], dtype=x.dtype)
+    return residual + torch.cat([pooled, lacking], 1)
+
+
+def of_net(x: Tensor, net: AMDIMNet, depth: int) -> dict[str, Tensor]:
+    """The maps of a network, layer by layer."""
+    strides, *parts = LAYERS[net.name]
+    blocks = iter([module for module in net.modules() if isinstance(module, ConvRes)])
+    convs = [module for module in net.to7 if isinstance(module, nn.Conv2d)]
+    if net.name == "amdim128":  # two rows and columns mirrored at each edge, the edge itself not repeated
+        mirrored = [2, 1, *range(128), 126, 125]
+        x = x[:, :, mirrored][:, :, :, mirrored]
+    for conv, stride in zip(convs, strides, strict=True):
+        x = functional.conv2d(x, conv.weight, conv.bias, stride).relu()
+    maps = {}
+    for stage, part in zip(("f7", "f5", "f1"), parts):
+        for layer in part:
+            for kernel, stride in [(1, 1)] * (depth - 1) if layer is ... else [layer]:
+                x = of_block(x, next(blocks), kernel, stride)
+        if stage == "f7" and isinstance(net.to7[-1], nn.BatchNorm2d):
+            x = of_batch(x, net.to7[-1])
+        maps[stage] = of_batch(x, net.norm1) if stage == "f1" else x
+    assert next(blocks, None) is None
+    return maps
+
+
+def drawn(module: nn.Module) -> nn.Module:
+    """Draw all weights anew, so that each takes part, in float64."""
+    for p in module.parameters():
+        nn.init.normal_(p, std=0.3)
+    return module.double().train()
+
+
+@NAMES
+@pytest.mark.parametrize("norm", [False, True])
+def test_maps_are_those_of_the_release_layer_by_layer(name, norm):
+    net = drawn(net_of(name, depth=2, norm=norm))
+    image = torch.randn(3, 3, AMDIM_SIDES[name], AMDIM_SIDES[name], dtype=torch.float64)
+    expected = of_net(image, net, depth=2)
+    torch.testing.assert_close(net.stages(image), expected)  # float64: to 1e-7
+
+
+def test_an_image_of_one_colour_looks_the_same_at_its_edges():
+    image = torch.rand(1, 3, 1, 1, dtype=torch.float64).expand(1, 3, 128, 128)
+    f7 = drawn(net_of("amdim128", depth=1)).eval().stages(image)["f7"]
+    torch.testing.assert_close(f7, f7[:, :, 3:4, 3:4].expand_as(f7))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_head_is_the_norm_of_a_residual_and_a_shortcut(norm):
+    head, x = drawn(EmbeddingHead(6, 9, norm)), torch.randn(4, 6, 5, 5, dtype=torch.float64)
+    inner = of_batch(functional.conv2d(x, head.conv1.weight), head.norm1).relu()
+    shortcut = functional.conv2d(x, head.shortcut.weight, head.shortcut.bias)
+    expected = of_batch(functional.conv2d(inner, head.conv2.weight) + shortcut, head.norm)
+    torch.testing.assert_close(head(x), expected)
 
 
 def test_new_head_is_nearly_the_identity_before_its_norm():
