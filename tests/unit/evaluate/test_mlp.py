@@ -1,10 +1,12 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
 from viewkin import losses
 from viewkin.errors import UserError
-from viewkin.evaluate.mlp import MLP_PRESETS, MlpConfig, mlp
+from viewkin.evaluate.mlp import MLP_PRESETS, MlpConfig, evaluation_heads, heads_optimizer, mlp
 
 
 def blobs(count: int, seed: int, noise: float = 1.0, classes: int = 4, dim: int = 6):
@@ -93,6 +95,19 @@ def test_schedules_and_views_are_the_published_ones():
     }
 
 
+def test_unset_it_is_the_protocol_of_cifar_and_stl():
+    # METHODS 4.6, "Adam as above" of 4.4; the batch is the one that the network trains with. Published heads see a new
+    # view of every image each epoch, which costs a pass of the network: the presets do, and a bare config does not.
+    config = MlpConfig()
+    assert (config.hidden, config.dropout, config.epochs, config.batch_size) == (1024, 0.2, 120, 480)
+    assert (config.milestones, config.factor, config.warmup_steps) == ((80, 110), 0.2, 500)
+    assert (config.views, config.bn_recalibrate) == ("test", "none")
+    (group,) = heads_optimizer(config, evaluation_heads(config, 6, 4)).param_groups
+    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (2e-4, (0.8, 0.999), 1e-8, 1e-5)
+    for preset in MLP_PRESETS.values():
+        assert dataclasses.replace(preset, epochs=120, milestones=(80, 110), views="test") == config
+
+
 def test_heads_are_the_papers():
     found = mlp(MlpConfig(epochs=1), *TRAIN, *TEST)
     assert [type(layer).__name__ for layer in found.heads["mlp"]] == [  # type: ignore[union-attr]
@@ -100,6 +115,7 @@ def test_heads_are_the_papers():
     ]  # fmt: skip
     first, last = found.heads["mlp"][1], found.heads["mlp"][5]  # type: ignore[index]
     assert (first.bias, first.weight.shape, last.weight.shape) == (None, (1024, 6), (4, 1024))
+    assert (found.heads["mlp"][0].p, found.heads["mlp"][4].p) == (0.2, 0.2)  # type: ignore[index]
     assert not found.heads.training
     assert losses.clipped_cross_entropy(found.heads["linear"](TEST[0]), TEST[1]).isfinite()
 

@@ -220,6 +220,15 @@ def test_assignments_of_one_component_are_all_zero_and_change_nothing():
 # ---------------------------------------------------------------- settings
 
 
+def test_unset_it_is_the_release():
+    # METHODS 4.1 to 4.3: scores clipped at 20, the code's 0.05 rather than the paper's 0.04, BatchNorm in the heads at
+    # their end alone. The paper's mixtures were not recovered: they are off, and tau is 1.
+    config = AMDIMConfig()
+    assert (config.clip, config.penalty, config.mixtures, config.sharpness) == (20, 0.05, 1, 1)
+    assert (config.head_norm, config.norm) == (False, "batch")
+    assert (config.dim, config.stage7, config.stage5) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
