@@ -21,6 +21,8 @@ RATES = {
         ("invp_cifar10", 0.2, "mlp", 3, 20, 800, 5e-4, "npid-cifar"),
         ("invp_cifar10_linear", 0.1, "linear", 3, 20, 200, 5e-4, "npid-cifar"),
         ("invp_cifar100", 0.2, "mlp", 4, 20, 800, 5e-4, "npid-cifar"),
+        ("invp_cifar100_linear", 0.1, "linear", 4, 20, 200, 5e-4, "npid-cifar"),
+        ("invp_svhn_linear", 0.1, "linear", 3, 20, 200, 5e-4, "npid-cifar"),
         ("invp_svhn", 0.2, "mlp", 3, 20, 800, 5e-4, "npid-cifar"),
         ("invp_imagenet", 0.2, "mlp", 3, 50, 800, 1e-4, "moco-v2"),
         ("invp_imagenet_linear", 0.07, "linear", 3, 50, 200, 1e-4, "npid-in"),
@@ -43,7 +45,8 @@ def test_settings_of_invp(name, tau, head, hops, positives, epochs, decay, polic
     )
     assert (method.weight, method.candidates, method.denominator, method.exclusive) == (0.6, 4096, "code", True)
     assert (method.bank_momentum, method.bank_init) == (0.5, "uniform")  # the release's rows, as NPID's
-    assert (method.mix_weight, method.mix_alpha) == (1.0 if name == "invp_cifar10_linear" else 0.0, 0.75)
+    mixed = head == "linear" and "imagenet" not in name
+    assert (method.mix_weight, method.mix_alpha) == (float(mixed), 0.75)
     weights = [method.ramp.weight_at(Progress(step=t, steps=epochs, epoch=t, epochs=epochs)) for t in (29, 30)]
     assert weights == [0, 1]  # T = 30 epochs, whatever the length
     assert (optim.name, optim.momentum, optim.nesterov, optim.weight_decay) == ("sgd", 0.9, False, decay)
