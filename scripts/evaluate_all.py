@@ -50,7 +50,9 @@ ROWS: dict[str, list[str]] = {
     "cluster-cifar10": ["cluster", CIFAR],
     "svm-mosaics": ["svm", MOSAICS, *TRAINVAL, *settings("preset=pcl")],
     "lowshot-mosaics": ["lowshot", MOSAICS, *TRAINVAL, *settings("preset=pcl", "shots=1,4,16")],
-    "multilabel-mosaics": ["multilabel", MOSAICS, *TRAINVAL, *settings("learning_rate=0.3", "crops=0", "precision=bf16-mixed")],
+    "multilabel-mosaics": [
+        "multilabel", MOSAICS, *TRAINVAL, *settings("learning_rate=0.3", "crops=0", "precision=bf16-mixed"),
+    ],
     "finetune-miniimagenet-novel": [
         "finetune", MINI, *NOVEL, *settings("preset=invp", "learning_rates=0.01,0.1", "epochs=8", "milestones=5,7"),
     ],
