@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -77,10 +77,11 @@ class LinearConfig:
         require(self.memory >= 1, "memory", self.memory, "at least 1 byte")
 
 
+_MOCO = LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1)
 LINEAR_PRESETS = {
     "eir": LinearConfig(),
-    "moco": LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1),
-    "eir-moco": LinearConfig(learning_rates=(10.0,), schedule="step", milestones=(60, 80), factor=0.1),
+    "moco": _MOCO,
+    "eir-moco": replace(_MOCO, learning_rates=(10.0,)),
     "invp": LinearConfig(learning_rates=(30.0,), schedule="step", init_std=None),
 }
 """Name to published settings: EIR's LC (the optimiser is not published: METHODS 8.2), MoCo's on ImageNet, those of

@@ -127,7 +127,7 @@ def nearest_of(
     with torch.no_grad():
         rounded = (q / temperature).to(kind).to(q.dtype) * temperature
         last, before, images = _edges(rounded, bank, index, count, edge)
-        if count >= len(bank) - 1:
+        if count >= len(bank) - 1 and edge < count:
             last, before = _farthest(rounded, bank, index, count)
         inside = torch.zeros_like(index, dtype=torch.bool) if paper else own > last
         # With the own row among the M, one other less is.

@@ -69,6 +69,11 @@ class NegativeSampler:
     shared: bool
     """Candidates are drawn once for the batch instead of for each query."""
 
+    @property
+    def _candidates(self) -> int:
+        """M, rows that a pool is approached by."""
+        return round(self.negatives / self.pool)
+
     def __call__(self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str) -> Drawn:
         """Draw for queries.
 
@@ -123,10 +128,9 @@ class NegativeSampler:
         generator = draw.generator(purpose)
         if self.sampler == "random":
             return torch.randint(count, (self.negatives,), generator=generator)
-        wanted = round(self.negatives / self.pool)
-        if wanted < count // SPARSE:
-            return torch.randint(count, (wanted,), generator=generator)
-        return torch.randperm(count, generator=generator)[:wanted]
+        if self._candidates < count // SPARSE:
+            return torch.randint(count, (self._candidates,), generator=generator)
+        return torch.randperm(count, generator=generator)[: self._candidates]
 
     def _of_each(self, count: int, draw: Draw, purpose: str) -> Tensor:
         """Candidates (B, M) of each query's own: a window of one order of all rows, each from another place on."""
@@ -134,7 +138,7 @@ class NegativeSampler:
             return draw.rows(purpose, lambda n, g: torch.randint(count, (n, self.negatives), generator=g))
         order = torch.randperm(count, generator=draw.generator(purpose))
         first = draw.rows(f"{purpose} first", lambda n, g: torch.randint(count, (n, 1), generator=g))
-        return order[(first + torch.arange(min(round(self.negatives / self.pool), count))) % count]
+        return order[(first + torch.arange(min(self._candidates, count))) % count]
 
     # ---------------------------------------------------------------- exact
 
