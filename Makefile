@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo report-demo test test-all test-data bench bench-parent lint format clean
+.PHONY: help demo report-demo same test test-all test-data bench bench-parent lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test-all: lint  ## the whole grid of methods as well
 
 test-data: $(VENV)/dev.stamp  ## the laws on the real data sets under VIEWKIN_DATA
 	$(BIN)/pytest -m data
+
+same: $(VENV)/dev.stamp  ## show that no number moved since another commit (AGAINST=commit): 5 minutes
+	$(BIN)/python scripts/same_numbers.py --against $(or $(AGAINST),HEAD~1)
 
 BENCH := OMP_NUM_THREADS=$$(nproc) PYTHONPATH=src $(BIN)/python benchmarks
 

@@ -15,8 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,9 @@ import torch
 from machine import RESULTS, ROOT, origin, shown, spread, write
 from ours import METHODS
 from train_step import chosen_data
+
+sys.path.append(str(ROOT / "scripts"))
+from checkouts import checkout, subject
 
 Cases = dict[tuple[str, int], list[float]]
 
@@ -61,30 +62,6 @@ def main() -> None:
         report["cases"].append({"method": case[0], "width": case[1], **found})
         print(f"{case[0]}, width {case[1]}: {shown(found['now_over_before'])} times {report['against']}", flush=True)
     write(options.out, report)
-
-
-@contextmanager
-def checkout(commit: str) -> Iterator[Path]:
-    """Check a commit out beside this one for a while."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "other"
-        made = git("worktree", "add", "--detach", str(place), commit)
-        if made.returncode:
-            sys.exit(f"parent: {commit} cannot be checked out ({made.stderr.strip().splitlines()[-1]}).")
-        try:
-            yield place
-        finally:
-            git("worktree", "remove", "--force", str(place))
-
-
-def git(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run git."""
-    return subprocess.run(["git", *command], cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def subject(place: Path) -> str:
-    """Hash and first line of a checkout's commit."""
-    return git("log", "-1", "--format=%h %s", cwd=place).stdout.strip()
 
 
 def speeds(place: Path, options: argparse.Namespace) -> dict[tuple[str, int], float]:
