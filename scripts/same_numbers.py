@@ -66,7 +66,7 @@ PROTOCOLS: dict[str, tuple[str, ...]] = {
 MORE_PROTOCOLS: dict[str, tuple[str, ...]] = {
     "mlp": ("--set", "epochs=2"),
     "retrieval": (),
-    "cluster": ("--set", "k=4"),
+    "cluster": ("--set", "clusters=4"),
     "finetune": ("--set", "epochs=1"),
     "stages": ("--set", "epochs=1"),
     "svm": (),
