@@ -14,13 +14,13 @@ from machine import wait
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.draws import Draw
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod
-from viewkin.methods.interclr import InterCLR, InterCLRConfig
+from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
+from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
 
 DIM = 128

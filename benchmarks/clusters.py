@@ -17,8 +17,8 @@ import torch
 from interclr import rows_in_heaps
 from machine import RESULTS, floor, origin, seconds_of, spread, write
 
-from viewkin import kmeans
 from viewkin.memory.bank import FeatureBank
+from viewkin.ops import kmeans
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,8 @@ import torch
 from machine import RESULTS, origin, seconds_of, shown, spread, write
 from PIL import Image
 
-from viewkin.data.folder import image_files
-from viewkin.data.opening import open_source
+from viewkin.data.dataset import open_source
+from viewkin.data.formats.folder import image_files
 
 CPU = torch.device("cpu")
 SHAPE = (500, 375)

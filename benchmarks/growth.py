@@ -26,10 +26,10 @@ from branch import DIM, Branch
 from machine import RESULTS, floor, origin, peak, rates, seconds_of, spread, write
 
 from viewkin import losses
-from viewkin.allocation import kept_memory
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.negatives import NegativeSampler
+from viewkin.runtime.allocation import kept_memory
 
 NEGATIVES, NEAREST, CLUSTERS = 16_384, 4_096, 10_000
 

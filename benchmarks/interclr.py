@@ -20,8 +20,8 @@ from machine import RESULTS, floor, origin, seconds_of, shown, spread, write
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.allocation import kept_memory
 from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.runtime.allocation import kept_memory
 from viewkin.schedules import Progress
 
 
@@ -177,8 +177,8 @@ def exact(options: argparse.Namespace, branch: Branch, device: torch.device) -> 
     """Seconds of one draw in the exact form: the whole bank is searched."""
     method = branch.method
     assert method.clusters is not None
-    from viewkin.draws import Draw
     from viewkin.memory.negatives import NegativeSampler
+    from viewkin.runtime.draws import Draw
 
     sampler = NegativeSampler("semihard", options.negatives, 0.1, "exact", True)
     index = torch.arange(options.batch, device=device)

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viewkin import neighbours
-from viewkin.evaluate.knn import KnnConfig, knn
-from viewkin.evaluate.linear import LinearConfig, linear
-from viewkin.evaluate.results import revision
-from viewkin.files import replacing
+from viewkin.evaluation.probes.knn import KnnConfig, knn
+from viewkin.evaluation.probes.linear import LinearConfig, linear
+from viewkin.ops import neighbours
+from viewkin.runtime.files import replacing
+from viewkin.runtime.provenance import revision
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = 10

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from viewkin.evaluate.results import revision
-from viewkin.files import replacing
+from viewkin.runtime.files import replacing
+from viewkin.runtime.provenance import revision
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"

@@ -20,27 +20,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from viewkin import losses
 from viewkin.augment.policies import policy
 from viewkin.data.source import Source
-from viewkin.draws import seed_for
 from viewkin.memory.graph import GraphConfig, NeighbourGraph
 from viewkin.methods.base import Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
-from viewkin.methods.eir import EIRConfig
-from viewkin.methods.interclr import InterCLRConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
-from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.methods.terms.eir import EIRConfig
+from viewkin.methods.terms.interclr import InterCLRConfig
+from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.resolve import Resolved, fit_to_data
+from viewkin.runs.resolve import Resolved, fit_to_data
+from viewkin.runtime.draws import seed_for
 from viewkin.schedules import Progress, RampConfig
-from viewkin.train import loop
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
-from viewkin.train.fabric import make_fabric
-from viewkin.train.logs import Display
-from viewkin.train.watch import Watch
+from viewkin.training import loop
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
+from viewkin.training.fabric import make_fabric
+from viewkin.training.logs import Display
+from viewkin.training.watch import Watch
 
 QUEUE = 4096
 """Keys in MoCo's queue, ours and the peer's."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from viewkin.data.opening import open_source
+from viewkin.data.dataset import open_source
 from viewkin.data.source import Source
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 

@@ -63,7 +63,7 @@ def train(
     from peer import Pictures
     from stable_pretraining.data import transforms as t
 
-    from viewkin.data.opening import open_source
+    from viewkin.data.dataset import open_source
     from viewkin.nets.backbone import BackboneConfig, build_backbone
 
     class NamedPictures(Pictures):

@@ -24,10 +24,10 @@ from machine import RESULTS, ROOT, origin, spread, write
 from PIL import Image
 from rich.console import Console
 
-from viewkin.data.opening import open_source
-from viewkin.recipes.resolve import TrainRequest
-from viewkin.recipes.run import train
-from viewkin.recipes.use import EvaluateRequest, judged
+from viewkin.commands.evaluate import EvaluateRequest, judged
+from viewkin.data.dataset import open_source
+from viewkin.runs.execute import train
+from viewkin.runs.resolve import TrainRequest
 
 ALONE = "the base alone"
 FORMS = {

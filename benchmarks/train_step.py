@@ -36,10 +36,10 @@ from peer_stable import available as stable_available
 from rich.console import Console
 from rich.table import Table
 
-from viewkin.allocation import kept_memory
-from viewkin.data.opening import open_source
+from viewkin.data.dataset import open_source
 from viewkin.data.source import Source
-from viewkin.errors import UserError
+from viewkin.runtime.allocation import kept_memory
+from viewkin.runtime.errors import UserError
 
 CIFAR = ROOT / "data" / "cifar-10-batches-py"
 GENERATED = "generated:images=10000,size=32"

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from viewkin.recipes.stored import rebuilt, stored_run
+from viewkin.runs.run_settings import read_run_settings, rebuilt
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 12
@@ -127,7 +127,7 @@ def row_of(name: str, seed: int, out: Path) -> dict[str, Any]:
         "seed": seed,
         "knn200": accuracy(out / "evaluation-knn.json"),
         "linear": accuracy(out / "evaluation-linear.json"),
-        "views": len(rebuilt(stored_run(out).recipe, recipe["images"]).view_spec),
+        "views": len(rebuilt(read_run_settings(out).recipe, recipe["images"]).view_spec),
         "epochs": recipe["recipe"]["schedule"]["epochs"],
         "seconds": round(seen / speed),
         "cpu_seconds": round(sum(line["cpu_seconds"] for line in logged)),

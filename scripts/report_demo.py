@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from viewkin.cli import main as viewkin
-from viewkin.errors import UserError
 from viewkin.figures.report import add_figure, write_report
-from viewkin.train.logs import read_metrics
+from viewkin.runtime.errors import UserError
+from viewkin.training.logs import read_metrics
 
 INTERCLR = ("--method", "interclr(simclr)", "--set", "method.sampler=random", "--set", "method.lambda_=0.5")
 LAMBDAS = {"inter": 0.0, "both": 0.5, "intra": 1.0}

@@ -36,7 +36,7 @@ IMAGES = "generated:images=100,classes=4,size=32"
 BASE = ("--set", "method.base.queue_size=20")
 KIN = ("--set", "method.graph.neighbours=2", "--set", "method.graph.positives=3", "--set", "method.candidates=20")
 EARLY = ("--set", "method.ramp.epochs=0")
-CLUSTERED = ("--set", "method.clusters=3", "--set", "method.negatives=8", "--set", "method.pool=0.5")
+CLUSTERED = ("--set", "method.clusters=2", "--set", "method.negatives=8", "--set", "method.pool=0.5")
 CASES: dict[str, tuple[str, ...]] = {
     "npid": ("--recipe", "npid_cifar10"),
     "npid-infonce": ("--recipe", "npid_cifar10", "--set", "method.loss=infonce", "--set", "method.negatives=20"),
@@ -52,7 +52,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "eir(moco)": ("--recipe", "moco_cifar10", "--method", "eir(moco)", *BASE),
     "propagation(moco)": ("--recipe", "moco_cifar10", "--method", "propagation(moco)", *BASE, *KIN, *EARLY),
     "interclr(npid)": ("--recipe", "npid_cifar10", "--method", "interclr(npid)", *CLUSTERED),
-    "interclr(byol)": ("--recipe", "byol_cifar10", "--method", "interclr(byol)", "--set", "method.clusters=3"),
+    "interclr(byol)": ("--recipe", "byol_cifar10", "--method", "interclr(byol)", "--set", "method.clusters=2"),
     "eir(interclr(simclr))": ("--recipe", "simclr_cifar10", "--method", "eir(interclr(simclr))"),
     "photos": (),
     "folder": ("--recipe", "simclr_cifar10"),
@@ -196,7 +196,9 @@ def case(name: str, images: str, given: tuple[str, ...]) -> dict[str, str]:
     }
     test = ("--holdout", "0.3")
     for features in ("backbone", "embedding"):
-        viewkin("embed", str(out), images, "--split", "train", "--features", features, "--out", f"{out}/{features}.parquet")
+        viewkin(
+            "embed", str(out), images, "--split", "train", "--features", features, "--out", f"{out}/{features}.parquet"
+        )
         parts[features] = of(embeddings(out / f"{features}.parquet"))
     more = MORE_PROTOCOLS if name == "simclr" else {}
     for protocol, settings in {**PROTOCOLS, **more}.items():

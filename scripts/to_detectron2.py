@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from viewkin.errors import UserError
-from viewkin.nets.detectron2 import detectron2_settings, write_detectron2
-from viewkin.nets.stored import load_backbone
+from viewkin.export.detectron2 import detectron2_settings, write_detectron2
+from viewkin.nets.backbone_file import load_backbone
+from viewkin.runtime.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from viewkin.cli import main
-from viewkin.train.logs import CLOCKED
+from viewkin.training.logs import CLOCKED
 
 TINY = ("--smoke", "--epochs", "2", "--batch-size", "16", "--image-size", "16")
 """A run of a second: two epochs of a network of width 8."""
@@ -159,7 +159,7 @@ class Server:
 
 def serve() -> None:
     """Answer the server's jobs until its input ends."""
-    for module in ("viewkin.recipes.finish", "torch.utils.tensorboard.writer"):
+    for module in ("viewkin.commands.train", "torch.utils.tensorboard.writer"):
         importlib.import_module(module)
     torch.set_num_threads(1)
     for line in sys.stdin:

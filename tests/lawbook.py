@@ -20,31 +20,31 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from viewkin import distributed
-from viewkin.data.source import Facts, ResidentSource, Source
-from viewkin.draws import Draw, generator_for
+from viewkin.data.source import ResidentSource, Source, SourceInfo
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.base import Batch, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
-from viewkin.methods.eir import EIRConfig
-from viewkin.methods.interclr import InterCLRConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.isif import ISIFConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
-from viewkin.methods.propagation import PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.methods.terms.eir import EIRConfig
+from viewkin.methods.terms.interclr import InterCLRConfig
+from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.methods.wrapper import Wrapper
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import average_statistics_, convert_norm
 from viewkin.optim import OptimConfig, ScheduleConfig
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import Draw, generator_for
 from viewkin.schedules import Progress, RampConfig
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
-from viewkin.train.fabric import make_fabric
-from viewkin.train.logs import CLOCKED
-from viewkin.train.loop import Trainer
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
+from viewkin.training.fabric import make_fabric
+from viewkin.training.logs import CLOCKED
+from viewkin.training.loop import Trainer
 
 KIN: dict[str, Any] = {
     "graph": GraphConfig(neighbours=2, hops=2, positives=3),
@@ -261,7 +261,7 @@ def noise_source(count: int = COUNT) -> Source:
     """Images of noise with three classes of labels, so that the kNN monitor takes part."""
     pixels = torch.randint(256, (count, 3, SIDE, SIDE), generator=generator_for("pixels"), dtype=torch.uint8)
     ids = [f"{number}.png" for number in range(count)]
-    facts = Facts(name="noise", size=SIDE, ids=ids, labels=torch.arange(count) % 3, classes=("a", "b", "c"))
+    facts = SourceInfo(name="noise", size=SIDE, ids=ids, labels=torch.arange(count) % 3, classes=("a", "b", "c"))
     return ResidentSource(facts, pixels)
 
 
@@ -290,7 +290,7 @@ def trainer_for(
         os.environ.update(WORLD_SIZE=world, LOCAL_WORLD_SIZE=world, RANK=rank, LOCAL_RANK=rank, NODE_RANK="0")
         os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="29500")
     method = build(recipe.method, norm=norm, count=len(source), seed=seed)
-    with mock.patch("viewkin.train.fabric.precision_of", return_value=precision):
+    with mock.patch("viewkin.training.fabric.precision_of", return_value=precision):
         fabric = make_fabric(recipe.runtime, method)
     console = Console(file=io.StringIO())
     return Trainer(recipe, source, method, recipe.augment.chosen(), fabric, out, {}, console)

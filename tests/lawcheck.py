@@ -27,7 +27,7 @@ from lawbook import (
 )
 from viewkin.methods.base import Batch, Method
 from viewkin.schedules import Progress
-from viewkin.train.loop import Outcome, Trainer
+from viewkin.training.loop import Outcome, Trainer
 
 INDEX = torch.tensor([5, 20, 11, 2, 10, 17, 23, 0])
 AT = Progress(step=1, steps=10)

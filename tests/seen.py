@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from viewkin.augment.policies import policy
-from viewkin.data.source import Facts, ResidentSource
-from viewkin.evaluate.network import Network
+from viewkin.data.source import ResidentSource, SourceInfo
+from viewkin.evaluation.network import Network
 
 SIDE = 16
 
@@ -18,7 +18,7 @@ def coloured(count: int, seed: int, classes: int = 3, side: int = SIDE) -> Resid
     noise = 20 * torch.randn(count, 3, side, side, generator=draw)
     pixels = (colours[labels][:, :, None, None] + noise).clamp(0, 255).byte()
     ids = [f"{label}/{row}.png" for row, label in enumerate(labels.tolist())]
-    return ResidentSource(Facts(name="colours", size=side, ids=ids, labels=labels), pixels)
+    return ResidentSource(SourceInfo(name="colours", size=side, ids=ids, labels=labels), pixels)
 
 
 class Sealed(ResidentSource):

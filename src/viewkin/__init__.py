@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viewkin.data.opening import open_source
-    from viewkin.nets.stored import load_backbone
+    from viewkin.data.dataset import open_source
+    from viewkin.nets.backbone_file import load_backbone
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_backbone", "open_source"]
 
-_HOMES = {"load_backbone": "viewkin.nets.stored", "open_source": "viewkin.data.opening"}
+_HOMES = {"load_backbone": "viewkin.nets.backbone_file", "open_source": "viewkin.data.dataset"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress, cosine, step_decay, warmup
 
 OptimName = Literal["sgd", "lars", "adamw", "adam"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from viewkin.errors import require
+from viewkin.runtime.errors import require
 
 
 @dataclass

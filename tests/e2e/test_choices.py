@@ -5,20 +5,20 @@ import re
 import pytest
 
 from commandline import images_in
-from viewkin.config import paths, with_values
-from viewkin.data.opening import Survey, survey
-from viewkin.errors import UserError
+from viewkin.data.dataset import Survey, survey
 from viewkin.recipes.catalogue import RECIPES
-from viewkin.recipes.opening import opened
-from viewkin.recipes.resolve import TrainRequest, fit_to_data, resolve
-from viewkin.train.logs import duration
+from viewkin.runs.images import opened
+from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.wording import duration
+from viewkin.settings import setting_paths, with_values
 
 
 @pytest.fixture(params=["cpu", "cuda"])
 def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The machine, without and with a GPU."""
-    monkeypatch.setattr("viewkin.recipes.adapt.accelerator_of", lambda runtime: request.param)
-    monkeypatch.setattr("viewkin.recipes.adapt.has_bf16", lambda: True)
+    monkeypatch.setattr("viewkin.runs.adapt.accelerator_of", lambda runtime: request.param)
+    monkeypatch.setattr("viewkin.runs.adapt.has_bf16", lambda: True)
     return request.param
 
 
@@ -57,7 +57,7 @@ def test_a_demo_of_the_same_images_is_shorter(accelerator):
 
 def test_a_slower_processor_sees_half_as_many_images(accelerator, monkeypatch):
     fast = chosen(10_000, 96).recipe.schedule.epochs
-    monkeypatch.setattr("viewkin.recipes.adapt.has_bf16", lambda: False)
+    monkeypatch.setattr("viewkin.runs.adapt.has_bf16", lambda: False)
     assert chosen(10_000, 96).recipe.schedule.epochs == (fast // 2 if accelerator == "cpu" else fast)
 
 
@@ -132,7 +132,11 @@ def test_a_smoke_test_keeps_what_was_given():
 def test_a_recipe_that_is_named_is_only_fitted_to_the_number_of_images(name):
     wanted = RECIPES[name]()
     recipe = chosen(2_000_000, 375, recipe=name).recipe
-    settled = {path: value for path, value in paths(recipe).items() if paths(wanted)[path] not in (None, "auto")}
+    settled = {
+        path: value
+        for path, value in setting_paths(recipe).items()
+        if setting_paths(wanted)[path] not in (None, "auto")
+    }
     assert with_values(wanted, settled) == wanted
     small = chosen(200, 375, recipe=name).recipe
     assert small.data.batch_size <= 200

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from compare_methods import EPOCHS, ROOT, ROWS, accuracy, finished, gather
 
-from viewkin.data.opening import Survey
+from viewkin.data.dataset import Survey
 from viewkin.nets.backbone import build_backbone
-from viewkin.recipes.resolve import Resolved, TrainRequest, fit_to_data, resolve
-from viewkin.recipes.stored import Stored, write_settings
+from viewkin.runs.resolve import Resolved, TrainRequest, fit_to_data, resolve
+from viewkin.runs.run_settings import RunSettings, write_settings
 
 CIFAR10 = Survey(50_000, 32, True, True, ("train", "test"))
 PLAN = [
@@ -61,7 +61,9 @@ def test_the_table_holds_what_ended_and_where_it_came_from(tmp_path: Path):
     for row, seed in (("moco", 1), ("npid", 0), ("moco", 0)):
         out = tmp_path / f"{row}-s{seed}"
         out.mkdir(parents=True)
-        write_settings(out, Stored(data="data", images=50_000, recipe=resolved(row).recipe, smoke=False, demo=False))
+        write_settings(
+            out, RunSettings(data="data", images=50_000, recipe=resolved(row).recipe, smoke=False, demo=False)
+        )
         speeds = ((20, 100.0), (40, 300.0))
         lines = [{"step": step, "images_per_second": speed, "cpu_seconds": 7.2} for step, speed in speeds]
         (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

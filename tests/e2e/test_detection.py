@@ -58,7 +58,7 @@ def test_detection_refuses_in_one_sentence(workplace: Path, trained: Path, line,
 
 
 def test_a_stop_leaves_nothing_half_written(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch):
-    from viewkin.evaluate.detection import finetune
+    from viewkin.evaluation.detection import finetune
 
     def stopped(*_: object, **__: object) -> None:
         raise SystemExit(130)

@@ -11,9 +11,9 @@ import evaluate_all
 import pytest
 
 from commandline import viewkin
-from viewkin import config
-from viewkin.evaluate.detection.config import DetectionConfig
-from viewkin.recipes.protocols import PROTOCOLS, settings_of
+from viewkin.evaluation.detection.config import DetectionConfig
+from viewkin.evaluation.protocols import PROTOCOLS, settings_of
+from viewkin.settings import read_assignment, with_values
 
 
 @pytest.mark.parametrize("name", evaluate_all.ROWS)
@@ -21,7 +21,7 @@ def test_a_row_names_a_protocol_and_settings_that_it_has(name):
     protocol, _, *options = evaluate_all.ROWS[name]
     texts = [value for option, value in pairwise(options) if option == "--set"]
     if protocol == "detection":
-        config.with_values(DetectionConfig(), dict(config.read(DetectionConfig(), text) for text in texts))
+        with_values(DetectionConfig(), dict(read_assignment(DetectionConfig(), text) for text in texts))
     else:
         settings_of(PROTOCOLS[protocol], texts)
 

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from commandline import images_in, metrics_of, viewkin
 from layouts import cifar_in, stl_in
+from viewkin.commands.train import train_and_finish
 from viewkin.recipes.catalogue import RECIPES
-from viewkin.recipes.finish import train_and_finish
-from viewkin.recipes.resolve import TrainRequest
+from viewkin.runs.resolve import TrainRequest
 
 ARCHIVES = ("cifar100", "cifar10", "stl10")
 FOLDERS = ("imagenet", "cub", "cars", "photos", "moco", "svhn")

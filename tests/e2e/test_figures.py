@@ -216,6 +216,8 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(workplace, trained):
 
 
 def test_the_papers_numbers_are_part_of_the_package():
-    code = "from importlib.resources import files; print(files('viewkin.recipes').joinpath('published.csv').is_file())"
+    code = (
+        "from importlib.resources import files; print(files('viewkin.campaigns').joinpath('published.csv').is_file())"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
-    assert "recipes/published.csv" in (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert "campaigns/published.csv" in (Path(__file__).parents[2] / "pyproject.toml").read_text()

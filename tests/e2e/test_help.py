@@ -65,7 +65,7 @@ def test_every_figure_has_a_help_page(name):
 
 def test_training_imports_fabric_and_nothing_else_of_lightning_that_is_still_there_when_asked_for():
     code = (
-        "import sys, viewkin.train.loop\n"
+        "import sys, viewkin.training.loop\n"
         "assert 'lightning.fabric' in sys.modules\n"
         "assert not {'lightning.pytorch', 'torchmetrics.functional', 'torchvision'} & set(sys.modules)\n"
         "import lightning, torchmetrics\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from commandline import TINY, Server, checkpoint_of, differing, images_in, metrics_of, wait_until
-from viewkin.train import interrupt
+from viewkin.training import interrupt
 
 DATA = "generated:images=120,size=16"
 EPOCHS, PER_EPOCH = 4, 7

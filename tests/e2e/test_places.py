@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from commandline import TINY, Ended, images_in, viewkin
-from viewkin.data.folder import image_files
-from viewkin.data.opening import open_source
-from viewkin.evaluate.knn import KnnConfig, knn
-from viewkin.evaluate.labels import labels_of
-from viewkin.evaluate.results import read_results
-from viewkin.recipes.models import open_model
-from viewkin.recipes.plotting import told_apart
+from viewkin.commands.figures.curves import distinct_names
+from viewkin.data.dataset import open_source
+from viewkin.data.formats.folder import image_files
+from viewkin.evaluation.labels import labels_of
+from viewkin.evaluation.probes.knn import KnnConfig, knn
+from viewkin.evaluation.results import read_results
+from viewkin.runs.models import open_model
 
 JUDGED = ("--holdout", "0.5", "--no-baselines", "--set", "k=2")
 
@@ -80,9 +80,9 @@ def test_results_on_other_images_stay_beside_each_other_and_a_file_s_apart(workp
 
 
 def test_runs_of_one_name_are_told_apart():
-    assert told_apart([Path("/a/x/run"), Path("/a/y/run")]) == ["x/run", "y/run"]
-    assert told_apart([Path("/a/x"), Path("/a/y")]) == ["x", "y"]
-    assert told_apart([Path("/a/x")]) == ["x"]
+    assert distinct_names([Path("/a/x/run"), Path("/a/y/run")]) == ["x/run", "y/run"]
+    assert distinct_names([Path("/a/x"), Path("/a/y")]) == ["x", "y"]
+    assert distinct_names([Path("/a/x")]) == ["x"]
 
 
 def test_figures_alone_shows_its_help(workplace: Path):

@@ -12,10 +12,10 @@ import torch
 
 import viewkin as library
 from commandline import TINY, checkpoint_of, differing, images_in, metrics_of, viewkin
-from viewkin.config import paths, read
-from viewkin.errors import UserError
 from viewkin.methods.simclr import SimCLR
 from viewkin.recipes.catalogue import RECIPES
+from viewkin.runtime.errors import UserError
+from viewkin.settings import read_assignment, setting_paths
 
 FILES = {
     "backbone.safetensors",
@@ -125,14 +125,14 @@ def test_settings_that_are_valid_only_together_are_set_together(workplace):
 def test_what_a_recipe_lists_can_be_given_to_set(workplace):
     lines = viewkin("recipes", "photos").out.splitlines()
     recipe = RECIPES["photos"]()
-    assert dict(read(recipe, line) for line in lines) == paths(recipe)
+    assert dict(read_assignment(recipe, line) for line in lines) == setting_paths(recipe)
     assert all(name in viewkin("recipes").out for name in RECIPES)
 
 
 def test_the_demo_replaces_an_earlier_demo_and_nothing_else(workplace, monkeypatch):
     images_in(workplace / "photos", 16)
-    monkeypatch.setattr("viewkin.recipes.adapt.SEEN_ON_CPU", 400)
-    monkeypatch.setattr("viewkin.recipes.adapt.SEEN_ON_GPU", 400)
+    monkeypatch.setattr("viewkin.runs.adapt.SEEN_ON_CPU", 400)
+    monkeypatch.setattr("viewkin.runs.adapt.SEEN_ON_GPU", 400)
     ended = viewkin("demo", "--data", "photos", "--out", "demo")
     assert (ended.code, ended.err) == (0, "")
     (workplace / "demo" / "mine.txt").touch()

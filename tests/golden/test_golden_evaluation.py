@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from viewkin import metrics
-from viewkin.evaluate.knn import KnnConfig, knn, votes
-from viewkin.evaluate.retrieval import RetrievalConfig, retrieval
-from viewkin.neighbours import top_k
+from viewkin.evaluation.probes.knn import KnnConfig, knn, votes
+from viewkin.evaluation.retrieval import RetrievalConfig, retrieval
+from viewkin.ops.neighbours import top_k
 
 
 def circle(*degrees: float) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 
 from planar import ANGLES, PRECISIONS, near, u
 from viewkin import losses
-from viewkin.kmeans import means
 from viewkin.memory.clusters import Clusters
+from viewkin.ops.kmeans import means
 
 
 @PRECISIONS

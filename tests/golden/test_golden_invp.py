@@ -10,7 +10,7 @@ from planar import ANGLES, PRECISIONS, TAU, near, u
 from viewkin import losses
 from viewkin.losses import Denominator, Kin
 from viewkin.memory.graph import GraphConfig, NeighbourGraph
-from viewkin.neighbours import top_k
+from viewkin.ops.neighbours import top_k
 from viewkin.schedules import Progress, RampConfig, gaussian_ramp
 
 EDGES = [[1, 2], [2, 0], [3, 1], [2, 4], [5, 3], [4, 0]]

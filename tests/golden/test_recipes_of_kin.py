@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from viewkin.recipes.catalogue import RECIPES, recipe_named
-from viewkin.recipes.compose import with_method
+from viewkin.runs.method_expression import with_method
 from viewkin.schedules import Progress
 
 # Epochs of InvP's runs, and the rate at some of them: no warm-up; tenfold drops, or half a cosine that ends at 0.

@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 from lawbook import BATCH, METHODS, NAMES, SIDE, batch_for, build, noise_source, recipe_for, trainer_for
 from viewkin.augment import policies, views
-from viewkin.draws import Draw, generator_for, onto
 from viewkin.methods.base import Batch, Method
+from viewkin.runtime.draws import Draw, generator_for, onto
 from viewkin.schedules import Progress
 
 COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)

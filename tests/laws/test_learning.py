@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from lawbook import GRID, METHODS, recipe_for, trainer_for
-from viewkin import config
 from viewkin.augment.policies import policy
 from viewkin.augment.views import test_view as seen_at_test
-from viewkin.data.generated import GeneratedConfig, open_generated
+from viewkin.data.formats.generated import GeneratedConfig, open_generated
 from viewkin.data.source import Source
-from viewkin.evaluate.knn import KnnConfig, knn
+from viewkin.evaluation.probes.knn import KnnConfig, knn
 from viewkin.methods.base import Method, MethodConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.train.config import AugmentConfig, DataConfig
+from viewkin.settings import setting_paths, with_values
+from viewkin.training.config import AugmentConfig, DataConfig
 
 POINTS = 5.0
 """Percentage points that kNN must gain over the untrained network and over raw pixels."""
@@ -64,11 +64,11 @@ def with_larger_memories(method: MethodConfig) -> MethodConfig:
 
     Its kin are pulled at once; here a graph is there before. Its three clusters would each hold three classes and more.
     """
-    tiny = [path for path, value in config.paths(method).items() if value == 20]
-    ramps = [path for path in config.paths(method) if path.endswith("ramp.share")]
-    clusters = [path for path in config.paths(method) if path.rpartition(".")[2] == "clusters"]
+    tiny = [path for path, value in setting_paths(method).items() if value == 20]
+    ramps = [path for path in setting_paths(method) if path.endswith("ramp.share")]
+    clusters = [path for path in setting_paths(method) if path.rpartition(".")[2] == "clusters"]
     larger = dict.fromkeys(tiny, 256) | dict.fromkeys(ramps, 0.15) | dict.fromkeys(clusters, 40)
-    return config.with_values(method, larger)
+    return with_values(method, larger)
 
 
 FIRST = [

@@ -27,19 +27,20 @@ from lawcheck import (
     unbroken,
 )
 from pool import Pool
-from viewkin import distributed, losses
+from viewkin import losses
 from viewkin.losses import interpolation
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods import interclr
 from viewkin.methods.amdim import AMDIM
 from viewkin.methods.base import Batch, Method, Step
+from viewkin.methods.terms import interclr
 from viewkin.nets.ema import ema_update_
+from viewkin.runtime import distributed
 from viewkin.schedules import Progress
-from viewkin.train import loop
-from viewkin.train.logs import MetricsLog
-from viewkin.train.monitors import KnnMonitor
+from viewkin.training import loop
+from viewkin.training.logs import MetricsLog
+from viewkin.training.monitors import KnnMonitor
 
 breaks = pytest.raises(AssertionError)
 

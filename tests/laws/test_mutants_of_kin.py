@@ -21,10 +21,10 @@ from lawcheck import (
     unbroken,
 )
 from pool import Pool
-from viewkin import distributed
 from viewkin.memory.graph import NeighbourGraph
 from viewkin.methods.base import Batch, Step
 from viewkin.methods.invp import InvP
+from viewkin.runtime import distributed
 from viewkin.schedules import Progress
 
 breaks = pytest.raises(AssertionError)

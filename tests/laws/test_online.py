@@ -12,8 +12,8 @@ from lawcheck import KilledError
 from pool import Pool
 from viewkin.methods.base import Batch
 from viewkin.schedules import Progress
-from viewkin.train.loop import Trainer
-from viewkin.train.online import OnlineHeads
+from viewkin.training.loop import Trainer
+from viewkin.training.online_heads import OnlineHeads
 
 IMAGES, WIDTH, CLASSES, STEPS = 400, 8, 4, 160
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from viewkin.errors import UserError
 from viewkin.optim import LARS, OptimConfig, ScheduleConfig, build_optimizer, set_lr
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress, RampConfig, cosine, momentum_cosine, step_decay, warmup
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viewkin.draws import onto
+from viewkin.runtime.draws import onto
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:

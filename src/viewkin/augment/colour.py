@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from viewkin.draws import onto
+from viewkin.runtime.draws import onto
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """Columns of a jitter's factors, and the entries of its order: torchvision's numbering."""

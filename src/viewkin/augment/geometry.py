@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viewkin.draws import onto
+from viewkin.runtime.draws import onto
 
 Mode = Literal["bilinear", "bicubic"]
 Within = Literal["box", "image"]

@@ -17,8 +17,8 @@ from torch import Tensor
 from viewkin.augment.blur import gaussian_blur
 from viewkin.augment.colour import colour_jitter, colour_jitter_, grayscale, lighting, solarize
 from viewkin.augment.geometry import Mode, crop_resize, resized_crop_boxes, to_unit, translate_reflect
-from viewkin.draws import onto
-from viewkin.errors import UserError
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import UserError
 
 Draws = dict[str, Tensor]
 """The random numbers of one operation: name to (count, ...)."""

@@ -20,7 +20,7 @@ from viewkin.augment.operations import (
     Solarise,
     Translate,
 )
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 
 Pipeline = tuple[Operation, ...]
 Triple = tuple[float, float, float]

@@ -12,7 +12,7 @@ from viewkin.augment.colour import normalize_into_
 from viewkin.augment.geometry import crop_resize, mirrored, to_unit
 from viewkin.augment.operations import Crop, Draws, Flip
 from viewkin.augment.policies import Pipeline, Policy
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 
 CACHED_PIXELS = 131072
 """Pixels of the views that a CPU works on at once: their planes then stay in its second-level cache. On a GPU the

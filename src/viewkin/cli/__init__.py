@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 
 from viewkin import __version__
-from viewkin.cli.importing import swift_imports
-from viewkin.cli.looking import compare, figures
+from viewkin.cli.fast_imports import swift_imports
+from viewkin.cli.figures import compare, figures
 from viewkin.cli.options import Data, Device, Features, Model
-from viewkin.cli.training import train
-from viewkin.errors import UserError
+from viewkin.cli.train import train
+from viewkin.runtime.errors import UserError
 
 app = typer.Typer(
     name="viewkin",
@@ -124,7 +124,7 @@ def embed(
       viewkin embed runs/mine photos/ --out photos.parquet
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
-        from viewkin.recipes.use import embed as run
+        from viewkin.commands.evaluate import embed as run
 
     run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
 
@@ -182,8 +182,8 @@ def evaluate(
       viewkin evaluate detection runs/mine coco/ --test-split val --set preset=coco
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
-        from viewkin.recipes.use import EvaluateRequest
-        from viewkin.recipes.use import evaluate as run
+        from viewkin.commands.evaluate import EvaluateRequest
+        from viewkin.commands.evaluate import evaluate as run
 
     request = EvaluateRequest(
         protocol=protocol,
@@ -208,7 +208,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every setting of this one.")] = None,
 ) -> None:
     """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
-    from viewkin.recipes.listing import show
+    from viewkin.commands.recipes import show
 
     show(name, Console())
 
@@ -224,7 +224,7 @@ def demo(
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
     with swift_imports():
-        from viewkin.recipes.demo import demo as run
+        from viewkin.commands.demo import demo as run
 
     return run(data, out, Console())
 

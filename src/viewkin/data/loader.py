@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from viewkin.data.source import Source, StreamingSource
-from viewkin.draws import generator_for
-from viewkin.errors import UserError
+from viewkin.runtime.draws import generator_for
+from viewkin.runtime.errors import UserError
 
 
 class Loader:

@@ -27,7 +27,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class SourceInfo:
     """What a source says about itself, apart from its pixels."""
 
     name: str
@@ -51,7 +51,7 @@ class Facts:
     notes: tuple[str, ...] = ()
     """Plain sentences on what was chosen or left out, for the log."""
 
-    def rows(self, index: Tensor) -> Facts:
+    def rows(self, index: Tensor) -> SourceInfo:
         """Keep the images at ``index`` (n,), in that order."""
         ids: list[str] = [self.ids[i] for i in index.tolist()]
         labels, targets = (None if part is None else part[index] for part in (self.labels, self.targets))
@@ -67,7 +67,7 @@ class Source:
     resident: bool
     """Whether the pixels are in memory (or memory-mapped), so that ``images`` costs next to nothing."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: SourceInfo) -> None:
         self.facts = facts
 
     @property
@@ -152,7 +152,7 @@ class ResidentSource(Source):
 
     resident = True
 
-    def __init__(self, facts: Facts, pixels: Tensor, rows: Tensor | None = None) -> None:
+    def __init__(self, facts: SourceInfo, pixels: Tensor, rows: Tensor | None = None) -> None:
         """Hold ``pixels`` (M, 3, size, size) uint8, of which ``rows`` (N,) are this source's (None: all)."""
         super().__init__(facts)
         self._pixels = pixels
@@ -188,7 +188,7 @@ class StreamingSource(Source):
 
     resident = False
 
-    def __init__(self, facts: Facts, encoded: Openable, rows: Tensor, workers: int = 0) -> None:
+    def __init__(self, facts: SourceInfo, encoded: Openable, rows: Tensor, workers: int = 0) -> None:
         """Read image i of this source from position ``rows[i]`` of ``encoded``."""
         super().__init__(facts)
         self._encoded = encoded

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from viewkin.errors import UserError
 from viewkin.figures.style import FAINT, POINT, legend, panels, shortened, sign_of, styled, text_width
+from viewkin.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

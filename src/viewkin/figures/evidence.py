@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from viewkin.errors import UserError
-from viewkin.files import replacing
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 
 KIN_FILE, PARTS_FILE = "evidence.parquet", "assignments.parquet"
 KEPT = 64

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from viewkin.draws import generator_for
 from viewkin.figures.style import COLOURS, POINT, legend, panels, shortened, styled
-from viewkin.neighbours import nearest_others
+from viewkin.ops.neighbours import nearest_others
+from viewkin.runtime.draws import generator_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

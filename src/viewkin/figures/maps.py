@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viewkin.errors import UserError, require
 from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
-from viewkin.progress import ticking
+from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.progress import ticking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from viewkin.errors import UserError
 from viewkin.figures.curves import OF_LINES, draw_card, format_value, series_of
 from viewkin.figures.style import can_draw, content_of
-from viewkin.files import replacing
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 
 UNDRAWN = "Figures were not drawn, for matplotlib is missing; install it with: pip install matplotlib."
 
@@ -134,7 +134,7 @@ def _page(
         + (f'<ul class="warnings">{alarm}</ul>' if alarm else "")
         + (f'<dl class="facts">{terms}</dl>' if terms else "")
         + f"<h2>Training, by step</h2>{curves}"
-        + f"<h2>Look</h2>{pictures}"
+        + f"<h2>FigureInputs</h2>{pictures}"
         + CLOSING
         + "\n"
     )

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viewkin.errors import UserError
-from viewkin.files import replacing
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

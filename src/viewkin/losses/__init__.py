@@ -26,7 +26,6 @@ from viewkin.losses.invaspread import blended, invariant_spread
 from viewkin.losses.margin import angular_margin
 from viewkin.losses.nearest import EDGE, Denominator, Kin, Nearest, nearest_of
 from viewkin.losses.pool import nce_of_sum, pool_log_sum, pool_logits
-from viewkin.losses.precision import BLOCK, product_type, unit, wide
 from viewkin.losses.propagation import (
     chosen_kin,
     mixed_instance_loss,
@@ -40,7 +39,8 @@ from viewkin.losses.relation import (
     relation_cross_entropy,
     relation_divergence,
 )
-from viewkin.losses.rows import bank_similarity
+from viewkin.ops.bank_rows import bank_similarity
+from viewkin.ops.precision import BLOCK, product_type, unit, wide
 
 __all__ = [
     "BLOCK",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.losses.precision import wide
+from viewkin.ops.precision import wide
 
 
 def info_nce_of(positive: Tensor, negative: Tensor, temperature: float, margin: float = 0.0) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from viewkin.losses.precision import wide
+from viewkin.ops.precision import wide
 
 SCORES_AT_ONCE = 2**24
 """Scores handled at once, 64 MB of float32; beyond, they are computed again in the backward pass instead of kept."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.losses.precision import wide
+from viewkin.ops.precision import wide
 
 
 def angular_margin(similarity: Tensor, margin: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from viewkin.losses.precision import BLOCK, FARTHEST, exponential_type, product_type, wide
+from viewkin.ops.precision import BLOCK, FARTHEST, exponential_type, product_type, wide
 
 Denominator = Literal["paper", "code"]
 """``paper``: the M nearest *other* images, kin apart; ``code``: the M nearest, the own row among them or not."""

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from viewkin.losses.nearest import BELOW
-from viewkin.losses.precision import FARTHEST, exponential_type, wide
+from viewkin.ops.precision import FARTHEST, exponential_type, wide
 
 PARTS = 8
 """Columns that take the level off: 8 x 8 bits hold float64's, and widths of 8 are what a GPU multiplies fast."""

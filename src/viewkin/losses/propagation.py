@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from viewkin.losses.nearest import Denominator, Kin, Nearest
-from viewkin.losses.precision import wide
+from viewkin.ops.precision import wide
 
 FLOOR = 1e-7
 """Added to the share inside the logarithm, in the code form only."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from viewkin.losses.precision import BLOCK, holds, needs_no_shift, product_type, unit, wide
+from viewkin.ops.precision import BLOCK, holds, needs_no_shift, product_type, unit, wide
 
 
 class _Divergence(torch.autograd.Function):

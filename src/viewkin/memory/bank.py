@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.neighbours import ordered, top_k
+from viewkin.ops.neighbours import ordered, top_k
 
 DRAWN = 2**18
 """Rows drawn at once, so that no bank is ever held twice."""

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed
-from viewkin.draws import generator_for
 from viewkin.losses import BLOCK, wide
 from viewkin.memory.kmeans import halves, halves_among, kmeans, numbered_as
 from viewkin.memory.members import MemberLists, Members
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import generator_for
 from viewkin.schedules import Progress
 
 LabelRule = Literal["dot", "euclidean"]

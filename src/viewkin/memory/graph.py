@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin.errors import require
+from viewkin.runtime.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from viewkin import distributed, losses
-from viewkin.kmeans import lloyd
-from viewkin.losses.precision import has_bf16
-from viewkin.progress import LateBar
+from viewkin import losses
+from viewkin.ops.kmeans import lloyd
+from viewkin.runtime import distributed
+from viewkin.runtime.processor import has_bf16
+from viewkin.runtime.progress import LateBar
 
 LARGE = 2**32
 """Products of points and centroids in a round above which they are rounded: ImageNet's 10,000 clusters have three times

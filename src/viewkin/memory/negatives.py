@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.draws import Draw, onto
 from viewkin.memory.members import Members
+from viewkin.runtime.draws import Draw, onto
 
 Sampler = Literal["semihard", "hard", "random", "semieasy"]
 """Members of the nearest pool, the nearest of all, any, or members of the farthest pool."""

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
-from viewkin.draws import onto
-from viewkin.errors import UserError, require
+from viewkin import losses
 from viewkin.methods.base import Batch, Limit, Method, Step
 from viewkin.nets.amdim import Mixture, Multiscale, MultiscaleEncoder
 from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
 
 TASKS = ("1to5", "1to7", "5to5")

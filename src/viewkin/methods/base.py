@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.draws import Draw
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.init import Init
+from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
 
 Encode = Callable[[str], Tensor]

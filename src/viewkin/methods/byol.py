@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.errors import require
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress, momentum_cosine
 
 

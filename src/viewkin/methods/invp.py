@@ -9,15 +9,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
+from viewkin import losses
 from viewkin.augment.mix import beta
-from viewkin.draws import onto
-from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import NeighbourGraph, found_by_hop
 from viewkin.methods.base import Batch, Step, ViewMethod, projected
-from viewkin.methods.kin import KinConfig
+from viewkin.methods.propagation_config import KinConfig
 from viewkin.nets.init import Init
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

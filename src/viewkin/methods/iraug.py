@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.errors import require
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
-from viewkin.draws import Draw, onto
-from viewkin.errors import require
+from viewkin import losses
 from viewkin.methods.base import Batch, Encode, Limit, Step, ViewMethod, projected
-from viewkin.neighbours import nearest_others
+from viewkin.ops.neighbours import nearest_others
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import Draw, onto
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

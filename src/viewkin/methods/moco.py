@@ -9,13 +9,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
-from viewkin.draws import onto
-from viewkin.errors import require
+from viewkin import losses
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected, queue_limit
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
-from viewkin.draws import onto
-from viewkin.errors import require
+from viewkin import losses
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed, losses
-from viewkin.errors import require
+from viewkin import losses
 from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.runtime import distributed
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
 

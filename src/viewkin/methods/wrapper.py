@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from viewkin.draws import Draw
-from viewkin.errors import UserError, wrapped
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
 from viewkin.nets.heads import Encoder
+from viewkin.runtime.draws import Draw
+from viewkin.runtime.errors import UserError, wrapped
 from viewkin.schedules import Progress
 
 

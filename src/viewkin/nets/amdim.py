@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from viewkin.errors import UserError
 from viewkin.nets.heads import Encoder
+from viewkin.runtime.errors import UserError
 
 AMDIM_SIDES = {"amdim32": 32, "amdim64": 64, "amdim128": 128}
 """Name to side of the only images it takes, pixels."""

@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from torch import nn
 
-from viewkin.errors import UserError, require
 from viewkin.nets.amdim import AMDIM_SIDES, AMDIMNet, least_rkhs
 from viewkin.nets.init import Init
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
+from viewkin.runtime.errors import UserError, require
 
 TIMM = "timm/"
 """What the names of timm's models begin with here."""

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from viewkin.errors import UserError
 from viewkin.nets.init import Init, initialise_
+from viewkin.runtime.errors import UserError
 
 LastNorm = Literal["none", "affine", "plain"]
 """BatchNorm after the last layer: not there, with scale and shift, or without them."""

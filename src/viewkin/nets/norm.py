@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from viewkin import distributed
-from viewkin.errors import UserError
+from viewkin.runtime import distributed
+from viewkin.runtime.errors import UserError
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 AnyModule = TypeVar("AnyModule", bound=nn.Module)

@@ -10,8 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from viewkin.errors import UserError
 from viewkin.nets.init import Init, initialise_
+from viewkin.runtime.errors import UserError
 
 Stem = Literal["small", "imagenet"]
 """``small``: 3x3 convolution of stride 1, no max-pool. ``imagenet``: 7x7 of stride 2, then max-pool."""

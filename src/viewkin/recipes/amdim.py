@@ -7,8 +7,8 @@ from dataclasses import replace
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.settings import SMALL
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes.shared import SMALL
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 ADAM = OptimConfig(name="adam", lr=2e-4, betas=(0.8, 0.999), weight_decay=1e-5)
 CIFAR_SCHEDULE = ScheduleConfig(epochs=300, kind="step", milestones=(250, 280), factor=0.2, warmup_steps=500)

@@ -10,8 +10,8 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.settings import CIFAR_SGD, CIFAR_STEPS, IMAGENET_SGD, LARGE, SMALL
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes.shared import CIFAR_SGD, CIFAR_STEPS, IMAGENET_SGD, LARGE, SMALL
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 
 def npid_cifar10() -> Recipe:

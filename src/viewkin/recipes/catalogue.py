@@ -8,44 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from viewkin.config import Kinds
-from viewkin.errors import UserError
-from viewkin.methods.amdim import AMDIMConfig
-from viewkin.methods.byol import BYOLConfig
-from viewkin.methods.eir import EIRConfig
-from viewkin.methods.interclr import InterCLRConfig
-from viewkin.methods.invp import InvPConfig
-from viewkin.methods.iraug import IRAugConfig
-from viewkin.methods.isif import ISIFConfig
-from viewkin.methods.moco import MoCoConfig
-from viewkin.methods.npid import NPIDConfig
-from viewkin.methods.propagation import PropagationConfig
-from viewkin.methods.simclr import SimCLRConfig
-from viewkin.recipes import amdim, baselines, eir, interclr, invp, isif, own
-from viewkin.train.config import Recipe
-
-KINDS: Kinds = {
-    config.kind: config
-    for config in (
-        NPIDConfig,
-        IRAugConfig,
-        SimCLRConfig,
-        MoCoConfig,
-        BYOLConfig,
-        EIRConfig,
-        AMDIMConfig,
-        InvPConfig,
-        PropagationConfig,
-        ISIFConfig,
-        InterCLRConfig,
-    )
-}
-"""Method settings by their ``kind``, to read a stored recipe."""
+from viewkin.recipes import amdim, baselines, eir, everyday, interclr, invp, isif
+from viewkin.runtime.errors import UserError
+from viewkin.training.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe
     for family in (
-        own.RECIPES,
+        everyday.RECIPES,
         baselines.RECIPES,
         eir.RECIPES,
         invp.RECIPES,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from viewkin.methods.eir import EIRConfig
 from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.terms.eir import EIRConfig
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import ScheduleConfig
 from viewkin.recipes.baselines import iraug_cifar10
-from viewkin.recipes.settings import IMAGENET_SGD, LARGE
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes.shared import IMAGENET_SGD, LARGE
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 RESNET18 = BackboneConfig(name="resnet18", stem="imagenet")
 

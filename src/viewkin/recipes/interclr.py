@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from viewkin.methods.byol import BYOLConfig
-from viewkin.methods.interclr import InterCLRConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.terms.interclr import InterCLRConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.recipes import baselines
-from viewkin.recipes.settings import CIFAR_SGD, SMALL
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes.shared import CIFAR_SGD, SMALL
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 LONG = ScheduleConfig(epochs=1000, kind="cosine")
 ACCUMULATED: dict[str, Any] = {"clusters": 10000, "refresh_steps": 1}

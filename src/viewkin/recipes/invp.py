@@ -7,9 +7,9 @@ from dataclasses import replace
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.optim import ScheduleConfig
-from viewkin.recipes.settings import CIFAR_SGD, IMAGENET_SGD, LARGE, SMALL
+from viewkin.recipes.shared import CIFAR_SGD, IMAGENET_SGD, LARGE, SMALL
 from viewkin.schedules import RampConfig
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 COSINE = ScheduleConfig(epochs=800, kind="cosine")
 STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(160, 190), factor=0.1)

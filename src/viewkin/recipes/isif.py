@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from viewkin.methods.isif import ISIFConfig
 from viewkin.optim import ScheduleConfig
-from viewkin.recipes.settings import CIFAR_SGD, SMALL
-from viewkin.train.config import AugmentConfig, DataConfig, Recipe
+from viewkin.recipes.shared import CIFAR_SGD, SMALL
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 
 def isif_cifar10() -> Recipe:

@@ -6,7 +6,7 @@ import torch
 
 from viewkin.augment import operations as op
 from viewkin.augment.policies import Policy, names, policy
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

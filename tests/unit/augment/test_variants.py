@@ -7,8 +7,8 @@ import torch
 
 from viewkin.augment.policies import policy, with_least_area
 from viewkin.augment.views import ViewMaker
-from viewkin.errors import UserError
-from viewkin.train.config import AugmentConfig
+from viewkin.runtime.errors import UserError
+from viewkin.training.config import AugmentConfig
 
 
 def smallest_box(chosen, draws=4000, side=32):

@@ -9,7 +9,7 @@ from torchvision.transforms.functional import InterpolationMode
 from viewkin.augment import operations as op
 from viewkin.augment import views
 from viewkin.augment.policies import names, policy
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 
 SPEC = {"a": "first", "b": "second", "w": "weak"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from viewkin.data.opening import open_source
+from viewkin.data.dataset import open_source
 from viewkin.data.source import Source
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from viewkin.data.generated import GeneratedConfig, open_generated
+from viewkin.data.dataset import open_source
+from viewkin.data.formats.generated import GeneratedConfig, open_generated
 from viewkin.data.loader import Loader
-from viewkin.data.opening import open_source
 from viewkin.data.source import Source
-from viewkin.draws import Draw, generator_for
-from viewkin.errors import UserError
+from viewkin.runtime.draws import Draw, generator_for
+from viewkin.runtime.errors import UserError
 
 Steps = list[list[tuple[torch.Tensor, torch.Tensor]]]
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from viewkin.data.opening import survey
+from viewkin.data.dataset import survey
 from viewkin.data.source import Source
-from viewkin.errors import UserError
+from viewkin.runtime.errors import UserError
 
 Open = Callable[..., Source]
 

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from viewkin.errors import UserError
 from viewkin.figures.ablation import Spread, Trial, draw_ablation, spreads
+from viewkin.runtime.errors import UserError
 
 
 def test_runs_that_differ_in_their_seed_are_one_point_with_its_spread():

@@ -2,8 +2,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from viewkin.errors import UserError
 from viewkin.figures.evidence import Find, Parts, read_finds, read_parts, write_finds, write_parts
+from viewkin.runtime.errors import UserError
 
 FINDS = [
     Find(3, "a/b.jpg", "interclr/positives", (5, 3), (0.5, 1.0)),

@@ -8,7 +8,7 @@ from viewkin.figures.board import Board, picture_of, rgb
 from viewkin.figures.grids import EDGE, RIGHT, STEP, TILE, UNKNOWN, WRONG, Tile, draw_grid, kin_tile, stranger_tile
 from viewkin.figures.segments import draw_segments, overlay
 from viewkin.figures.style import COLOURS, SHARP, content_of
-from viewkin.neighbours import nearest_others
+from viewkin.ops.neighbours import nearest_others
 
 IMAGE = torch.zeros(3, 8, 8, dtype=torch.uint8)
 

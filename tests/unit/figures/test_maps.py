@@ -7,11 +7,11 @@ import torch
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from viewkin import progress
-from viewkin.errors import UserError
 from viewkin.figures import maps
 from viewkin.figures.maps import draw_maps, grouped, tsne, umap
 from viewkin.figures.style import COLOURS, signs
+from viewkin.runtime import progress
+from viewkin.runtime.errors import UserError
 
 
 def blobs(count: int = 20) -> torch.Tensor:

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from viewkin.errors import UserError
 from viewkin.figures import report
 from viewkin.figures.curves import NOISY, POINTS, draw_card, draw_curves, format_value, series_of
 from viewkin.figures.report import UNDRAWN, add_figure, write_report
 from viewkin.figures.style import COLOURS, content_of
+from viewkin.runtime.errors import UserError
 
 
 def png() -> bytes:

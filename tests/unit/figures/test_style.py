@@ -2,7 +2,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from viewkin.errors import UserError
 from viewkin.figures import style
 from viewkin.figures.style import (
     COLOURS,
@@ -16,6 +15,7 @@ from viewkin.figures.style import (
     text_width,
     write_figure,
 )
+from viewkin.runtime.errors import UserError
 
 
 @styled()

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from lawbook import METHODS, batch_for, build, copied, differing, encode_of
 from lawcheck import AT, INDEX, no_trace, stopped, unbroken
-from viewkin.errors import UserError
 from viewkin.memory.bank import DRAWN, FeatureBank, Storage, banks_kept
-from viewkin.recipes.resolve import TrainRequest
-from viewkin.recipes.run import train
+from viewkin.runs.execute import train
+from viewkin.runs.resolve import TrainRequest
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
 
 
@@ -111,6 +111,6 @@ def test_a_setting_that_makes_no_sense_is_refused_in_a_sentence(method, settings
 
 
 def test_a_file_is_refused_on_a_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr("viewkin.recipes.run.accelerator_of", lambda runtime: "cuda")
+    monkeypatch.setattr("viewkin.runs.execute.accelerator_of", lambda runtime: "cuda")
     with pytest.raises(UserError, match=r"runtime\.accelerator=cpu"):
         train(request(tmp_path, f"runtime.bank_folder={tmp_path}"), Console(quiet=True))

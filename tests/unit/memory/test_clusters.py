@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.kmeans import means
 from viewkin.memory.clusters import FEW, SPACING, Clusters
 from viewkin.memory.kmeans import numbered_as
+from viewkin.ops.kmeans import means
 from viewkin.schedules import Progress
 
 

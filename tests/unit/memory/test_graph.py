@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from viewkin.errors import UserError
 from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
+from viewkin.runtime.errors import UserError
 
 COUNT = 40
 

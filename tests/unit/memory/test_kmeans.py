@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from viewkin import kmeans as module
 from viewkin import losses
-from viewkin.draws import generator_for
-from viewkin.kmeans import means, nearest, with_every_cluster
 from viewkin.memory import kmeans as memory_module
 from viewkin.memory.kmeans import halves, kmeans
+from viewkin.ops import kmeans as module
+from viewkin.ops.kmeans import means, nearest, with_every_cluster
+from viewkin.runtime.draws import generator_for
 
 
 def blobs(per: int = 40, spread: float = 0.05) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.draws import Draw
 from viewkin.memory import negatives as module
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler, drawn_of_pool
+from viewkin.runtime.draws import Draw
 
 N, C, B = 60, 5, 6
 

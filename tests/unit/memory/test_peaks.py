@@ -9,26 +9,26 @@ from torch import nn
 
 from lawbook import noise_source
 from resident import printed
-from viewkin import distributed
-from viewkin.train.encode import encode_all
+from viewkin.encode.over_ranks import encode_all
+from viewkin.runtime import distributed
 
 PEAK = """
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 from resident import forget_peak, resident
-from viewkin.data.source import Facts, ResidentSource
+from viewkin.data.source import SourceInfo, ResidentSource
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters
 from viewkin.schedules import Progress
-from viewkin.train.encode import encode_all
+from viewkin.encode.over_ranks import encode_all
 
 torch.set_num_threads(1)
 COUNT, DIM, SIDE = 200_000, 128, 8  # 98 MiB of rows
 
 def encode(count):
     method = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, DIM))
-    facts = Facts(name="black", size=SIDE, ids=[""] * count)
+    facts = SourceInfo(name="black", size=SIDE, ids=[""] * count)
     source = ResidentSource(facts, torch.zeros(count, 3, SIDE, SIDE, dtype=torch.uint8))
     fabric = Fabric(accelerator="cpu")
     return lambda: encode_all(method, method, source, torch.Tensor.float, fabric)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from lawbook import BATCH, METHODS, batch_for, build, differing
-from viewkin import distributed, losses
-from viewkin.draws import Draw
-from viewkin.errors import UserError
+from viewkin import losses
 from viewkin.methods.amdim import AMDIM, AMDIMConfig
 from viewkin.methods.base import Batch
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import convert_norm
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import Draw
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
-from viewkin.train.monitors import term_gradients
+from viewkin.training.monitors import term_gradients
 
 INDEX = torch.arange(BATCH)
 OWN = BackboneConfig(name="amdim32", width=4, rkhs=24, depth=1)

@@ -11,16 +11,16 @@ from torch import Tensor
 from lawbook import COUNT, METHODS, batch_for, build, copied, differing
 from viewkin import losses
 from viewkin.augment.mix import beta
-from viewkin.errors import UserError
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.base import Batch, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.invp import InvP, InvPConfig
 from viewkin.methods.npid import NPIDConfig
-from viewkin.methods.propagation import Propagation, PropagationConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.methods.terms.propagation import Propagation, PropagationConfig
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress, RampConfig
-from viewkin.train.monitors import kinship
+from viewkin.training.monitors import kinship
 
 INDEX = torch.tensor([3, 9, 20, 1])
 AT = Progress(step=5, steps=10, epoch=5, epochs=10)

@@ -10,12 +10,12 @@ from torch.autograd import gradcheck
 
 from lawbook import BATCH, COUNT, SIDE, batch_for, build, noise_source, recipe_for, trainer_for
 from viewkin import losses
-from viewkin.draws import Draw, generator_for
-from viewkin.errors import UserError
 from viewkin.methods.base import Batch
-from viewkin.methods.eir import EIRConfig
 from viewkin.methods.isif import ISIF, ISIFConfig
+from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.wrapper import Wrapper
+from viewkin.runtime.draws import Draw, generator_for
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
 
 INDEX = torch.tensor([3, 9, 20, 1])

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lawbook import batch_for, build
-from viewkin.errors import UserError
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
 
 

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from lawbook import batch_for, build, copied
 from pool import Pool
-from viewkin import config, distributed, losses
+from viewkin import losses
 from viewkin.methods.moco import MoCo, MoCoConfig
 from viewkin.recipes.catalogue import recipe_named
-from viewkin.recipes.resolve import Resolved, fit_to_data
+from viewkin.runs.resolve import Resolved, fit_to_data
+from viewkin.runtime import distributed
 from viewkin.schedules import Progress
+from viewkin.settings import setting_paths, with_value
 
 INDEX = torch.tensor([3, 9, 20, 1, 22, 7, 0, 14])
 AT = Progress()
@@ -165,7 +167,7 @@ def test_queue_is_limited_to_whole_batches_of_the_images_and_a_default_shrinks_t
     ("count", "asked", "size"), [(126_689, False, 65_536), (50_000, True, 32_768), (50_000, False, 24_960)]
 )
 def test_published_queues_fit_their_sets(count, asked, size):
-    recipe = config.with_value(recipe_named("eir_moco"), "method.base.queue_size", 32_768 if asked else 65_536)
+    recipe = with_value(recipe_named("eir_moco"), "method.base.queue_size", 32_768 if asked else 65_536)
     explicit = frozenset({"method.base.queue_size"} if asked else ())
     found = fit_to_data(Resolved(recipe, explicit, (), False), count).recipe
-    assert config.paths(found)["method.base.queue_size"] == size
+    assert setting_paths(found)["method.base.queue_size"] == size

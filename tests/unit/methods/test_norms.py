@@ -4,12 +4,12 @@ import pytest
 from torch import nn
 
 from lawbook import build
-from viewkin.errors import UserError
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.nets.norm import GatheredBatchNorm
+from viewkin.runtime.errors import UserError
 
 CONFIGS = [
     lambda norm: SimCLRConfig(norm=norm),

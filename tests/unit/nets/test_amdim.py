@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from viewkin.errors import UserError
 from viewkin.nets.amdim import AMDIM_SIDES, AMDIMNet, ConvRes, EmbeddingHead, Mixture, MultiscaleEncoder
 from viewkin.nets.backbone import BackboneConfig, build_backbone
-from viewkin.nets.stored import load_backbone, save_backbone
+from viewkin.nets.backbone_file import load_backbone, save_backbone
+from viewkin.runtime.errors import UserError
 
 N, R = 4, 40
 NAMES = pytest.mark.parametrize("name", AMDIM_SIDES)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from viewkin.errors import UserError
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import SplitBatchNorm
+from viewkin.runtime.errors import UserError
 
 
 def test_default_is_the_small_resnet18():

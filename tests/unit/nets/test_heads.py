@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from viewkin.errors import UserError
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
+from viewkin.runtime.errors import UserError
 
 
 def _kinds(head: nn.Sequential) -> list[str]:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viewkin import distributed
-from viewkin.errors import UserError
 from viewkin.nets.norm import GatheredBatchNorm, SplitBatchNorm, average_statistics_, convert_norm
 from viewkin.nets.resnet import ResNet
+from viewkin.runtime import distributed
+from viewkin.runtime.errors import UserError
 
 
 def _mixed(width: int, dims: int) -> nn.Module:

@@ -5,9 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from viewkin.errors import UserError
 from viewkin.nets.resnet import RESNETS, ResNet
-from viewkin.train.fabric import takes_channels_last
+from viewkin.runtime.errors import UserError
+from viewkin.training.fabric import takes_channels_last
 
 
 def _randomise_norms_(net: nn.Module) -> None:

@@ -1,0 +1,234 @@
+"""``viewkin figures NAME`` and ``viewkin compare``: options in, one function call each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from viewkin.cli.options import Device, Features
+
+if TYPE_CHECKING:
+    from viewkin.commands.figures.inputs import FigureRequest
+
+figures = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Draw figures: PNG or SVG files, and entries of the runs' reports.",
+)
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Run directories, backbone files or checkpoints; 'pixels' for raw pixels."),
+]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories.")]
+Data = Annotated[str | None, typer.Option(metavar="DATA", help="Images; those of the first model's run if left out.")]
+Split = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Split of the images; repeatable. test, or else train, if left out."),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help=".png or .svg to write; NAME.png in the first run if left out.")
+]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Put the first model's untrained network before it.")]
+Most = Annotated[int, typer.Option(metavar="N", help="Images at most.")]
+Anchors = Annotated[int, typer.Option(metavar="N", help="Images on the left.")]
+
+
+def looking(
+    models: list[str],
+    data: str | None,
+    split: list[str] | None,
+    features: str,
+    untrained: bool,
+    most: int,
+    device: str,
+) -> FigureRequest:
+    """What the figures of features have in common."""
+    from viewkin.commands.figures.inputs import FigureRequest
+
+    return FigureRequest(
+        models=tuple(models),
+        data=data,
+        splits=tuple(split or ()),
+        features=features,
+        untrained=untrained,
+        most=most,
+        device=device,
+    )
+
+
+@figures.command("map", short_help="Embeddings in the plane, by t-SNE or UMAP.")
+def map_(
+    models: Models,
+    data: Data = None,
+    split: Split = None,
+    by: Annotated[
+        str, typer.Option(metavar="WHAT", help="Colour: label, folder, file, split, cluster or auto.")
+    ] = "auto",
+    way: Annotated[str, typer.Option(metavar="NAME", help="tsne, or umap (needs viewkin[umap]).")] = "tsne",
+    views: Annotated[
+        int, typer.Option(metavar="N", help="Augmentations of each of 40 images; 1 shows all images as they are.")
+    ] = 1,
+    clusters: Annotated[int, typer.Option(metavar="N", help="Clusters, where these colour.")] = 10,
+    untrained: Untrained = False,
+    most: Most = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the map and the clusters.")] = 0,
+    features: Features = "backbone",
+    device: Device = "auto",
+    out: Out = None,
+) -> None:
+    """Draw embeddings in the plane, models side by side. A MODEL may also be a .parquet that 'viewkin embed' wrote.
+
+    \b
+    Examples:
+      viewkin figures map runs/mine
+      viewkin figures map pixels runs/mine runs/other --data photos/ --by folder --out map.svg
+      viewkin figures map runs/intra runs/inter runs/both --views 8
+      viewkin figures map one.parquet other.parquet --by file
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.commands.figures.map import MapRequest, draw_map
+
+    look = looking(models, data, split, features, untrained, most, device)
+    request = MapRequest(look=look, by=by, way=way, views=views, clusters=clusters, seed=seed, out=out)
+    draw_map(request, Console())
+
+
+@figures.command(short_help="A few images and their nearest, models side by side.")
+def neighbours(
+    models: Models,
+    data: Data = None,
+    split: Split = None,
+    queries: Annotated[int, typer.Option(metavar="N", help="Images that ask.")] = 8,
+    gallery: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Split that answers; the one that asks if left out.")
+    ] = None,
+    untrained: Untrained = False,
+    most: Most = 5000,
+    features: Features = "backbone",
+    device: Device = "auto",
+    out: Out = None,
+) -> None:
+    """Draw a few images, each with the eight most like it by cosine, models side by side."""
+    from viewkin.commands.figures.neighbours import draw_neighbours
+
+    look = looking(models, data, split, features, untrained, most, device)
+    draw_neighbours(look, queries, gallery, out, Console())
+
+
+@figures.command(short_help="Histograms of the cosines of positives and of any two images.")
+def similarities(
+    models: Models,
+    data: Data = None,
+    split: Split = None,
+    of: Annotated[
+        str,
+        typer.Option(metavar="WHAT", help="Positives: of one label, or evidence (what the first run took for kin)."),
+    ] = "label",
+    nearest: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also the cosines of images and this share of all that is nearest to each."),
+    ] = None,
+    untrained: Untrained = False,
+    most: Most = 2000,
+    features: Features = "backbone",
+    device: Device = "auto",
+    out: Out = None,
+) -> None:
+    """Draw how alike positives are, against any two images; with --untrained before and after training."""
+    from viewkin.commands.figures.neighbours import draw_similarities
+
+    look = looking(models, data, split, features, untrained, most, device)
+    draw_similarities(look, of, nearest, out, Console())
+
+
+@figures.command(short_help="Negatives of a few anchors, false ones framed.")
+def negatives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
+    """Draw five negatives of a few anchors from the evidence of runs, side by side; false ones are framed."""
+    from viewkin.commands.figures.evidence import draw_negatives
+
+    draw_negatives(runs, anchors, out, Console())
+
+
+@figures.command(short_help="Easy and hard positives of a few anchors.")
+def positives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
+    """Draw the most and the least similar positives of a few anchors from the evidence of runs, side by side."""
+    from viewkin.commands.figures.evidence import draw_positives
+
+    draw_positives(runs, anchors, out, Console())
+
+
+@figures.command(short_help="Which component of AMDIM's mixture answers for which part.")
+def segments(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run directory of amdim with method.mixtures above 1.")],
+    anchors: Anchors = 12,
+    scale: Annotated[str, typer.Option(metavar="N", help="Map of parts: 7 (small ones) or 5.")] = "7",
+    out: Out = None,
+) -> None:
+    """Draw the mixture's assignments of parts over a few images."""
+    from viewkin.commands.figures.evidence import draw_segments_of
+
+    draw_segments_of(run, anchors, scale, out, Console())
+
+
+@figures.command(short_help="What runs logged while they trained, in one plot each.")
+def curves(
+    runs: Runs,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to draw, such as loss; repeatable. The loss and others if left out."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Draw what several runs logged over the steps: a plot each series, a colour each run.
+
+    \b
+    Example:
+      viewkin figures curves runs/a runs/b --series loss --series knn_monitor
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.commands.figures.curves import draw_curves_of
+
+    draw_curves_of(runs, series or (), out, Console())
+
+
+@figures.command(short_help="One measure of several runs against one setting.")
+def ablation(
+    runs: Runs,
+    setting: Annotated[str, typer.Option(metavar="PATH", help="Setting, such as method.temperature.")],
+    measure: Annotated[
+        str, typer.Option(metavar="NAME", help="knn@200, 'linear top-1', ..., or knn_monitor of the log.")
+    ] = "knn_monitor",
+    features: Features = "backbone",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".png or .svg to write; ablation.png if left out.")
+    ] = None,
+) -> None:
+    """Draw one measure of several runs against one setting, with error bars over seeds.
+
+    \b
+    Example:
+      viewkin figures ablation runs/t* --setting method.temperature --measure knn@200
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.commands.figures.curves import draw_ablation_of
+
+    draw_ablation_of(runs, setting, measure, features, out, Console())
+
+
+def compare(
+    runs: Runs,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=".csv or .json to write, with every column.")] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Show raw pixels and the untrained network.")] = False,
+) -> None:
+    """Print one table across runs: mean and spread over seeds of all that was measured, and what the papers print.
+
+    Runs that differ in their seed only are one line. A paper's number stands beside a result only on the same set.
+
+    \b
+    Example:
+      viewkin compare runs/eir_cifar10-* --out eir.csv
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.campaigns.comparison import compare as run
+
+    run(runs, out, baselines=baselines, console=Console())

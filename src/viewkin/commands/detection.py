@@ -1,0 +1,107 @@
+"""Judge backbones by detection: fine-tune a detector from each, measure its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from viewkin.cli.output import say, show_results
+from viewkin.commands.labelled_images import LabelledRequest
+from viewkin.evaluation.detection.annotations import open_boxes
+from viewkin.evaluation.detection.config import DetectionConfig
+from viewkin.evaluation.results import Result, describe
+from viewkin.runs.models import Model, baselines, device_named, open_model
+from viewkin.runtime.errors import UserError
+from viewkin.settings import read_assignment, with_values
+
+DETECTION = "detection"
+"""Name of the protocol on the command line."""
+OF_CLASS = "AP "
+"""What measures of one class begin with; the others are over all classes."""
+
+
+def judged_by_detection(
+    asked: LabelledRequest,
+    *,
+    model: str,
+    features: str,
+    image_size: int | None,
+    baseline: bool,
+    settings: Sequence[str],
+    device: str,
+) -> list[Result]:
+    """Fine-tune a detector from a model, and from the untrained network beside it, and measure both.
+
+    Raises:
+        UserError: an option that detection has not, an unknown setting or class, no boxes, or no stages.
+    """
+    if features != "backbone" or asked.holdout is not None or image_size is not None:
+        raise UserError(
+            "Detection fine-tunes the backbone on whole images of two splits: leave out --features, --holdout and "
+            "--image-size, and set train_sides and test_side instead."
+        )
+    found = DetectionConfig()
+    found = with_values(found, dict(read_assignment(found, text) for text in settings))
+    where = device_named(device)
+    train, test = (open_boxes(asked.data, split) for split in (asked.train_split, asked.test_split))
+    if asked.classes is not None:
+        train, test = train.only(asked.classes), test.only(asked.classes)
+    opened = open_model(model, "backbone", where)
+    models = [opened]
+    if baseline:
+        untrained = baselines(model)[1]
+        models = [
+            Model(untrained.name, _like(untrained.encoder, opened.encoder), untrained.image_size, opened.policy),
+            *models,
+        ]
+    # torchvision's detectors take a second to import, which no other command waits for.
+    from viewkin.evaluation.detection.finetune import detection
+
+    results: list[Result] = []
+    for one in models:
+        network: Any = one.encoder
+        got = detection(found, network, train, test, device=where)
+        results.append(
+            describe(
+                DETECTION,
+                got.config,
+                got.values(),
+                model=one.name,
+                data=f"{asked.data}: {len(train):,} {asked.train_split}, {len(test):,} {asked.test_split}",
+                seed=found.seed,
+                seconds=got.seconds,
+                device=where,
+                notes=got.notes,
+            )
+        )
+    return results
+
+
+def _like(untrained: Any, trained: Any) -> nn.Module:
+    """Tell an untrained network how images are normalised for the trained one."""
+    for name in ("config", "mean", "std"):
+        setattr(untrained, name, getattr(trained, name))
+    return untrained
+
+
+def show_detection(console: Console, title: str, results: Sequence[Result]) -> None:
+    """Print the measures over all classes, one row a model, then one row a class and one column a model."""
+    overall = [
+        replace(one, values={name: value for name, value in one.values.items() if not name.startswith(OF_CLASS)})
+        for one in results
+    ]
+    show_results(console, title, overall)
+    table = Table()
+    table.add_column("AP of")
+    for one in results:
+        table.add_column(one.model, justify="right")
+    for name in results[0].values:
+        if name.startswith(OF_CLASS):
+            table.add_row(name.removeprefix(OF_CLASS), *(f"{one.values[name]:.2f}" for one in results))
+    console.print(table, markup=False, highlight=False)
+    say(console, f"Average precision in percent, rule {results[0].settings['rule']}.")

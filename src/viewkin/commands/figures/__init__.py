@@ -1,0 +1,1 @@
+"""Figures, one module each: models and images in, a drawing out."""

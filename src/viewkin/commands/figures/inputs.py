@@ -1,0 +1,208 @@
+"""What figures look at: models, images and their features; and where a figure goes when it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from viewkin.cli.output import say
+from viewkin.data.dataset import open_source, survey
+from viewkin.data.source import Source
+from viewkin.figures.evidence import Find, Parts
+from viewkin.figures.report import add_figure
+from viewkin.figures.style import check_drawable, check_suffix, write_figure
+from viewkin.runs.images import few, opened, stored_size
+from viewkin.runs.models import Model, baselines, device_named, open_model
+from viewkin.runs.run_settings import read_run_settings
+from viewkin.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PIXELS = "pixels"
+"""Stands for raw pixels in the place of a model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureRequest:
+    """Which models look at which images."""
+
+    models: tuple[str, ...]
+    """Run directories, backbone files, checkpoints, or ``pixels``."""
+    data: str | None = None
+    """Images; None: those of the first model's run."""
+    splits: tuple[str, ...] = ()
+    """Splits; none: test where there is one, else train."""
+    features: str = "backbone"
+    """``backbone`` or ``embedding``."""
+    untrained: bool = False
+    """Put the first model's untrained network before it."""
+    most: int = 2000
+    """Images at most."""
+    device: str = "auto"
+    """Device."""
+
+
+class FigureInputs:
+    """Models and images, opened."""
+
+    def __init__(self, request: FigureRequest) -> None:
+        """Open the models and the images.
+
+        Raises:
+            UserError: a model, set or split that is not there.
+        """
+        if request.most < 2:
+            raise UserError(f"--most is {request.most}; it must be at least 2 images.")
+        self.device = device_named(request.device)
+        self.models = opened_models(request, self.device)
+        place = request.data or data_of(request.models)
+        found = survey(place)
+        splits = request.splits or (("test",) if "test" in found.splits else ("train",))
+        for split in splits:
+            if split not in found.splits:
+                raise UserError(f"{place} has no {split} split; it has {', '.join(found.splits)}.")
+        size = stored_size(found, max(model.image_size for _, model in self.models))
+        share = max(request.most // len(splits), 2)
+        squash = any(model.policy.squash for _, model in self.models)
+        opened = [open_source(place, split=split, size=size, squash=squash) for split in splits]
+        self.sources = [few(source, share) for source in opened]
+        self.splits = [split for split, source in zip(splits, self.sources) for _ in range(len(source))]
+        self.place = place
+
+    @property
+    def ids(self) -> list[str]:
+        """Path or row id of every image."""
+        return [name for source in self.sources for name in source.ids]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by label."""
+        return self.sources[0].classes
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """(N,) int64, -1 where there is none; None when no image has one."""
+        if all(source.labels is None for source in self.sources):
+            return None
+        none = [torch.full((len(source),), -1) if source.labels is None else source.labels for source in self.sources]
+        return torch.cat(none)
+
+    @property
+    def about(self) -> str:
+        """What is looked at, in words."""
+        return f"{len(self.ids):,} images of {self.place}, {' and '.join(dict.fromkeys(self.splits))}"
+
+    def rows(self, model: Model) -> Tensor:
+        """Unit features of every image: (N, D)."""
+        parts = [model.features(source, self.device) for source in self.sources]
+        return nn.functional.normalize(torch.cat(parts), dim=1)
+
+    def images(self, index: Tensor) -> list[Tensor]:
+        """Pixels at positions (n,): (3, S, S) uint8 each."""
+        found: list[Tensor] = []
+        for i in index.tolist():
+            for source in self.sources:
+                if i < len(source):
+                    found.append(source.images(torch.tensor([i]))[0])
+                    break
+                i -= len(source)
+        return found
+
+
+def opened_models(request: FigureRequest, device: torch.device) -> list[tuple[str, Model]]:
+    """Open models, each with the title that a figure gives it."""
+    trained = [name for name in request.models if name != PIXELS]
+    if not trained:
+        raise UserError("A figure needs a trained model; name a run directory or a backbone file.")
+    found: list[tuple[str, Model]] = []
+    for name in request.models:
+        if name == PIXELS:
+            found.append(("raw pixels", baselines(trained[0])[0]))
+            continue
+        if request.untrained and name == trained[0]:
+            found.append(("untrained", baselines(name)[1]))
+        found.append((Path(name).resolve().name, open_model(name, request.features, device)))
+    return found
+
+
+def data_of(models: tuple[str, ...]) -> str:
+    """Images that the first of some models that is a run was trained on.
+
+    Raises:
+        UserError: none is a run.
+    """
+    for name in models:
+        if (Path(name) / "recipe.json").is_file():
+            return read_run_settings(Path(name)).data
+    raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
+
+
+def training_images(run: str, found: Iterable[Find | Parts]) -> Source:
+    """The images of a run as they were numbered when it was trained.
+
+    Args:
+        run: run directory.
+        found: what the run left of them.
+
+    Raises:
+        UserError: no run, or the images are others now.
+    """
+    stored = read_run_settings(Path(run))
+    source = opened(stored.data, stored.recipe, survey(stored.data), smoke=stored.smoke)
+    if len(source) != stored.images:
+        raise UserError(f"{run} was trained on {stored.images:,} images, but {stored.data} has {len(source):,} now.")
+    if any(source.ids[one.anchor] != one.path for one in found):
+        raise UserError(f"{run} was trained on other images than {stored.data} has now.")
+    return source
+
+
+def folder_of(name: str) -> str:
+    """Folder that an image lies in."""
+    return PurePosixPath(name).parent.name or "."
+
+
+def class_names(labels: Tensor | None, classes: tuple[str, ...], count: int) -> list[str]:
+    """Name the class of each image; empty where it has none."""
+    if labels is None:
+        return [""] * count
+    return ["" if i < 0 else classes[i] if i < len(classes) else str(i) for i in labels.tolist()]
+
+
+def keep(figure: Figure, name: str, caption: str, runs: tuple[str, ...], out: Path | None, console: Console) -> None:
+    """Write a figure, and put it in the report of every run that it shows.
+
+    Args:
+        figure: what was drawn.
+        name: its name, such as ``map``.
+        caption: a line for the report.
+        runs: the models it shows; those that are run directories get it.
+        out: file to write; None: ``NAME.png`` in the first run, else here.
+        console: where to say so.
+    """
+    places = [Path(run) for run in runs if Path(run).is_dir()]
+    target = out or (places[0] if places else Path()) / f"{name}.png"
+    content = write_figure(figure, target)
+    kind = target.suffix.lower().removeprefix(".")
+    reports = [place / "report.html" for place in dict.fromkeys(places) if (place / "report.html").is_file()]
+    for report in reports:
+        add_figure(report, name, caption, content, kind)
+    also = f", and in {', '.join(str(report) for report in reports)}" if reports else ""
+    say(console, f"{caption}: {target}{also}")
+
+
+def check_drawing(out: Path | None) -> None:
+    """Refuse a file that is no picture or cannot be written, and a lack of matplotlib, before any work is done."""
+    check_drawable()
+    if out is None:
+        return
+    check_suffix(out)
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out} must be a file in a folder that exists.")

@@ -1,0 +1,1 @@
+"""Run a frozen encoder over images."""

@@ -1,0 +1,109 @@
+"""A folder laid out as COCO: images beside ``annotations/instances_<split>.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from viewkin.evaluation.detection.boxed_images import Boxed, left_out, truth_of
+from viewkin.runtime.errors import UserError
+
+PREFIX = "instances_"
+"""What the names of annotation files begin with; the name of the split follows."""
+
+
+def instances(root: Path) -> dict[str, Path]:
+    """Find the annotation files in ``annotations`` or in the folder itself: split to file, {} where there is none."""
+    files = sorted([*root.glob(f"annotations/{PREFIX}*.json"), *root.glob(f"{PREFIX}*.json")])
+    return {file.stem.removeprefix(PREFIX): file for file in files}
+
+
+def from_coco(root: Path, split: str) -> Boxed:
+    """Open one split. ``train`` finds ``train2017`` too, where there is no other year of it.
+
+    Categories count 0, 1, ... in the order of their ids, which may have gaps. A box (x, y, width, height) becomes
+    (x, y, x + width, y + height). Crowds (``iscrowd``) are neither right nor wrong in the test, and are not learnt.
+
+    Raises:
+        UserError: no such split, a damaged file, or images that are not there.
+
+    References:
+        Lin et al., Microsoft COCO, 2014; its data format, section "object detection".
+    """
+    found = instances(root)
+    names = [split] if split in found else [name for name in found if name.rstrip("0123456789") == split]
+    if len(names) != 1:
+        known = ", ".join(found)
+        wrong = f"has several splits {split}" if names else f"has no {split} split"
+        raise UserError(f"{root} {wrong} in {PREFIX}*.json, only {known}; name one of these.")
+    file = found[names[0]]
+    try:
+        return _read(root, names[0], json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"no {error}" if isinstance(error, LookupError) else error
+        raise UserError(
+            f"{file} cannot be read as COCO annotations ({what}); fetch it again, or check what wrote it."
+        ) from error
+
+
+def _read(root: Path, split: str, stored: dict[str, Any]) -> Boxed:
+    """Put images, categories and annotations together."""
+    kinds = sorted((int(one["id"]), str(one["name"])) for one in stored["categories"])
+    label = {kind: place for place, (kind, _) in enumerate(kinds)}
+    if len(label) < len(kinds):
+        raise ValueError("two categories of one id")
+    images: dict[Any, str] = {one["id"]: str(one["file_name"]) for one in stored["images"]}
+    if len(images) < len(stored["images"]):
+        raise ValueError("two images of one id")
+    shown: dict[Any, list[tuple[list[float], int, bool]]] = {one: [] for one in images}
+    for one in stored["annotations"]:
+        if one["image_id"] not in shown or one["category_id"] not in label:
+            raise ValueError(f"annotation {one.get('id')} is of an unknown image or category")
+        shown[one["image_id"]].append((_corners(one), label[one["category_id"]], bool(one.get("iscrowd", 0))))
+    read = [truth_of(*_columns(objects)) for objects in shown.values()]
+    return Boxed(
+        name=root.name,
+        classes=tuple(name for _, name in kinds),
+        encoded=_files(root, split, images.values()),
+        ids=list(images.values()),
+        truths=[truth for truth, _ in read],
+        notes=left_out(sum(lost for _, lost in read)),
+    )
+
+
+def _corners(annotation: dict[str, Any]) -> list[float]:
+    """Turn (x, y, width, height) into corners."""
+    sides = [float(side) for side in annotation["bbox"]]
+    if len(sides) != 4 or not all(math.isfinite(side) for side in sides):
+        raise ValueError(
+            f"annotation {annotation.get('id')} has a box of {len(sides)} numbers, not of four finite ones"
+        )
+    x, y, width, height = sides
+    return [x, y, x + width, y + height]
+
+
+def _columns(
+    objects: list[tuple[list[float], int, bool]],
+) -> tuple[list[list[float]], list[int], list[bool], list[bool]]:
+    """List the boxes, labels, and twice the crowds: these are ignored, and may be taken often."""
+    crowd = [crowded for _, _, crowded in objects]
+    return [box for box, _, _ in objects], [label for _, label, _ in objects], crowd, crowd
+
+
+def _files(root: Path, split: str, names: Iterable[str]) -> list[Path]:
+    """Find the images: in ``<split>``, ``images/<split>``, ``images`` or the folder itself, wherever the first lies.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    places, names = [root / split, root / "images" / split, root / "images", root], list(names)
+    folder = next((place for place in places if names and (place / names[0]).is_file()), None)
+    missing = [name for name in names if folder is None or not (folder / name).is_file()]
+    if folder is None or missing:
+        told = "no image" if not names else f"no {missing[0]}"
+        tried = ", ".join(str(place) for place in ([folder] if folder else places))
+        raise UserError(f"There is {told} of the {split} split in {tried}; put the images there.")
+    return [folder / name for name in names]

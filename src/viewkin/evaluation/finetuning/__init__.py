@@ -1,0 +1,1 @@
+"""Protocols in which the whole network goes on learning."""

@@ -1,0 +1,236 @@
+"""AMDIM's two evaluation heads on cached features: a linear layer, and an MLP with one hidden layer."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.evaluation.labels import check_features, paired
+from viewkin.runtime.draws import generator_for, own_random
+from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.progress import LateBar
+from viewkin.schedules import step_decay, warmup
+
+Recalibrate = Literal["none", "train", "test"]
+Views = Literal["test", "augmented"]
+FEW_STEPS = 1000
+"""Steps below which heads at the published rate are mostly as they were drawn; the fewest published are 1,320."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig:
+    """AMDIM's heads, by default as on CIFAR and STL-10."""
+
+    hidden: int = 1024
+    """Width of the MLP's hidden layer."""
+    dropout: float = 0.2
+    """Share of the MLP's inputs and hidden units that a step leaves out."""
+    epochs: int = 120
+    """Passes over the training features."""
+    batch_size: int = 480
+    """Images a step."""
+    learning_rate: float = 2e-4
+    """Adam's rate, absolute."""
+    betas: tuple[float, float] = (0.8, 0.999)
+    """Weights of the old values in Adam's two averages."""
+    weight_decay: float = 1e-5
+    """L2 penalty, added to the gradient."""
+    milestones: tuple[int, ...] = (80, 110)
+    """Epochs done at which the rate falls."""
+    factor: float = 0.2
+    """What the rate is multiplied by there."""
+    warmup_steps: int = 500
+    """Steps of linear warm-up, at most a tenth of all."""
+    views: Views = "test"
+    """What teaches: ``test`` encodes every training image once, as test images are; ``augmented`` encodes a new random
+    view of each every epoch, by the policy that trained the network (published; a pass of the network an epoch)."""
+    bn_recalibrate: Recalibrate = "none"
+    """Images of which 50 batches move the network's BatchNorm statistics before features are taken: ``none``,
+    ``train``, or ``test``, which the release does and which lets test images into the network."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the images and the dropout."""
+
+    def __post_init__(self) -> None:
+        require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
+        require(rising, "milestones", self.milestones, "rising epochs above 0")
+        require(self.factor > 0, "factor", self.factor, "above 0")
+        require(self.views in get_args(Views), "views", self.views, "test or augmented")
+        known = get_args(Recalibrate)
+        require(self.bn_recalibrate in known, "bn_recalibrate", self.bn_recalibrate, f"one of {', '.join(known)}")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "at least 0")
+
+    def rate(self, step: int, per_epoch: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        length = min(self.warmup_steps, self.epochs * per_epoch // 10)
+        decay = step_decay(step // per_epoch, self.milestones, self.factor)
+        return self.learning_rate * warmup(step + 1, length) * decay
+
+
+MLP_PRESETS = {
+    "cifar": MlpConfig(views="augmented"),
+    "imagenet": MlpConfig(views="augmented", epochs=30, milestones=(15, 25)),
+    "places": MlpConfig(views="augmented", epochs=15, milestones=(7, 12)),
+}
+"""Name to published settings (METHODS 4.6)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpResult:
+    """What the two heads found, after the last epoch."""
+
+    top1: dict[str, float]
+    """Head, ``mlp`` or ``linear``, to the share of test images that are right, 0 to 1."""
+    top5: dict[str, float]
+    """Share with the right class among the five best (all, with fewer than five classes)."""
+    predicted: dict[str, Tensor]
+    """(M,) predicted labels, in the values of the training labels."""
+    heads: nn.ModuleDict
+    """The trained heads, (B, D) -> (B, C), in evaluation mode."""
+    seconds: float
+    """Wall-clock time."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the number should know."""
+
+    def values(self) -> dict[str, float]:
+        """Name to percent."""
+        return {
+            f"{head} top-{k}": 100 * shares[head]
+            for head in self.top1
+            for k, shares in ((1, self.top1), (5, self.top5))
+        }
+
+
+def mlp(
+    config: MlpConfig,
+    train: Tensor | Callable[[int], Tensor],
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    *,
+    progress: bool = True,
+) -> MlpResult:
+    """Train both heads on frozen features and measure them on test, once, after the last epoch.
+
+    The published protocol sees a new augmented view of an image every epoch: give ``train`` as a function of the epoch
+    for that. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test, and
+    lets the encoder's move while the heads train: neither is done here, and nothing is ever fitted on test.
+
+    Args:
+        config: the protocol.
+        train: (N, D) features, or epoch -> (N, D) features of that epoch's views; the work is done on their device.
+        train_labels: (N,) non-negative integers, any values.
+        test: (M, D).
+        test_labels: (M,); a class that no training image has counts as an error.
+        progress: show a bar after two seconds.
+
+    Raises:
+        UserError: shapes that do not fit, features that are not finite, images without a label, or heads that diverge.
+
+    References:
+        Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
+        and the released code; METHODS 4.6.
+    """
+    began = time.perf_counter()
+    first = train(0) if callable(train) else train
+    pair = paired(first, train_labels, test, test_labels)
+
+    def taught(epoch: int) -> Tensor:
+        if not callable(train) or not epoch:
+            return pair.train
+        x = train(epoch)
+        check_features("training", x)
+        return x.to(pair.train.device, torch.float32)
+
+    if len(pair.train) < 2:
+        raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
+    with own_random(pair.train.device, config.seed, "mlp"):
+        heads = evaluation_heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
+        _fit_(config, heads, taught, pair.y, progress)
+    found = {name: pair.judged(head) for name, head in heads.items()}
+    return MlpResult(
+        top1={name: one[0] for name, one in found.items()},
+        top5={name: one[1] for name, one in found.items()},
+        predicted={name: one[2] for name, one in found.items()},
+        heads=heads,
+        seconds=time.perf_counter() - began,
+        notes=(*pair.notes, *_few_steps(config, len(pair.train))),
+    )
+
+
+def _few_steps(config: MlpConfig, images: int) -> tuple[str, ...]:
+    """Say so where the heads had no time to learn: Adam moves a weight by about the rate in a step."""
+    steps = config.epochs * _steps(config, images)
+    if steps >= FEW_STEPS or config.learning_rate > 2e-4:
+        return ()
+    return (
+        f"{steps} steps at a rate of {config.learning_rate:g} are too few to fit the linear head, so it says little of "
+        "these features: give more epochs or a larger learning_rate.",
+    )
+
+
+def _steps(config: MlpConfig, images: int) -> int:
+    """Steps of an epoch; BatchNorm has no statistics of a single row."""
+    full, rest = divmod(images, config.batch_size)
+    return full + (rest > 1)
+
+
+def evaluation_heads(config: MlpConfig, dim: int, classes: int) -> nn.ModuleDict:
+    """Build ``mlp`` and ``linear``: (B, D) -> (B, C)."""
+    hidden = nn.Sequential(
+        nn.Dropout(config.dropout),
+        nn.Linear(dim, config.hidden, bias=False),
+        nn.BatchNorm1d(config.hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden, classes),
+    )
+    return nn.ModuleDict({"mlp": hidden, "linear": nn.Linear(dim, classes)})
+
+
+def heads_optimizer(config: MlpConfig, heads: nn.ModuleDict) -> torch.optim.Adam:
+    """Build the optimiser that heads are trained with."""
+    return torch.optim.Adam(
+        heads.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+
+
+def _fit_(
+    config: MlpConfig, heads: nn.ModuleDict, features: Callable[[int], Tensor], y: Tensor, progress: bool
+) -> None:
+    """Train the heads on an epoch's features (N, D); they share the batches and nothing else."""
+    optimizer = heads_optimizer(config, heads)
+    per_epoch, step = _steps(config, len(y)), 0
+    total = torch.zeros((), device=y.device)
+    with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
+        for epoch in range(config.epochs):
+            x = features(epoch)
+            order = torch.randperm(len(x), generator=generator_for(config.seed, "mlp order", epoch)).to(x.device)
+            for rows in order.split(config.batch_size)[:per_epoch]:
+                for group in optimizer.param_groups:
+                    group["lr"] = config.rate(step, per_epoch)
+                total = sum(
+                    (losses.clipped_cross_entropy(head(x[rows]), y[rows]) for head in heads.values()),
+                    start=x.new_zeros(()),
+                )
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+                step += 1
+            bar.advance(per_epoch)
+    heads.eval()
+    if not torch.isfinite(total):
+        raise UserError("the evaluation heads diverged: give a smaller learning_rate.")

@@ -1,0 +1,149 @@
+"""What an evaluation reports: one number's protocol, settings, origin and cost beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
+from viewkin.runtime.provenance import device_name, revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One evaluation of one set of features."""
+
+    protocol: str
+    """Name of the protocol, such as ``knn``."""
+    values: dict[str, float]
+    """Name to measured value; accuracies in percent, as the papers print them."""
+    model: str = ""
+    """Whose features were judged."""
+    data: str = ""
+    """On which images."""
+    settings: dict[str, Any] = field(default_factory=lambda: {})
+    """The protocol's configuration, JSON values only."""
+    seed: int | None = None
+    """Seed of the evaluation; None where nothing is drawn."""
+    seconds: float = 0.0
+    """Wall-clock time."""
+    device: str = ""
+    """What it ran on."""
+    commit: str | None = None
+    """Revision of this library, with ``-dirty`` when it had changes; None when it is not a checkout."""
+    notes: tuple[str, ...] = ()
+    """Plain sentences the reader of the values should know."""
+
+
+def describe(
+    protocol: str,
+    config: Any,
+    values: Mapping[str, float],
+    *,
+    model: str = "",
+    data: str = "",
+    seed: int | None = None,
+    seconds: float = 0.0,
+    device: torch.device | str = "cpu",
+    notes: Sequence[str] = (),
+) -> Result:
+    """Make a :class:`Result` of measured values, with the settings from a configuration dataclass and the revision."""
+    return Result(
+        protocol=protocol,
+        values=dict(values),
+        model=model,
+        data=data,
+        settings=dataclasses.asdict(config),
+        seed=seed,
+        seconds=seconds,
+        device=device_name(torch.device(device)),
+        commit=revision(),
+        notes=tuple(notes),
+    )
+
+
+def write_results(path: Path | str, results: Sequence[Result]) -> None:
+    """Write results as a JSON list, whole or not at all; values that are not finite become null.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    text = json.dumps([_finite(dataclasses.asdict(result)) for result in results], indent=2, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write results to {path} ({error.strerror}): choose a place you may write to."
+        ) from error
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Read what :func:`write_results` wrote; null values come back as NaN.
+
+    Raises:
+        UserError: no such file, or it holds something else.
+    """
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        for row in rows:
+            row["values"] = {name: math.nan if value is None else value for name, value in row["values"].items()}
+            row["notes"] = tuple(row["notes"])
+            _check(row)
+        return [Result(**row) for row in rows]
+    except OSError as error:
+        raise UserError(f"cannot read results from {path} ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} does not hold results: give a file that an evaluation wrote.") from error
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose numbers are no numbers, or whose texts are no texts, by a TypeError."""
+    numbers = [*row["values"].values(), row.get("seconds", 0.0)]
+    texts = [row.get(name, "") for name in ("protocol", "model", "data", "device")]
+    if not all(isinstance(one, (int, float)) for one in numbers) or not all(isinstance(one, str) for one in texts):
+        raise TypeError
+
+
+def print_table(results: Sequence[Result], console: Console | None = None) -> None:
+    """Print one row a value: model, protocol, value, seed, time and device, then the notes."""
+    table = Table(title="results")
+    for name in ("model", "protocol", "measure", "value", "seed", "time", "device"):
+        table.add_column(name, justify="right" if name in ("value", "seed", "time") else "left")
+    for result in results:
+        for name, value in result.values.items():
+            seed = "-" if result.seed is None else str(result.seed)
+            table.add_row(
+                result.model or "-",
+                result.protocol,
+                name,
+                f"{value:.2f}",
+                seed,
+                f"{result.seconds:.1f} s",
+                result.device,
+            )
+    console = console or Console()
+    console.print(table)
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold: numbers that are not finite by None."""
+    if isinstance(value, dict):
+        return {str(k): _finite(part) for k, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""One module a target that backbones are written for."""

@@ -1,0 +1,1 @@
+"""Terms around a learner: one module each."""

@@ -1,0 +1,221 @@
+"""EIR: relations of two views to all images, and of mixtures of images to mixtures of their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.augment.mix import beta, cutmix, mixup
+from viewkin.memory.queue import KeyQueue
+from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, queue_limit
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.runtime import distributed
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import require
+from viewkin.schedules import Progress
+
+Relation = Literal["views", "symmetric", "teacher"]
+Mix = Literal["cutmix", "mixup"]
+Negatives = Literal["batch", "base"]
+Reading = Literal["sumlog", "logsum"]
+PartnerView = Literal["second", "first"]
+WEAK, PARTNER = "eir_weak", "eir_second"
+"""Names of the views that EIR asks for itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EIRConfig:
+    """Settings of EIR: the paper's on IRaug by default; the released code's on MoCo are in the recipe ``eir_moco``."""
+
+    kind: ClassVar[str] = "eir"
+
+    base: MethodConfig
+    """The view method that the two terms are added to; IRaug in the paper."""
+    relation_weight: float = 15.0
+    """lambda_1 of the multi-view relation; 0 leaves the term out."""
+    mixture_weight: float = 2.0
+    """lambda_2 of the interpolation relation; 0 leaves the term out."""
+    relation: Relation = "views"
+    """``views``: KL(P || P^) of two views, gradients to both; ``symmetric``: mean of both directions; ``teacher``: a
+    weakly augmented view through the key network, sharpened and constant, teaches every query (released code)."""
+    detach_target: bool = False
+    """Hold P constant in ``views``, and the respective first one in ``symmetric``."""
+    temperature: float = 0.1
+    """tau of the relation, dimensionless (the student's, with a teacher)."""
+    teacher_temperature: float = 0.04
+    """tau of the teacher, dimensionless; lower is sharper."""
+    queue_size: int | None = None
+    """Compare with a queue of this many keys (of weak views, with a teacher) instead of a bank of all images."""
+    mixture_temperature: float = 0.1
+    """tau of the interpolation relation, dimensionless."""
+    mix: Mix = "cutmix"
+    """``cutmix`` pastes a box, ``mixup`` blends pixels."""
+    mix_alpha: float = 1.0
+    """The share rho that an image keeps is drawn from Beta(alpha, alpha) once a batch; 1 is uniform."""
+    mix_ratio: float | None = None
+    """Fix the share instead, 0 to 1; None: draw it."""
+    partner_view: PartnerView = "second"
+    """The view of its partner that an image's first view is mixed with: ``second`` (released code) or ``first``."""
+    negatives: Negatives = "batch"
+    """``batch``: a target's negatives are the batch's other mixtures; ``base``: a mixture against its target by the
+    base's own loss, negatives included (released code). A base without negatives always takes its own."""
+    mixture_reading: Reading = "sumlog"
+    """How equation 9 is read: the batch's mean of ``-log p``, or, as printed, ``-log`` of its sum (``batch`` only)."""
+    detach_mixture: bool = True
+    """Hold the mixed embeddings that a mixture is to match constant (released code; the paper says nothing). If not,
+    gradient passes to them where they are queries: a key of a slow network stays constant."""
+    bank_momentum: float = 0.5
+    """m, weight of the old row of the bank that a base without one gets."""
+
+    def __post_init__(self) -> None:
+        require(self.relation in get_args(Relation), "method.relation", self.relation, "views, symmetric or teacher")
+        require(self.mix in get_args(Mix), "method.mix", self.mix, "cutmix or mixup")
+        require(self.negatives in get_args(Negatives), "method.negatives", self.negatives, "batch or base")
+        readings = get_args(Reading) if self.negatives == "batch" else ("sumlog",)
+        known = self.mixture_reading in readings
+        require(known, "method.mixture_reading", self.mixture_reading, f"{' or '.join(readings)} with these negatives")
+        require(self.partner_view in get_args(PartnerView), "method.partner_view", self.partner_view, "second or first")
+        for name in ("relation_weight", "mixture_weight"):
+            require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "at least 0")
+        for name in ("temperature", "teacher_temperature", "mixture_temperature", "mix_alpha"):
+            require(getattr(self, name) > 0, f"method.{name}", getattr(self, name), "above 0")
+        size, ratio = self.queue_size, self.mix_ratio
+        require(size is None or size >= 1, "method.queue_size", size, "at least 1, or none")
+        require(ratio is None or 0 <= ratio <= 1, "method.mix_ratio", ratio, "0 to 1, or none")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """The queue holds a key of each image at most."""
+        return {"queue_size": queue_limit(count, batch_size), **base_limits(self.base, count, batch_size)}
+
+    def build(self, backbone: nn.Module, *, count: int) -> EIR:
+        """Make the method around its base."""
+        return EIR(self, build_base(self.base, self.kind, backbone, count), count)
+
+
+class EIR(Wrapper):
+    """``L = L_base + lambda_1 KL(P || P^) + lambda_2 L_inter`` around any view method.
+
+    P and P^ are the softmax similarities of two views to all images in memory; L_inter asks the embedding of a
+    mixture of two images to be the same mixture of their embeddings. What mixes: the first view of an image and the
+    second view (or the first) of its partner; the target mixes their keys. The partner order is one permutation of the
+    batch.
+
+    References:
+        Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant; METHODS 5.1 on the readings.
+    """
+
+    def __init__(self, config: EIRConfig, base: ViewMethod, count: int) -> None:
+        with_bank = config.relation_weight > 0 and config.queue_size is None
+        super().__init__(base, count=count, momentum=config.bank_momentum if with_bank else None)
+        self.config = config
+        roles = {role: name for name, role in base.view_spec.items()}
+        self.first = roles["first"]
+        self.second = roles.get("second", PARTNER)
+        views = {**base.view_spec, self.second: "second"}
+        self.view_spec = views | {WEAK: "weak"} if self._has_teacher else views
+        self.queue = KeyQueue(config.queue_size, base.dim) if config.queue_size and config.relation_weight else None
+
+    @property
+    def _has_teacher(self) -> bool:
+        return self.config.relation == "teacher" and self.config.relation_weight > 0
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Add the two relations to the base's step."""
+        step = self.base(batch, at)
+        terms, record, found = dict(step.terms), dict(step.record), dict(step.found)
+        config = self.config
+        queries, keys = self._two_sides(step, batch)
+        if config.relation_weight:
+            relation = self._taught(queries, batch, record) if self._has_teacher else self._related(queries, keys[1])
+            terms["eir/relation"] = config.relation_weight * relation.mean()
+        if config.mixture_weight:
+            sides = keys if config.detach_mixture else (queries[0], queries[1] if len(queries) == 2 else keys[1])
+            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch, found).mean()
+        return replace(step, terms=terms, record=record, found=found)
+
+    def _two_sides(self, step: Step, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+        """Find the queries, with gradient, and the constant key of either view.
+
+        A base that compares in both directions has a query and a key of each view; one of a single direction has a
+        query of the first and a key of the second; a base with one view gets a second one here.
+        """
+        (q, k), *others = step.pairs
+        if others:
+            return [q, others[0][0]], (others[0][1], k)
+        if self.second == PARTNER:
+            second = self.query(batch.views[PARTNER])
+            return [q, second], (q.detach(), second.detach())
+        return [q], (q.detach(), k)
+
+    def _related(self, queries: list[Tensor], second_key: Tensor) -> Tensor:
+        """Compare two views by their similarities to the memory: per row, (B,)."""
+        config, memory = self.config, self._memory()
+        # Of a single query and a constant key, the key is what is aimed at.
+        first, second = queries if len(queries) == 2 else (second_key, queries[0])
+        orders = [(first, second), (second, first)] if config.relation == "symmetric" else [(first, second)]
+        found = [
+            losses.relation_divergence(p.detach() if config.detach_target else p, p_hat, memory, config.temperature)
+            for p, p_hat in orders
+        ]
+        return torch.stack(found).mean(0)
+
+    def _taught(self, queries: list[Tensor], batch: Batch, record: dict[str, Tensor]) -> Tensor:
+        """Compare every query with the weak view's sharpened similarities: per row, (B,)."""
+        teacher = record["eir/weak"] = self._weak_key(batch)
+        temperatures = (self.config.teacher_temperature, self.config.temperature)
+        found = [losses.relation_cross_entropy(teacher, q, self._memory(), temperatures) for q in queries]
+        return torch.stack(found).mean(0)
+
+    def _memory(self) -> Tensor:
+        """What relations are to: (N, D) or (K, D)."""
+        return self.bank.everything() if self.queue is None else self.queue.read()
+
+    @torch.no_grad()
+    def _weak_key(self, batch: Batch) -> Tensor:
+        """The weak view's key, as the base makes keys (MoCo shuffles them)."""
+        weak = batch.views[WEAK]
+        if self.second == PARTNER:
+            return self.base.target(weak)
+        return self.base.key(replace(batch, views={**batch.views, self.second: weak}))
+
+    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch, found: dict[str, Tensor]) -> Tensor:
+        """Compare mixtures of images with mixtures of both views' embeddings: per row, (B,)."""
+        config = self.config
+        gather = distributed.gather if config.detach_mixture else distributed.gather_with_grad
+        generator = batch.draw.generator("eir/mix")
+        count = len(batch.index) * distributed.world()
+        rows = distributed.rows(len(batch.index))
+        partner = onto(torch.randperm(count, generator=generator)[rows], batch.index.device)
+        if self.training:  # figures show kin, which partners by lot are not
+            found["eir/partners"] = distributed.gather(batch.index)[partner].unsqueeze(1)
+        ratio = config.mix_ratio
+        if ratio is None:
+            ratio = float(beta(config.mix_alpha, 1, generator))
+        # The partner may be on another rank, so that W ranks mix as one would.
+        from_first = config.partner_view == "first"
+        images = batch.views[self.first]
+        others = distributed.gather(images if from_first else batch.views[self.second])[partner]
+        if config.mix == "cutmix":
+            mixed, share = cutmix(images, others, ratio, generator)
+        else:
+            mixed, share = mixup(images, others, ratio), ratio
+        embedded = self.query(mixed)
+        target = losses.mixed_target(sides[0], gather(sides[0 if from_first else 1])[partner], share)
+        if config.negatives == "base" or not self.contrastive:
+            return self.base.pair_loss(embedded, target, batch.index)
+        everyone, targets = distributed.gather_with_grad(embedded), gather(target)
+        if config.mixture_reading == "logsum":  # one number of the whole batch, on every rank
+            return losses.interpolation_of_sum(everyone, targets, config.mixture_temperature).expand(len(embedded))
+        return losses.interpolation(everyone, targets, config.mixture_temperature, rows)
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write the base's memory and the bank, then push the relation's keys."""
+        super().update(record, at)
+        if self.queue is not None:
+            self.queue.push_(record["eir/weak"] if self._has_teacher else record["embedding"])

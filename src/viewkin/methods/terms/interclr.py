@@ -1,0 +1,352 @@
+"""InterCLR: beside the views of one image, relate images of one pseudo-class that is kept up while training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from viewkin import losses
+from viewkin.memory.bank import FeatureBank
+from viewkin.memory.clusters import Clusters, LabelRule
+from viewkin.memory.members import Members
+from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
+from viewkin.methods.base import Batch, Choice, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.wrapper import Wrapper, base_limits, build_base, has_negatives
+from viewkin.nets.heads import HeadConfig, build_head, seen
+from viewkin.runtime.draws import onto
+from viewkin.runtime.errors import UserError, require
+from viewkin.schedules import Progress
+
+EXACT_UP_TO = 10_000
+"""Images up to which ``pool_form=auto`` searches the whole bank for each query."""
+NEGATIVES = 4096
+"""Negatives where their number is not given and the images allow as many: the paper's ablations have them."""
+PER_CLUSTER = 128
+"""Images to a cluster where their number is not given: ImageNet's 1,281,167 in 10,000."""
+OPTIONS = {
+    "labels": ("online", "offline"),
+    "label_rule": get_args(LabelRule),
+    "sampler": get_args(Sampler),
+    "pool_form": ("auto", *get_args(PoolForm)),
+    "margin_kind": ("cosine", "angular"),
+    "head": ("shared", "separate"),
+    "directions": ("all", "first"),
+    "clustered": ("key", "query"),
+}
+"""Setting to its values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterCLRConfig:
+    """Settings of InterCLR around a base. Of a base without negatives (BYOL) sampler and margin mean nothing.
+
+    The intra branch's margin is the base's: ``method.base.margin``.
+    """
+
+    kind: ClassVar[str] = "interclr"
+
+    base: MethodConfig
+    """The method that relates the views of one image: the intra branch."""
+    lambda_: float = 0.75
+    """lambda, weight of the base's terms; the inter term has 1 - lambda. 1 leaves the base as it is."""
+    clusters: int | None = None
+    """K_c, pseudo-classes; none: one for 128 images."""
+    min_size: int = 20
+    """Images below which a cluster is dissolved."""
+    labels: Literal["online", "offline"] = "online"
+    """Labels of the batch after every step, or of all images by k-means every ``recluster_epochs``."""
+    label_rule: LabelRule = "dot"
+    """``dot``: the centroid of the largest dot product (the released code); ``euclidean``: the nearest (the paper)."""
+    refresh_steps: int = 10
+    """Optimiser steps from one computation of all centroids to the next (``online``)."""
+    recluster_epochs: int = 1
+    """Epochs from one k-means to the next (``offline``)."""
+    positive_self: bool = True
+    """Whether an image may be drawn as its own positive (the released code)."""
+    sampler: Sampler = "semihard"
+    """Negatives: some of the nearest pool (``semihard``), the nearest (``hard``), any (``random``), or some of the
+    farthest pool (``semieasy``)."""
+    negatives: int | None = None
+    """K, negatives of each query; none: 4,096, on small sets as many as a pool leaves beside a large cluster."""
+    pool: float = 0.1
+    """N_pool / N, share of all images that make up the pool."""
+    pool_form: Literal["auto", "exact", "candidates"] = "auto"
+    """``exact``: search all images; ``candidates``: K / pool of them at random; ``auto``: exact up to 10,000."""
+    shared_candidates: bool = True
+    """Draw candidates once for the global batch instead of for each query (``candidates``)."""
+    margin: float = -0.5
+    """m of the inter branch: above 0 stricter, below 0 looser; a cosine, or radians."""
+    margin_kind: Literal["cosine", "angular"] = "cosine"
+    """Whether the margin is taken off the positive's cosine or added to its angle."""
+    temperature: float | None = None
+    """tau of the inter branch, dimensionless; none: the base's."""
+    head: Literal["shared", "separate"] = "shared"
+    """Whether the branches share one projection head."""
+    directions: Literal["all", "first"] = "all"
+    """Directions of a symmetric base that have an inter term: all, averaged, or the first alone."""
+    clustered: Literal["key", "query"] = "key"
+    """Side of the base that embeds all images for k-means. At the start of a run these differ for BYOL alone, whose
+    query side is its prediction; before later epochs (``offline``) wherever the key side is a slow copy."""
+    warmup_epochs: int = 0
+    """Epochs of the base alone, while labels are kept up."""
+    bank_momentum: float = 0.0
+    """Weight of the old row of a bank that is made here: 1 - omega (0 overwrites). A base with a bank keeps its own."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.lambda_ <= 1, "method.lambda_", self.lambda_, "0 to 1")
+        require(self.clusters is None or self.clusters >= 2, "method.clusters", self.clusters, "at least 2, or none")
+        for name in ("min_size", "refresh_steps", "recluster_epochs"):
+            require(getattr(self, name) >= 1, f"method.{name}", getattr(self, name), "at least 1")
+        some = self.negatives is None or self.negatives >= 1
+        require(some, "method.negatives", self.negatives, "at least 1, or none")
+        for name, options in OPTIONS.items():
+            require(
+                getattr(self, name) in options, f"method.{name}", getattr(self, name), f"one of {', '.join(options)}"
+            )
+        require(0 < self.pool <= 1, "method.pool", self.pool, "above 0 and at most 1, a share of the images")
+        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
+        positive = self.temperature is None or 0 < self.temperature < math.inf
+        require(positive, "method.temperature", self.temperature, "above 0 and finite, or none")
+        trained = self.head == "shared" or self.lambda_ < 1
+        require(trained, "method.head", self.head, "shared where method.lambda_ is 1, as nothing would train it")
+        require(self.warmup_epochs >= 0, "method.warmup_epochs", self.warmup_epochs, "at least 0")
+        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Clusters need images, and negatives room in the pool beside the query's own cluster."""
+        least = min(self.min_size, max(count // 5, 1))
+        clusters = self._most_clusters(count)
+        return {
+            **base_limits(self.base, count, batch_size),
+            "min_size": Limit(least, f"{count} images, in two clusters at least,"),
+            "clusters": Limit(clusters, f"{count} images, {5 * least / 2:g} to a cluster of at least {least},"),
+            "negatives": self._most_negatives(count),
+        }
+
+    def lasting(self, epochs: int, rounds: int) -> Mapping[str, Limit]:
+        """The warm-up leaves epochs to the inter term, and offline labels are found anew at least once."""
+        found: dict[str, Limit] = {}
+        if rounds == 1:
+            found["warmup_epochs"] = Limit(epochs - 1, f"{epochs} epochs, one of them with the inter term,")
+        if self.labels == "offline":
+            total = epochs * rounds
+            found["recluster_epochs"] = Limit(max(total - 1, 1), f"{total} epochs, with one clustering between them,")
+        return found
+
+    def _most_clusters(self, count: int) -> int:
+        return max(2 * count // (5 * min(self.min_size, max(count // 5, 1))), 2)
+
+    def _most_negatives(self, count: int) -> Limit:
+        """The pool's images less a cluster of twice the mean size, or half of them."""
+        if self.sampler not in ("semihard", "semieasy"):
+            return Limit(count - 1, "the other images")
+        size = self.pool_size(count)
+        own = 2 * count // min(self.clusters or count // PER_CLUSTER or 1, self._most_clusters(count))
+        return Limit(max(size - own, size // 2, 1), f"the {size} images of the pool, less a large cluster,")
+
+    def pool_size(self, count: int) -> int:
+        """N_pool, images of a query's pool: one at least."""
+        return max(round(self.pool * count), 1)
+
+    def choices(self, count: int) -> Mapping[str, Choice]:
+        """Say what is chosen by the number of images; around a base without negatives nothing is of these."""
+        found: dict[str, Choice] = {}
+        if self.clusters is None:
+            found["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
+        if not has_negatives(self.base):
+            return found
+        if self.negatives is None:
+            most, why, _ = self._most_negatives(count)
+            fits = most >= NEGATIVES
+            said = "in the paper's ablations" if fits else f"{why} allow no more"
+            found["negatives"] = Choice(NEGATIVES if fits else most, said)
+        if self.pool_form == "auto":
+            found["pool_form"] = self._pool_form(count)
+        return found
+
+    def _pool_form(self, count: int) -> Choice:
+        if self.sampler == "hard":
+            return Choice("exact", "the nearest are sought among all images")
+        if count <= EXACT_UP_TO:
+            return Choice("exact", f"there are no more than {EXACT_UP_TO:,} images")
+        return Choice("candidates", f"there are more than {EXACT_UP_TO:,} images")
+
+    def build(self, backbone: nn.Module, *, count: int) -> InterCLR:
+        """Make the method for ``count`` images.
+
+        Raises:
+            UserError: the base is no view method, or sizes do not fit the images.
+        """
+        return InterCLR(self, build_base(self.base, self.kind, backbone, count), count)
+
+
+class InterCLR(Wrapper):
+    """``lambda L_intra + (1 - lambda) L_inter``, the second a MarginNCE against another image of the pseudo-class.
+
+    For a query v of image i with pseudo-label y_i: ``v+`` is a bank row drawn from the images labelled y_i, ``v-`` are
+    K rows of other labels, and ``L_inter = -log e^((v.v+ - m)/tau) / (e^((v.v+ - m)/tau) + sum e^(v.v-/tau))``,
+    averaged over the base's directions. Around a base without negatives L_inter is the base's own loss of v and v+.
+    Labels are those before the step; after it bank, labels and centroids follow.
+
+    References:
+        Xie, Zhan, Liu, Ong, Loy, Delving into Inter-Image Invariance for Unsupervised Visual Representations, 2022,
+        equations 5-7 and algorithm 1; METHODS 6.
+    """
+
+    clusters: Clusters | None
+    """Pseudo-labels; none where lambda is 1."""
+
+    def __init__(self, config: InterCLRConfig, base: ViewMethod, count: int) -> None:
+        own = config.lambda_ < 1 and config.head == "shared"
+        super().__init__(base, count=count, momentum=config.bank_momentum if own else None)
+        self.config = config
+        self.inter_temperature = config.temperature or base.temperature
+        chosen = {name: choice.value for name, choice in config.choices(count).items()}
+        number: int = chosen.get("clusters", config.clusters)
+        require(number <= count, "method.clusters", number, f"at most the number of images, {count}")
+        self.draw_negatives = _sampler(config, chosen, count) if base.contrastive else None
+        self.head: nn.Module | None = None
+        self.inter_bank: FeatureBank | None = None
+        if config.head == "separate":
+            self._add_head(base, count)
+        self.clusters = None
+        if config.lambda_ < 1:
+            everything = self.memory.everything()
+            self.clusters = Clusters(
+                everything, number, min_size=config.min_size, rule=config.label_rule, refresh=config.refresh_steps
+            )
+
+    def _add_head(self, base: ViewMethod, count: int) -> None:
+        """Give the inter branch a head F -> F -> ReLU -> D and, as its space is another, a bank."""
+        if not base.contrastive:
+            raise UserError("method.head is 'separate'; it must be shared around a base without negatives.")
+        width = feature_dim(base.backbone)
+        self.head = build_head(HeadConfig(layers=(width, base.dim)), width)
+        self.inter_bank = FeatureBank(count, base.dim, momentum=self.config.bank_momentum)
+
+    @property
+    def memory(self) -> FeatureBank:
+        """The bank that the inter branch reads."""
+        bank = self.bank if self.inter_bank is None else self.inter_bank
+        assert bank is not None
+        return bank
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The base's; with two heads, the backbone's."""
+        if self.head is None:
+            return self.base.last_weight
+        return [p for p in self.backbone.parameters() if p.ndim > 1][-1]
+
+    def forward(self, batch: Batch, at: Progress) -> Step:
+        """Take the base's step and add the inter term."""
+        if self.clusters is None:
+            return self.base(batch, at)
+        with nullcontext([]) if self.head is None else seen(self.encoder) as features:
+            step: Step = self.base(batch, at)
+        if at.round == 0 and at.epoch < self.config.warmup_epochs:
+            return self._warming(step, features)
+        pairs = step.pairs if self.config.directions == "all" else step.pairs[:1]
+        queries = [q for q, _ in pairs]
+        record = dict(step.record)
+        if self.head is not None:
+            first = torch.cat(features)[: len(queries) * len(batch.index)]
+            queries = list(losses.unit(self.head(first)).chunk(len(queries)))
+            record["interclr/embedding"] = queries[0].detach()
+        members = self.clusters.members()
+        found = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
+        inter = torch.stack([loss.mean() for loss, _, _ in found]).mean()
+        terms = {name: self.config.lambda_ * term for name, term in step.terms.items()}
+        terms["interclr"] = (1 - self.config.lambda_) * inter
+        kin = {"interclr/positives": torch.cat([positives for _, positives, _ in found], 1)}
+        if self.contrastive:
+            kin["interclr/negatives"] = torch.cat([negatives for _, _, negatives in found], 1)
+        return Step(terms=terms, pairs=step.pairs, record=record, found={**step.found, **kin})
+
+    def _warming(self, step: Step, features: list[Tensor]) -> Step:
+        """The base's step alone; a head of the inter branch stays in the graph with weight zero."""
+        if self.head is None:
+            return step
+        z = losses.unit(self.head(torch.cat(features)[: len(step.record["index"])]))
+        record = {**step.record, "interclr/embedding": z.detach()}
+        return Step({**step.terms, "interclr": 0 * z.sum()}, step.pairs, record, step.found)
+
+    def _inter(self, q: Tensor, batch: Batch, members: Members, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (B,) of one direction's queries, and the images taken for positives and, in part, for negatives."""
+        config, draw = self.config, batch.draw
+        chance = onto(draw.rows(f"interclr positive {number}", _chance), q.device)
+        kin = members.kin(batch.index, chance, itself=config.positive_self)
+        positive = self.memory.read(kin.squeeze(1)).to(q.dtype)
+        if self.draw_negatives is None:
+            return self.base.pair_loss(q, positive, batch.index), kin, kin[:, :0]
+        purpose = f"interclr negatives {number}"
+        log_sum, negatives = self.draw_negatives.log_sum(
+            q, batch.index, self.memory.everything(), members, draw, purpose, self.inter_temperature
+        )
+        similarity, margin = (q * positive).sum(1), config.margin
+        if config.margin_kind == "angular":
+            similarity, margin = losses.angular_margin(similarity, margin), 0.0
+        return losses.nce_of_sum(similarity, log_sum, self.inter_temperature, margin), kin, negatives
+
+    def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
+        """Write base and bank; then labels and centroids follow the updated bank."""
+        index = record["index"]
+        before = None if self.clusters is None else self.memory.read(index)
+        super().update(record, at)
+        if self.inter_bank is not None:
+            self.inter_bank.write_(index, record["interclr/embedding"])
+        if self.clusters is not None and before is not None and self.config.labels == "online":
+            self.clusters.follow_(index, before, self.memory.everything(), at)
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Fill the bank with embeddings of all images and cluster them."""
+        super().start(encode, at)
+        if self.clusters is not None:
+            self.memory.fill_(self._encoded(encode))
+            self.clusters.fit_(self.memory.everything(), at)
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Count churn anew; cluster all images again where labels are offline."""
+        names = super().epoch(encode, at)
+        if self.clusters is not None:
+            self.clusters.begin_epoch_()
+            done = at.round * at.epochs + at.epoch
+            if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
+                self.clusters.fit_(self._encoded(encode), at, again=True)
+            if self.config.labels == "online":
+                # Steps on a GPU dissolve few small clusters, so as not to wait for it; the rest go here.
+                self.clusters.dissolve_small_(self.memory.everything(), at)
+        return names
+
+    @torch.no_grad()
+    def _encoded(self, encode: Encode) -> Tensor:
+        """Every image in the space of the inter branch (N, D), unit norm."""
+        if self.head is None:
+            return encode("target" if self.config.clustered == "key" else "embedding")
+        kind = next(self.head.parameters()).dtype
+        blocks = encode("features").split(losses.BLOCK)
+        return torch.cat([losses.unit(self.head(part.to(kind))) for part in blocks])
+
+    def gauges(self) -> dict[str, float]:
+        """The base's, and the state of the pseudo-labels."""
+        own = {} if self.clusters is None else self.clusters.gauges()
+        return {**super().gauges(), **{f"interclr/{name}": value for name, value in own.items()}}
+
+
+def _sampler(config: InterCLRConfig, chosen: Mapping[str, Any], count: int) -> NegativeSampler:
+    """Make what draws negatives, with what is chosen for ``count`` images."""
+    form: PoolForm = chosen.get("pool_form", config.pool_form)
+    negatives: int = chosen.get("negatives", config.negatives)
+    size, pooled = config.pool_size(count), config.sampler in ("semihard", "semieasy")
+    require(not pooled or negatives <= size, "method.negatives", negatives, f"at most the pool's {size} images")
+    return NegativeSampler(config.sampler, negatives, config.pool, form, config.shared_candidates)
+
+
+def _chance(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, 1, generator=generator, dtype=torch.float64)

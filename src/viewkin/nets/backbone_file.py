@@ -1,0 +1,165 @@
+"""Files that hold a backbone with all that is needed to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
+
+FORMAT = "viewkin backbone 1"
+KEY = "viewkin"
+"""Name of the JSON text in a safetensors file's metadata."""
+PREFIX = "backbone."
+"""What the backbone's keys begin with in a checkpoint's ``method``, unless its metadata names another ``prefix``."""
+
+
+def describe_backbone(
+    config: BackboneConfig,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: int,
+    extra: Mapping[str, Any] | None = None,
+    prefix: str = PREFIX,
+) -> str:
+    """Write as JSON what is needed to use a backbone's weights.
+
+    Args:
+        config: how it was built.
+        mean: mean of each channel of the images it saw, for values in 0 to 1.
+        std: standard deviation of each channel, likewise.
+        size: side of the images it saw, in pixels.
+        extra: anything else that JSON can say.
+        prefix: what the backbone's keys begin with; in a checkpoint only.
+    """
+    known = {"format": FORMAT, "config": asdict(config), "mean": list(mean), "std": list(std), "size": size}
+    return json.dumps({**known, "prefix": prefix, "extra": dict(extra or {})})
+
+
+def save_backbone(
+    path: Path | str,
+    backbone: nn.Module,
+    config: BackboneConfig,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: int,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a backbone to a safetensors file, whole or not at all; arguments as in :func:`describe_backbone`."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+    metadata = {KEY: describe_backbone(config, mean=mean, std=std, size=size, extra=extra)}
+    try:
+        with replacing(path) as unfinished:
+            # Its own writer uses a file of another name, which a kill would leave behind.
+            unfinished.write_bytes(save(tensors, metadata))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"The backbone cannot be written to {path}: {error}.") from error
+
+
+def load_backbone(path: Path | str) -> nn.Module:
+    """Load a backbone (B, C, H, W) -> (B, F) for use: in evaluation mode, on the CPU.
+
+    Its attributes say how: ``feature_dim`` F; ``mean`` and ``std`` of each channel, for images of values 0 to 1;
+    ``image_size`` in pixels; ``extra``, whatever was stored with it; ``config``, how it was built.
+
+    Args:
+        path: a run directory (its ``backbone.safetensors``), a ``.safetensors`` file or a ``.ckpt`` checkpoint.
+
+    Raises:
+        UserError: the file is missing, broken or not one of this library, or its weights do not fit its description.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "backbone.safetensors"
+    if not path.is_file() or path.suffix not in (".ckpt", ".safetensors"):
+        raise UserError(f"There is no backbone at {path}: give a run directory, a .safetensors file or a .ckpt file.")
+    text, tensors = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
+    config, facts = _parse(path, text)
+    backbone = build_backbone(config)
+    prefix = facts.get("prefix", PREFIX) if path.suffix == ".ckpt" else ""
+    _fill_(
+        backbone, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}, path
+    )
+    attributes: Any = backbone
+    attributes.config = config
+    attributes.mean, attributes.std = facts["mean"], facts["std"]
+    attributes.image_size, attributes.extra = facts["size"], facts["extra"]
+    return backbone.eval()
+
+
+def _read_safetensors(path: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise _foreign(path)
+            return text, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _read_checkpoint(path: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch raise a dozen kinds for a broken file
+        raise _broken(path, error) from error
+    parts = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
+    text, tensors = parts.get("backbone"), parts.get("method")
+    if not isinstance(text, str) or not isinstance(tensors, dict):
+        raise _foreign(path)
+    named = cast("dict[str, Any]", tensors)
+    return text, {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        stated = facts["format"]
+        if stated != FORMAT:
+            raise UserError(f"{path} is of format {stated!r} and this version reads {FORMAT!r}: update viewkin.")
+        for name in ("mean", "std"):
+            facts[name] = tuple(float(value) for value in facts[name])
+        facts["size"], facts["extra"] = int(facts["size"]), dict(facts["extra"])
+        # The weights are in the file, or nowhere; groups and gathering matter to training only.
+        options: dict[str, Any] = {**facts["config"], "pretrained": False}
+        options["norm"] = "none" if options["norm"] == "none" else "batch"
+        return BackboneConfig(**options), facts
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _foreign(path) from error
+
+
+def _fill_(backbone: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    own = backbone.state_dict()
+    faults = [f"no {name}" for name in own if name not in tensors]
+    faults += [f"an unknown {name}" for name in tensors if name not in own]
+    faults += [
+        f"{name} of shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if faults:
+        others = f" and {len(faults) - 1} more faults" if len(faults) > 1 else ""
+        raise UserError(f"The weights in {path} do not fit their description ({faults[0]}{others}): write it again.")
+    backbone.load_state_dict(dict(tensors))
+
+
+def _foreign(path: Path) -> UserError:
+    return UserError(f"{path} is not a viewkin backbone: give a file that `viewkin train` wrote.")
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return UserError(f"{path} cannot be read, perhaps it was cut short ({reason}): copy or write it again.")

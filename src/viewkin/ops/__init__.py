@@ -1,0 +1,1 @@
+"""Kernels that more than one place needs: nearest neighbours, k-means, number types."""

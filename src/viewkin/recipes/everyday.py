@@ -1,0 +1,55 @@
+"""Recipes of this library: for a folder of one's own, for a demonstration, for two CPU cores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from viewkin.methods.simclr import SimCLRConfig
+from viewkin.optim import ScheduleConfig
+from viewkin.recipes.shared import FAST, SMALL
+from viewkin.training.config import AugmentConfig, DataConfig, Recipe
+
+
+def cifar10_cpu() -> Recipe:
+    """A narrow ResNet-18 on CIFAR-10 within 30 minutes on two cores; ``docs/log.md`` has how it was chosen."""
+    return Recipe(
+        name="cifar10_cpu",
+        about="CIFAR-10 on two CPU cores in 30 minutes: SimCLR, ResNet-18 of width 16",
+        method=SimCLRConfig(temperature=0.2, hidden=512),
+        backbone=replace(SMALL, width=16),
+        augment=AugmentConfig(policy="simclr-cifar", image_size=32, view_size=24, least_area=0.2),
+        optim=FAST,
+        schedule=ScheduleConfig(epochs=36, kind="cosine", warmup_epochs=1),
+        data=DataConfig(batch_size=256),
+    )
+
+
+def photos() -> Recipe:
+    """The default for a folder of one's own; image size, epochs and width are fitted to it."""
+    return Recipe(
+        name="photos",
+        about="a folder of one's own images: SimCLR, ResNet-18, fitted to images and machine",
+        method=SimCLRConfig(temperature=0.2, hidden=512),
+        backbone=SMALL,
+        augment=AugmentConfig(policy="moco-v2", image_size=96),
+        optim=FAST,
+        schedule=ScheduleConfig(epochs=100, kind="cosine", warmup_epochs=5),
+        data=DataConfig(batch_size=256),
+    )
+
+
+def demo() -> Recipe:
+    """The demonstration on the generated set: a few minutes on two cores."""
+    return replace(
+        cifar10_cpu(),
+        name="demo",
+        about="the demonstration: rendered shapes, a few minutes on two CPU cores",
+        schedule=ScheduleConfig(epochs=40, kind="cosine", warmup_epochs=2),
+    )
+
+
+RECIPES = (
+    photos,
+    demo,
+    cifar10_cpu,
+)

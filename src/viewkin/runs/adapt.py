@@ -1,0 +1,120 @@
+"""Recipes that fit images and machine, and recipes shrunk to try."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import replace
+from typing import Any
+
+from viewkin.data.dataset import Survey
+from viewkin.nets.amdim import AMDIM_SIDES, least_rkhs
+from viewkin.nets.backbone import TIMM
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.processor import has_bf16
+from viewkin.settings import with_values
+from viewkin.training.config import Recipe
+from viewkin.training.fabric import accelerator_of
+
+SMOKE_IMAGES = 256
+"""Images that a smoke test trains on."""
+SEEN_ON_CPU, SEEN_ON_GPU = 800_000, 20_000_000
+"""Images that a fitted run sees over all epochs: 20 to 60 minutes on two cores, two hours on one large GPU. A processor
+without bfloat16 sees half as many in that time."""
+DEMO_SHARE = 8
+"""A demonstration sees this many times fewer."""
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Train for another number of epochs; milestones and warm-up keep their share of the run."""
+    if epochs < 1:
+        raise UserError(f"schedule.epochs is {epochs}; it must be at least 1.")
+    return replace(recipe, schedule=recipe.schedule.scaled(epochs))
+
+
+def adapted(recipe: Recipe, survey: Survey, given: Set[str], *, demo: bool) -> tuple[Recipe, list[str]]:
+    """Fit size, network, batch and epochs to the images and the machine, but for what is ``given`` by path.
+
+    Returns:
+        The recipe, and a sentence for each choice.
+    """
+    cpu = accelerator_of(recipe.runtime) == "cpu"
+    chosen, notes = _network(recipe, survey.shorter_side, cpu, given)
+    if "data.batch_size" not in given:
+        # Too few steps an epoch teach little: at least four, as far as batches stay useful.
+        fitting = [size for size in (256, 128, 64, 32) if 4 * size <= survey.count]
+        chosen["data.batch_size"] = fitting[0] if fitting else 16
+    recipe = with_values(recipe, chosen)
+    if "schedule.epochs" not in given:
+        seen = (SEEN_ON_CPU if cpu else SEEN_ON_GPU) // (DEMO_SHARE if demo else 1)
+        seen //= 2 if cpu and not has_bf16() else 1
+        epochs = round(min(max(seen / survey.count, 10 if cpu else 20), 400 if cpu else 800))
+        recipe = with_epochs(recipe, epochs)
+        notes.append(f"{epochs} epochs, to see about {_rounded(epochs * survey.count)} images (--epochs).")
+    return recipe, notes
+
+
+def _network(recipe: Recipe, side: int, cpu: bool, given: Set[str]) -> tuple[dict[str, Any], list[str]]:
+    """Choose image size, stem and width: path to value, and sentences."""
+    chosen: dict[str, Any] = {}
+    notes: list[str] = []
+    if recipe.backbone.name in AMDIM_SIDES:
+        return _amdim_network(recipe, cpu, given)
+    size, slow = recipe.augment.image_size, " and there is no GPU" if cpu else ""
+    ours = not recipe.backbone.name.startswith(TIMM)
+    if "augment.image_size" not in given:
+        sizes = (32, 64, 96) if cpu else (32, 64, 96, 128, 224)
+        size = min(sizes, key=lambda s: abs(s - side)) if 0 < side < sizes[-1] else sizes[-1]
+        chosen["augment.image_size"] = size
+        notes.append(f"Images of {size} px, as the shorter side is {side} px{slow} (--image-size).")
+        if cpu and ours and "augment.view_size" not in given:
+            chosen["augment.view_size"] = 3 * size // 4  # half the work (docs/decisions/0003)
+    if not ours:
+        return chosen, notes
+    small = size <= 64
+    if "backbone.stem" not in given:
+        chosen["backbone.stem"] = "small" if small else "imagenet"
+    if cpu and "backbone.width" not in given:
+        # The small stem keeps the full resolution, which costs fifteen times as much a pixel.
+        chosen["backbone.width"] = 16 if chosen.get("backbone.stem", recipe.backbone.stem) == "small" else 32
+        full = f"--set backbone.width={recipe.backbone.width} for the full one"
+        notes.append(f"A narrow network of width {chosen['backbone.width']}, as there is no GPU ({full}).")
+    return chosen, notes
+
+
+def _amdim_network(recipe: Recipe, cpu: bool, given: Set[str]) -> tuple[dict[str, Any], list[str]]:
+    """The same for one of AMDIM's encoders, each of which takes one size."""
+    chosen: dict[str, Any] = {}
+    notes: list[str] = []
+    name = recipe.backbone.name
+    if "augment.image_size" not in given:
+        chosen["augment.image_size"] = AMDIM_SIDES[name]
+        notes.append(f"Images of {AMDIM_SIDES[name]} px, the only ones that {name} takes.")
+    narrow = {"backbone.width": 16, "backbone.rkhs": 256, "backbone.depth": 1}
+    if cpu and not given & narrow.keys():
+        chosen |= narrow
+        full = f"--set backbone.width={recipe.backbone.width} for the full one, with backbone.rkhs and backbone.depth"
+        notes.append(f"A narrow network of width 16, as there is no GPU ({full}).")
+    return chosen, notes
+
+
+def _rounded(count: int) -> str:
+    return f"{round(count, 1 - len(str(count))):,}"
+
+
+def smoked(recipe: Recipe, given: Set[str]) -> Recipe:
+    """Shrink a recipe so that it ends within a minute on two cores and still writes every file."""
+    augment, values = recipe.augment, dict[str, Any]()
+    if not recipe.backbone.name.startswith(TIMM):
+        values["backbone.width"] = 8
+        if recipe.backbone.name in AMDIM_SIDES:
+            width = recipe.backbone.width if "backbone.width" in given else values["backbone.width"]
+            values |= {"backbone.rkhs": least_rkhs(recipe.backbone.name, width), "backbone.depth": 1}
+        else:
+            values["augment.image_size"] = min(augment.image_size, 64)
+            values["augment.view_size"] = None if augment.view_size is None else min(augment.view_size, 64)
+    values["data.batch_size"] = min(recipe.data.batch_size, 32)
+    values["data.accumulate"] = min(recipe.data.accumulate, 2)
+    values["schedule.rounds"] = 1
+    values["runtime.log_every"] = 2
+    recipe = with_values(recipe, {path: value for path, value in values.items() if path not in given})
+    return recipe if "schedule.epochs" in given else with_epochs(recipe, 2)

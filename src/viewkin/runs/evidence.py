@@ -1,0 +1,120 @@
+"""Evidence of a finished run: what its method takes for kin of a few fixed images, and how it divides them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from viewkin.augment.policies import Policy
+from viewkin.augment.views import test_view
+from viewkin.data.source import Source
+from viewkin.encode.features import frozen
+from viewkin.figures.evidence import KEPT, KIN_FILE, PARTS_FILE, Find, Parts, write_finds, write_parts
+from viewkin.methods.base import Batch, Method, ViewMethod
+from viewkin.runs.run_settings import RunSettings, rebuilt
+from viewkin.runtime.draws import Draw
+from viewkin.schedules import Progress
+from viewkin.training.checkpoint import load_checkpoint, load_method
+from viewkin.training.config import Recipe
+
+ANCHORS = 256
+"""Images that are explained: as far apart in the set as can be, always the same."""
+TOGETHER = 64
+"""Images explained at once."""
+
+
+def write_evidence(out: Path, stored: RunSettings, source: Source, device: torch.device) -> list[Path]:
+    """Explain a finished run by its last checkpoint; write a table of each kind for which there is something to say.
+
+    Every view of an anchor is the test view, so that what is found does not hang on an augmentation, and a map of
+    parts lies over the image as it is.
+
+    Returns:
+        The files written.
+    """
+    state = load_checkpoint(out / "last.ckpt")
+    method = rebuilt(stored.recipe, len(source))
+    load_method(out / "last.ckpt", state, method)
+    method.to(device)
+    finds, parts = explained(method, stored.recipe, source, state["progress"], device)
+    about = {"run": stored.recipe.name, "step": state["progress"]["step"], "images": len(source)}
+    if finds:
+        write_finds(out / KIN_FILE, finds, about)
+    if parts:
+        write_parts(out / PARTS_FILE, parts, about)
+    return [out / name for name, found in ((KIN_FILE, finds), (PARTS_FILE, parts)) if found]
+
+
+def explained(
+    method: Method, recipe: Recipe, source: Source, progress: Mapping[str, Any], device: torch.device
+) -> tuple[list[Find], list[Parts]]:
+    """Let a method explain the anchors, in eval mode."""
+    at = _progress(recipe, len(source), progress)
+    policy = recipe.augment.chosen()
+    anchors = torch.linspace(0, len(source) - 1, min(ANCHORS, len(source))).long()
+    bank = method.bank if isinstance(method, ViewMethod) else None
+    finds: list[Find] = []
+    parts: list[Parts] = []
+    with frozen(method):
+        for number, index in enumerate(anchors.split(TOGETHER)):
+            if len(index) < 2:  # no method compares an image with nothing
+                continue
+            batch = _batch(method, recipe, source, policy, index, number, device)
+            for what, found in method.explain(batch, at).items():
+                if found.ndim == 2:
+                    finds += _finds(what, found[:, :KEPT].cpu(), index, source, bank)
+                else:
+                    parts += [Parts(i, str(source.ids[i]), what, part) for i, part in zip(index.tolist(), found.cpu())]
+    return finds, parts
+
+
+def _batch(
+    method: Method,
+    recipe: Recipe,
+    source: Source,
+    policy: Policy,
+    index: Tensor,
+    number: int,
+    device: torch.device,
+) -> Batch:
+    """The anchors as they are, in the place of every view."""
+    view = test_view(source.images(index).to(device), size=recipe.augment.image_size, policy=policy)
+    draw = Draw(recipe.seed, number, len(index), 0, len(index))
+    return Batch(views=dict.fromkeys(method.view_spec, view), index=index.to(device), draw=draw)
+
+
+def _finds(what: str, images: Tensor, index: Tensor, source: Source, bank: Any) -> list[Find]:
+    cosine = None if bank is None else _cosines(bank, index, images)
+    finds: list[Find] = []
+    for row, anchor in enumerate(index.tolist()):
+        there = images[row] >= 0  # -1 fills up
+        similar = None if cosine is None else tuple(cosine[row][there].tolist())
+        finds.append(Find(anchor, str(source.ids[anchor]), what, tuple(images[row][there].tolist()), similar))
+    return finds
+
+
+def _cosines(bank: Any, index: Tensor, images: Tensor) -> Tensor:
+    """Cosine of each anchor's row of the bank with those of its images: (B, n)."""
+    rows: Tensor = bank.everything()
+    own = F.normalize(rows[index.to(rows.device)].float(), dim=1)
+    theirs = F.normalize(rows[images.clamp(min=0).to(rows.device)].float(), dim=2)
+    return (own.unsqueeze(1) * theirs).sum(2).cpu()
+
+
+def _progress(recipe: Recipe, images: int, progress: Mapping[str, Any]) -> Progress:
+    """Where the run ended; within its last epoch, for schedules know no epoch after that."""
+    schedule = recipe.schedule
+    steps = max(images // recipe.data.batch_size, 1) * schedule.epochs
+    return Progress(
+        step=min(int(progress["step"]), steps),
+        steps=steps,
+        epoch=min(int(progress["epoch"]), schedule.epochs - 1),
+        epochs=schedule.epochs,
+        round=min(int(progress["round"]), schedule.rounds - 1),
+        rounds=schedule.rounds,
+    )

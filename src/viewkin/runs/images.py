@@ -1,0 +1,60 @@
+"""The images of a run, opened at the size that its network wants."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+
+import torch
+
+from viewkin.data.cache import default_folder
+from viewkin.data.class_selection import with_classes
+from viewkin.data.dataset import Survey, open_source
+from viewkin.data.source import Source
+from viewkin.runs.adapt import SMOKE_IMAGES
+from viewkin.runtime.draws import generator_for
+from viewkin.training.config import Recipe
+from viewkin.training.fabric import processes
+
+LARGEST_STORED = 1024
+"""Side of the largest images that a source keeps, pixels."""
+
+
+def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
+    """Open the images to train on; of several processes one at a time, so that the others find its cache."""
+    size = recipe.data.stored_size or stored_size(found, recipe.augment.image_size)
+    squash, workers = recipe.augment.chosen().squash, recipe.runtime.workers
+    with in_turn(processes(recipe.runtime)[0]):
+        source = open_source(data, split=recipe.data.split, size=size, squash=squash, workers=workers)
+    if recipe.data.classes is not None:
+        source = with_classes(source, recipe.data.classes)
+    return few(source, SMOKE_IMAGES) if smoke else source
+
+
+@contextlib.contextmanager
+def in_turn(world: int) -> Generator[None]:
+    """Hold a lock beside the cache while other processes of the run wait, where the system has such locks."""
+    if world == 1:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            folder = default_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context((folder / "lock").open("w")), fcntl.LOCK_EX)
+        yield
+
+
+def few(source: Source, count: int) -> Source:
+    """Take ``count`` images at most, of all classes alike, always the same."""
+    if len(source) <= count:
+        return source
+    return source.subset(torch.randperm(len(source), generator=generator_for(0, "few"))[:count].sort().values)
+
+
+def stored_size(found: Survey, image_size: int) -> int | None:
+    """Side at which photographs are kept: a margin of 256/224 around the view; their own side when that is smaller."""
+    wanted = min(round(image_size * 256 / 224), LARGEST_STORED)
+    return None if found.uniform and found.shorter_side <= wanted else wanted

@@ -1,0 +1,78 @@
+"""The settings of a run in its directory: written, read back, run again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from viewkin.methods.base import Method
+from viewkin.methods.catalogue import METHOD_CONFIGS
+from viewkin.nets.backbone import build_backbone
+from viewkin.runtime.draws import seed_for
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.provenance import versions
+from viewkin.settings import settings_from_dict, settings_to_dict
+from viewkin.training.config import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What ``recipe.json`` says."""
+
+    data: str
+    """The images, as they were named."""
+    images: int
+    """How many could be read."""
+    recipe: Recipe
+    """Every setting."""
+    smoke: bool = False
+    """Whether it was a smoke test, on few of the images."""
+    demo: bool = False
+    """Whether the next demonstration may take the directory."""
+
+
+def write_settings(out: Path, stored: RunSettings) -> None:
+    """Write ``recipe.json`` and ``versions.json``.
+
+    Raises:
+        UserError: ``out`` cannot be written.
+    """
+    settings: dict[str, Any] = {name: getattr(stored, name) for name in ("data", "images", "smoke", "demo")}
+    settings["recipe"] = settings_to_dict(stored.recipe)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in (("versions.json", versions()), ("recipe.json", settings)):
+            partial = out / f"{name}.partial"
+            partial.write_text(json.dumps(content, indent=2) + "\n")
+            partial.replace(out / name)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); name another --out.") from error
+
+
+def read_run_settings(place: Path) -> RunSettings:
+    """Read the settings of a run from its directory or its ``recipe.json``.
+
+    Raises:
+        UserError: there is no run, or its settings are damaged or another version's.
+    """
+    path = place / "recipe.json" if place.is_dir() else place
+    if not path.is_file():
+        raise UserError(f"{place} holds no run (no recipe.json); give the directory that 'viewkin train' printed.")
+    try:
+        return settings_from_dict(RunSettings, json.loads(path.read_text(encoding="utf-8")), METHOD_CONFIGS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged; restore it from a copy, or start a new run.") from error
+    except UserError as error:
+        raise UserError(
+            f"{path} cannot be used: {error} Correct it, install the version that wrote it, or start a new run."
+        ) from error
+
+
+def rebuilt(recipe: Recipe, count: int) -> Method:
+    """Build the method of a recipe for ``count`` images, untrained."""
+    torch.manual_seed(seed_for(recipe.seed, "init"))
+    return recipe.method.build(build_backbone(replace(recipe.backbone, pretrained=False)), count=count)

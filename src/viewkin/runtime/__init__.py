@@ -1,0 +1,1 @@
+"""What stands below everything: errors, files, progress, random draws, processes, memory, provenance."""

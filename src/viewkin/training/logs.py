@@ -1,0 +1,152 @@
+"""What a run writes while it goes: metrics.jsonl, TensorBoard events, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.wording import duration
+
+CLOCKED = ("images_per_second", "cpu_seconds")
+"""What a line says of time: it differs between runs that are equal bit for bit."""
+MONITORS = ("knn_monitor", "linear_monitor", "mlp_monitor")
+"""Shares of held-out training images that were named rightly, in the log at an epoch's end."""
+
+
+class MetricsLog:
+    """``metrics.jsonl`` (one JSON object a line, ``step`` rising) and TensorBoard events of one run directory."""
+
+    def __init__(self, out: Path, *, from_step: int) -> None:
+        """Open for appending; lines after ``from_step`` (a checkpoint's) are cut away first."""
+        self.path = out / "metrics.jsonl"
+        kept = [line for line in read_metrics(self.path) if line["step"] <= from_step]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(self.path)
+        self._file = self.path.open("a")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TensorBoard's own imports warn of deprecations
+            from torch.utils.tensorboard.writer import SummaryWriter  # slow: only a run needs it
+
+            self._events = SummaryWriter(str(out / "tensorboard"), purge_step=from_step + 1 if from_step else None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line and its events; what is not finite becomes null, since JSON has no word for it."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush to disk and close."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read ``metrics.jsonl``; a last line cut by a kill is dropped; no file gives no lines.
+
+    Raises:
+        UserError: another line is no object with its step.
+    """
+    texts = path.read_bytes().splitlines() if path.is_file() else []
+    lines = [_line(text) for text in texts]
+    if None in lines[:-1]:
+        number = lines.index(None) + 1
+        raise UserError(f"Line {number} of {path} is damaged; remove it, or restore the file from a copy.")
+    return [line for line in lines if line is not None]
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """Read an object with its step; None where it is something else."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
+
+
+FORESIGHT = 5.0
+"""Seconds of training from which the rest is foretold."""
+
+
+WIDTH = 90
+"""Columns that everything but the loss takes beside the bar."""
+
+
+def summed(values: Mapping[str, float], digits: int) -> str:
+    """Write the loss, with its terms where there are several."""
+    terms = {name.removeprefix("term/"): value for name, value in values.items() if name.startswith("term/")}
+    parts = " + ".join(f"{name} {value:.{digits}f}" for name, value in terms.items())
+    return f"loss {values['loss']:.{digits}f}" + (f" = {parts}" if len(terms) > 1 else "")
+
+
+class Display:
+    """Progress bar with ETA on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, console: Console, steps: int, done: int) -> None:
+        """Show ``steps`` optimiser steps of which ``done`` are done."""
+        self.console = console
+        self._total = steps
+        self._first: tuple[int, float] | None = None
+        self._foretold = False
+        self._knn = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TextColumn("eta"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=done, numbers="")
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, done: int, epoch: str) -> None:
+        """Move the bar; say once how long the rest will take, where that is over a minute."""
+        self._bar.update(self._task, completed=done, description=epoch)
+        first, began = self._first = self._first or (done, time.monotonic())  # the first step is slower: not counted
+        passed = time.monotonic() - began
+        if passed < FORESIGHT or self._foretold:
+            return
+        self._foretold = True
+        rest = passed / (done - first) * (self._total - done)
+        if rest > 60:
+            self.line(f"About {duration(rest)} to go. Ctrl-C stops and saves, --resume goes on.", always=True)
+
+    def numbers(self, values: Mapping[str, float]) -> None:
+        """Show the newest values beside the bar."""
+        if "knn_monitor" in values:
+            self._knn = f" kNN {values['knn_monitor']:.3f}"
+        loss = summed(values, 3)
+        if len(loss) > self.console.width - WIDTH:
+            loss = f"loss {values['loss']:.3f}"
+        shown = f"{loss} {values['images_per_second']:,.0f} images/s{self._knn}"
+        self._bar.update(self._task, numbers=shown)
+
+    def line(self, text: str, *, always: bool = False) -> None:
+        """Print a line above the bar; without ``always`` only where there is no bar."""
+        if always or not self.console.is_terminal:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)

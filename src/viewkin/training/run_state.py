@@ -1,0 +1,127 @@
+"""All that a run is between two steps: what its checkpoints hold, and how they are written and taken up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from viewkin.data.source import Source
+from viewkin.methods.base import Method
+from viewkin.nets.norm import average_statistics_
+from viewkin.runtime import distributed
+from viewkin.runtime.errors import UserError
+from viewkin.schedules import Progress
+from viewkin.training import checkpoint
+from viewkin.training.batchnorm_statistics import put_statistics_, statistics_of
+from viewkin.training.monitors import KnnMonitor
+from viewkin.training.online_heads import OnlineHeads
+from viewkin.training.outcome import RunStoppedError
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """A run's parts whose state is in its checkpoints; every rank holds one, and rank 0 writes."""
+
+    method: Method
+    optimizer: torch.optim.Optimizer
+    fabric: Fabric
+    source: Source
+    at: Progress
+    monitor: KnnMonitor | None
+    online: OnlineHeads | None
+    out: Path
+    """Run directory."""
+    metadata: Mapping[str, Any]
+    """What ``load_backbone`` needs."""
+    best: float = -1.0
+    """Highest ``knn_monitor`` so far; -1 before the first."""
+    saved_at: float = field(default_factory=time.monotonic)
+    """When ``last.ckpt`` was written, on the monotonic clock."""
+    saved_step: int = 0
+    """Steps that were done then."""
+
+    def broken(self, what: str) -> RunStoppedError:
+        """Say that something is no longer finite, and what to go back to."""
+        return RunStoppedError(
+            f"{what} became NaN or infinite at step {self.at.total_step}; the last good checkpoint, of step "
+            f"{self.saved_step}, is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
+            "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
+        )
+
+    def everything(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        at = self.at
+        return {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "monitor": self.monitor.state() if self.monitor else {},
+            "online": self.online.state() if self.online else {},
+            "best": self.best,
+            "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
+            "images": self._images(),
+            "backbone": json.dumps(dict(self.metadata)),
+        }
+
+    def _images(self) -> dict[str, Any]:
+        """What tells one set of images from another."""
+        return {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
+
+    def save(self) -> None:
+        """Write ``last.ckpt``: with averaged statistics to use, and each rank's own to go on with.
+
+        The ranks keep their own, so that when a run is saved, or stopped, leaves no trace in its bits.
+
+        Raises:
+            RunStoppedError: a tensor is not finite, or the place cannot be written.
+        """
+        own = statistics_of(self.method)
+        average_statistics_(self.method)
+        bad = checkpoint.first_bad_tensor(self.method.state_dict())
+        if bad:
+            raise self.broken(f"The tensor {bad}")
+        every = distributed.gather(own[None])
+        if self.fabric.global_rank == 0:
+            checkpoint.save_checkpoint(self.out / "last.ckpt", {**self.everything(), "statistics": every})
+        put_statistics_(self.method, own)
+        self.saved_at, self.saved_step = time.monotonic(), self.at.total_step
+        distributed.barrier()
+
+    def keep_best(self, accuracy: float) -> None:
+        """Write ``best.ckpt`` where no epoch before had this ``knn_monitor``; all ranks average their statistics."""
+        average_statistics_(self.method)
+        if self.fabric.global_rank == 0 and accuracy > self.best:
+            self.best = accuracy
+            checkpoint.save_checkpoint(self.out / "best.ckpt", self.everything())
+
+    def load(self) -> None:
+        """Take up ``last.ckpt``.
+
+        Raises:
+            UserError: there is none, or it is of other images, another method or another network.
+        """
+        state = checkpoint.load_checkpoint(self.out / "last.ckpt")
+        images = self._images()
+        if state["images"] != images:
+            raise UserError(
+                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
+                "other names); point to the same set, or start a new run."
+            )
+        checkpoint.load_method(self.out / "last.ckpt", state, self.method)
+        if len(state["statistics"]) == self.fabric.world_size:
+            put_statistics_(self.method, state["statistics"][self.fabric.global_rank])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        if self.monitor:
+            self.monitor.load(state["monitor"])
+        if self.online:
+            self.online.load(state.get("online", {}))
+        self.best = state["best"]
+        self.at.round, self.at.epoch, self.at.step = (state["progress"][name] for name in ("round", "epoch", "step"))
