@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
-from viewkin.cli.output import say, show_results
 from viewkin.commands.labelled_images import LabelledRequest
 from viewkin.evaluation.detection.annotations import open_boxes
 from viewkin.evaluation.detection.config import DetectionConfig
@@ -50,7 +46,7 @@ def judged_by_detection(
     where = device_named(device)
     train, test = (open_boxes(asked.data, split) for split in (asked.train_split, asked.test_split))
     if asked.classes is not None:
-        train, test = train.only(asked.classes), test.only(asked.classes)
+        train, test = train.only_classes(asked.classes), test.only_classes(asked.classes)
     opened = open_model(model, "backbone", where)
     models = [opened]
     if baseline:
@@ -87,21 +83,3 @@ def _like(untrained: Any, trained: Any) -> nn.Module:
     for name in ("config", "mean", "std"):
         setattr(untrained, name, getattr(trained, name))
     return untrained
-
-
-def show_detection(console: Console, title: str, results: Sequence[Result]) -> None:
-    """Print the measures over all classes, one row a model, then one row a class and one column a model."""
-    overall = [
-        replace(one, values={name: value for name, value in one.values.items() if not name.startswith(OF_CLASS)})
-        for one in results
-    ]
-    show_results(console, title, overall)
-    table = Table()
-    table.add_column("AP of")
-    for one in results:
-        table.add_column(one.model, justify="right")
-    for name in results[0].values:
-        if name.startswith(OF_CLASS):
-            table.add_row(name.removeprefix(OF_CLASS), *(f"{one.values[name]:.2f}" for one in results))
-    console.print(table, markup=False, highlight=False)
-    say(console, f"Average precision in percent, rule {results[0].settings['rule']}.")

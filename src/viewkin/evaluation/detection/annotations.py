@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 from viewkin.data.formats.parquet import parquet_files, stream_of
 from viewkin.data.formats.parquet_columns import class_names, image_column
 from viewkin.data.formats.voc import is_voc, splits_of
-from viewkin.evaluation.detection.boxed_images import Boxed, left_out, truth_of
-from viewkin.evaluation.detection.coco import from_coco, instances
+from viewkin.evaluation.detection.boxed_images import BoxedImages, dropped_boxes_note, make_truth
+from viewkin.evaluation.detection.coco import annotation_files, open_coco
 from viewkin.runtime.errors import UserError
 
 
-def open_boxes(data: str, split: str) -> Boxed:
+def open_boxes(data: str, split: str) -> BoxedImages:
     """Open one split of a set with boxes.
 
     Args:
         data: a folder in VOC's layout; a folder of such (VOCdevkit with VOC2007 and VOC2012: all that have the split
             are joined); a folder in COCO's layout, with ``annotations/instances_*.json``; a Parquet file or a folder
-            of some.
+            of Parquet files.
         split: ``train``, ``trainval``, ``val`` or ``test``, or any value of the Parquet column ``split``.
 
     Raises:
@@ -34,15 +34,15 @@ def open_boxes(data: str, split: str) -> Boxed:
         raise UserError(f"There is no {data}; give a folder laid out as VOC or COCO, or Parquet with boxes.")
     parts = [path] if is_voc(path) else sorted(one for one in path.glob("*") if is_voc(one))
     if parts:
-        found = _from_voc(path, parts, split)
+        boxed = _from_voc(path, parts, split)
     else:
-        found = from_coco(path, split) if instances(path) else _from_parquet(path, split)
-    if not found.boxes:
+        boxed = open_coco(path, split) if annotation_files(path) else _from_parquet(path, split)
+    if not boxed.boxes:
         raise UserError(f"The {split} split of {data} has no boxes; detection needs some in both splits.")
-    return found
+    return boxed
 
 
-def _from_voc(path: Path, roots: Sequence[Path], split: str) -> Boxed:
+def _from_voc(path: Path, roots: Sequence[Path], split: str) -> BoxedImages:
     lists = [(root, splits_of(root)) for root in roots]
     known = sorted({name for _, splits in lists for name in splits})
     if split not in known:
@@ -55,22 +55,24 @@ def _from_voc(path: Path, roots: Sequence[Path], split: str) -> Boxed:
     classes = tuple(sorted({name for objects in shown.values() for name, _, _ in objects}))
     keys = [(root, one) for root, splits in lists if split in splits for one in splits[split].read_text().split()]
     read = [
-        truth_of([box for _, box, _ in shown[key]], [classes.index(name) for name, _, _ in shown[key]],
+        make_truth([box for _, box, _ in shown[key]], [classes.index(name) for name, _, _ in shown[key]],
                [difficult for _, _, difficult in shown[key]])
         for key in keys
     ]  # fmt: skip
-    return Boxed(
+    return BoxedImages(
         name=path.name,
         classes=classes,
         encoded=[root / "JPEGImages" / f"{one}.jpg" for root, one in keys],
         ids=[f"{root.name}/{one}" for root, one in keys],
         truths=[truth for truth, _ in read],
-        notes=left_out(sum(lost for _, lost in read)),
+        notes=dropped_boxes_note(sum(lost for _, lost in read)),
     )
 
 
 def _objects(annotation: Path) -> list[tuple[str, list[float], bool]]:
-    """Read (class, box, difficult) of every object; VOC's first pixel is 1 and its last is inside, so x1 and y1 lose 1.
+    """Read (class, box, difficult) of every object.
+
+    VOC counts pixels from 1 and includes the last one, so 1 is subtracted from x1 and y1.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -89,7 +91,7 @@ def _objects(annotation: Path) -> list[tuple[str, list[float], bool]]:
         raise UserError(f"{annotation} cannot be read ({error}); fetch the annotations again.") from error
 
 
-def _from_parquet(path: Path, split: str) -> Boxed:
+def _from_parquet(path: Path, split: str) -> BoxedImages:
     files = parquet_files(path)
     if not files:
         raise UserError(f"{path} has no boxes: it is neither laid out as VOC or COCO nor Parquet.")
@@ -109,10 +111,10 @@ def _from_parquet(path: Path, split: str) -> Boxed:
         table = table.filter(pa.array([one == split for one in splits]))
     elif split != "train":
         raise UserError(f"{path} has no {split} split: it has no column split, so all of it is train.")
-    return _boxed_rows(path, table, column, class_names(schema))
+    return _images_of_rows(path, table, column, class_names(schema))
 
 
-def _boxed_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]) -> Boxed:
+def _images_of_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]) -> BoxedImages:
     labels: list[list[int]] = [list(row or ()) for row in table["labels"].to_pylist()]
     boxes: list[list[list[float]]] = [list(row or ()) for row in table["boxes"].to_pylist()]
     largest = max((label for row in labels for label in row), default=-1)
@@ -121,13 +123,13 @@ def _boxed_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]
         raise UserError(f"{path} has boxes of an unknown class: labels must be 0 to {len(classes) - 1}.")
     if any(len(one) != len(other) for one, other in zip(boxes, labels)):
         raise UserError(f"{path} has an image with more boxes than labels, or fewer; each box needs one.")
-    read = [truth_of(own, kinds, [False] * len(kinds)) for own, kinds in zip(boxes, labels)]
+    read = [make_truth(own, kinds, [False] * len(kinds)) for own, kinds in zip(boxes, labels)]
     ids = table["name"].to_pylist() if "name" in table.column_names else range(table.num_rows)
-    return Boxed(
+    return BoxedImages(
         name=path.name,
         classes=classes,
         encoded=[stream_of(cell).getvalue() for cell in table[column]],
         ids=[str(one) for one in ids],
         truths=[truth for truth, _ in read],
-        notes=left_out(sum(lost for _, lost in read)),
+        notes=dropped_boxes_note(sum(lost for _, lost in read)),
     )

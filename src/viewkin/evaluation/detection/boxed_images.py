@@ -1,4 +1,4 @@
-"""Images of one split with boxes, however they are stored."""
+"""The images of one split with their boxes, from whatever files they come."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from PIL import Image
 from torch import Tensor
 
 from viewkin.data.decode import reason, to_rgb
-from viewkin.evaluation.detection.measures import Truth
+from viewkin.evaluation.detection.average_precision import Truth
 from viewkin.runtime.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boxed:
-    """Images of one split with the boxes of what they show."""
+class BoxedImages:
+    """Images of one split with the boxes of their objects."""
 
     name: str
-    """What a table calls the set."""
+    """Name of the set in tables."""
     classes: tuple[str, ...]
     """Class names by label."""
     encoded: Sequence[Path | bytes]
-    """Images, not yet decoded."""
+    """Files or bytes of the images, not yet decoded."""
     ids: Sequence[str]
     """Name of each image."""
     truths: Sequence[Truth]
-    """Boxes in pixels of the image as it is stored, one an image."""
+    """One per image; boxes are in pixels of the stored image."""
     notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Sentences about boxes that were left out."""
 
     def __len__(self) -> int:
         """Count the images."""
@@ -42,11 +42,13 @@ class Boxed:
 
     @property
     def boxes(self) -> int:
-        """Boxes in all."""
-        return sum(len(one.labels) for one in self.truths)
+        """Number of boxes in all images."""
+        return sum(len(truth.labels) for truth in self.truths)
 
     def image(self, position: int) -> Tensor:
-        """Decode one image: (3, H, W) float of 0 to 1. Boxes are of the stored pixels, so no EXIF flag turns it.
+        """Decode one image: (3, H, W) float of 0 to 1.
+
+        Boxes refer to the stored pixels, so the EXIF orientation is ignored.
 
         Raises:
             UserError: it cannot be decoded.
@@ -61,8 +63,8 @@ class Boxed:
             ) from error
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
-    def only(self, wanted: str) -> Boxed:
-        """Keep the boxes of some classes, names with commas between; labels count these alone.
+    def only_classes(self, wanted: str) -> BoxedImages:
+        """Keep the boxes of the named classes (names separated by commas), whose labels become 0, 1, ....
 
         Raises:
             UserError: an unknown class.
@@ -73,30 +75,30 @@ class Boxed:
                 near = difflib.get_close_matches(name, self.classes, n=2, cutoff=0.4) or self.classes[:4]
                 raise UserError(f"{self.name} has no boxes of a class {name!r}; give names such as {', '.join(near)}.")
         kept = tuple(name for name in self.classes if name in names)
-        place = np.array([kept.index(name) if name in kept else -1 for name in self.classes])
-        return replace(self, classes=kept, truths=[_placed(one, place) for one in self.truths])
+        new_labels = np.array([kept.index(name) if name in kept else -1 for name in self.classes])
+        return replace(self, classes=kept, truths=[_relabelled(truth, new_labels) for truth in self.truths])
 
-    def with_boxes(self) -> Boxed:
-        """Keep what teaches, as Detectron2 does: images with a box, and no box of a crowd."""
-        truths = [one if one.crowd is None else one.kept(~one.crowd) for one in self.truths]
-        rows = [row for row, one in enumerate(truths) if len(one.labels)]
+    def without_empty_images(self) -> BoxedImages:
+        """Drop crowd boxes, then images without a box: what Detectron2 trains on."""
+        truths = [truth if truth.crowd is None else truth.select(~truth.crowd) for truth in self.truths]
+        rows = [row for row, truth in enumerate(truths) if len(truth.labels)]
         parts: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in ("encoded", "ids")}
         return replace(self, **parts, truths=[truths[row] for row in rows])
 
 
-def _placed(truth: Truth, place: np.ndarray) -> Truth:
-    """Number the classes anew; boxes of a class whose place is -1 go."""
-    moved = replace(truth, labels=place[truth.labels])
-    return moved.kept(moved.labels >= 0)
+def _relabelled(truth: Truth, new_labels: np.ndarray) -> Truth:
+    """Map the labels by ``new_labels`` (C,); boxes whose new label is -1 are dropped."""
+    relabelled = replace(truth, labels=new_labels[truth.labels])
+    return relabelled.select(relabelled.labels >= 0)
 
 
-def truth_of(
+def make_truth(
     boxes: Sequence[Sequence[float]],
     labels: Sequence[int],
     ignored: Sequence[bool],
     crowd: Sequence[bool] | None = None,
 ) -> tuple[Truth, int]:
-    """Make the truth of an image, and count the boxes without area that are left out."""
+    """Make the :class:`Truth` of an image, and count the boxes without area, which are dropped."""
     sides = np.array(boxes, np.float64).reshape(-1, 4)
     kept = (sides[:, 2:] > sides[:, :2]).all(1)
     truth = Truth(
@@ -108,6 +110,6 @@ def truth_of(
     return truth, int((~kept).sum())
 
 
-def left_out(lost: int) -> tuple[str, ...]:
-    """Say how many boxes without area are missing."""
-    return (f"Left out because they have no area: {lost} boxes.",) if lost else ()
+def dropped_boxes_note(dropped: int) -> tuple[str, ...]:
+    """Say how many boxes without area were dropped, if any."""
+    return (f"Left out because they have no area: {dropped} boxes.",) if dropped else ()

@@ -8,24 +8,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from viewkin.evaluation.detection.boxed_images import Boxed, left_out, truth_of
+from viewkin.evaluation.detection.boxed_images import BoxedImages, dropped_boxes_note, make_truth
 from viewkin.runtime.errors import UserError
 
 PREFIX = "instances_"
-"""What the names of annotation files begin with; the name of the split follows."""
+"""Names of annotation files begin with this; the name of the split follows."""
 
 
-def instances(root: Path) -> dict[str, Path]:
-    """Find the annotation files in ``annotations`` or in the folder itself: split to file, {} where there is none."""
+def annotation_files(root: Path) -> dict[str, Path]:
+    """Find the annotation files in ``annotations`` or in the folder itself: split -> file; empty if there are none."""
     files = sorted([*root.glob(f"annotations/{PREFIX}*.json"), *root.glob(f"{PREFIX}*.json")])
     return {file.stem.removeprefix(PREFIX): file for file in files}
 
 
-def from_coco(root: Path, split: str) -> Boxed:
-    """Open one split. ``train`` finds ``train2017`` too, where there is no other year of it.
+def open_coco(root: Path, split: str) -> BoxedImages:
+    """Open one split. ``train`` also opens ``train2017`` if that is the only year.
 
-    Categories count 0, 1, ... in the order of their ids, which may have gaps. A box (x, y, width, height) becomes
-    (x, y, x + width, y + height). Crowds (``iscrowd``) are neither right nor wrong in the test, and are not learnt.
+    Categories get the labels 0, 1, ... in the order of their ids, which may have gaps. A box (x, y, width, height)
+    becomes (x, y, x + width, y + height). Crowds (``iscrowd``) are ignored in the test and not trained on.
 
     Raises:
         UserError: no such split, a damaged file, or images that are not there.
@@ -33,13 +33,13 @@ def from_coco(root: Path, split: str) -> Boxed:
     References:
         Lin et al., Microsoft COCO, 2014; its data format, section "object detection".
     """
-    found = instances(root)
-    names = [split] if split in found else [name for name in found if name.rstrip("0123456789") == split]
+    files = annotation_files(root)
+    names = [split] if split in files else [name for name in files if name.rstrip("0123456789") == split]
     if len(names) != 1:
-        known = ", ".join(found)
+        known = ", ".join(files)
         wrong = f"has several splits {split}" if names else f"has no {split} split"
         raise UserError(f"{root} {wrong} in {PREFIX}*.json, only {known}; name one of these.")
-    file = found[names[0]]
+    file = files[names[0]]
     try:
         return _read(root, names[0], json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -49,7 +49,7 @@ def from_coco(root: Path, split: str) -> Boxed:
         ) from error
 
 
-def _read(root: Path, split: str, stored: dict[str, Any]) -> Boxed:
+def _read(root: Path, split: str, stored: dict[str, Any]) -> BoxedImages:
     """Put images, categories and annotations together."""
     kinds = sorted((int(one["id"]), str(one["name"])) for one in stored["categories"])
     label = {kind: place for place, (kind, _) in enumerate(kinds)}
@@ -63,14 +63,14 @@ def _read(root: Path, split: str, stored: dict[str, Any]) -> Boxed:
         if one["image_id"] not in shown or one["category_id"] not in label:
             raise ValueError(f"annotation {one.get('id')} is of an unknown image or category")
         shown[one["image_id"]].append((_corners(one), label[one["category_id"]], bool(one.get("iscrowd", 0))))
-    read = [truth_of(*_columns(objects)) for objects in shown.values()]
-    return Boxed(
+    read = [make_truth(*_columns(objects)) for objects in shown.values()]
+    return BoxedImages(
         name=root.name,
         classes=tuple(name for _, name in kinds),
         encoded=_files(root, split, images.values()),
         ids=list(images.values()),
         truths=[truth for truth, _ in read],
-        notes=left_out(sum(lost for _, lost in read)),
+        notes=dropped_boxes_note(sum(lost for _, lost in read)),
     )
 
 
@@ -88,13 +88,13 @@ def _corners(annotation: dict[str, Any]) -> list[float]:
 def _columns(
     objects: list[tuple[list[float], int, bool]],
 ) -> tuple[list[list[float]], list[int], list[bool], list[bool]]:
-    """List the boxes, labels, and twice the crowds: these are ignored, and may be taken often."""
+    """List boxes, labels, ignored flags and crowd flags; the last two are equal, since crowds are ignored."""
     crowd = [crowded for _, _, crowded in objects]
     return [box for box, _, _ in objects], [label for _, label, _ in objects], crowd, crowd
 
 
 def _files(root: Path, split: str, names: Iterable[str]) -> list[Path]:
-    """Find the images: in ``<split>``, ``images/<split>``, ``images`` or the folder itself, wherever the first lies.
+    """Find the images in ``<split>``, ``images/<split>``, ``images`` or the folder itself: the first with image 1.
 
     Raises:
         UserError: one of them is not there.

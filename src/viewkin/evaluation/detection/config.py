@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from viewkin.evaluation.detection.measures import Rule
+from viewkin.evaluation.detection.average_precision import Rule
 from viewkin.runtime.errors import require
 
 Preset = Literal["small", "voc", "voc-invp", "coco"]
@@ -60,8 +60,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rule": "coco",
     },
 }
-"""METHODS 8.6 says ``voc`` and ``coco``, whose warm-up and train sides are Detectron2's, and METHODS 3.6 InvP's, of the
-same sides; ``small`` is ours."""
+"""``voc`` and ``coco`` follow METHODS 8.6, with Detectron2's warm-up and train sides; ``voc-invp`` follows METHODS 3.6,
+with the same sides; ``small`` is this library's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ class DetectionConfig:
     """``c4``: proposals on the conv4 map, layer4 as the box head; ``fpn``: a pyramid of conv2 to conv5, two linear
     layers as the box head."""
     norm: Norm = "batch"
-    """``batch``: BatchNorm goes on learning, with a new one after layer4 (C4) or in the pyramid (FPN); ``frozen``: its
-    statistics, scales and shifts stay those of pre-training, and there is no new one."""
+    """``batch``: BatchNorm is trained, with a new one after layer4 (C4) or in the pyramid (FPN). ``frozen``: BatchNorm
+    keeps the statistics, scales and shifts of pre-training, and no new one is added."""
     iterations: int | None = None
     """Optimiser steps."""
     milestones: tuple[int, ...] | None = None
@@ -88,33 +88,33 @@ class DetectionConfig:
     warmup: int | None = None
     """Steps over which the rate rises linearly from a thousandth."""
     batch_size: int | None = None
-    """Images a step; the preset's is shrunk to the images there are."""
+    """Images per step; the preset's value is lowered if there are fewer images."""
     lr: float | None = None
     """Peak learning rate, absolute."""
     momentum: float = 0.9
-    """Weight of the old velocity."""
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
     """L2 penalty on every weight."""
     train_sides: tuple[int, ...] | None = None
-    """Shorter sides that training images are resized to, one drawn an image, pixels."""
+    """Shorter sides that training images are resized to, pixels; one is drawn for each image."""
     test_side: int | None = None
     """Shorter side of test images, pixels."""
     longest: int | None = None
-    """Longest side, pixels; it wins over the shorter one."""
+    """Upper limit of the longer side, pixels; it takes precedence over the shorter side's size."""
     anchors: tuple[int, ...] | None = None
-    """Sides of the anchors, pixels of the resized image; all on the one map of C4, one a level (five) with FPN."""
+    """Sides of the anchors, pixels of the resized image. C4 uses all on its one map; FPN needs five, one per level."""
     proposals: int = 1000
-    """Proposals an image in the test, half as many as in training."""
+    """Proposals per image in the test; training uses twice as many."""
     regions: int = 512
-    """Regions of an image that teach the box head."""
+    """Regions per image on which the box head is trained."""
     pyramid: int = 256
     """Channels of FPN's maps."""
     head: int = 1024
     """Width of FPN's box head."""
     least_score: float = 0.05
-    """Probability under which a detection is dropped."""
+    """Detections with a lower probability are dropped."""
     precise: int = 200
-    """Batches that BatchNorm's statistics are averaged over before the test; 0 leaves the running ones."""
+    """Batches over which BatchNorm's statistics are averaged before the test; 0 keeps the running statistics."""
     rule: Rule | None = None
     """``voc07`` (11 points) or ``coco`` (101 points)."""
     seed: int = 0
@@ -148,10 +148,10 @@ class DetectionConfig:
     def resolved(self, images: int) -> DetectionConfig:
         """Fill in the preset for a set of ``images`` training images.
 
-        With other ``iterations`` than the preset's, its warm-up and milestones keep their shares.
+        If ``iterations`` differs from the preset's, warm-up and milestones are scaled in proportion.
 
         Raises:
-            UserError: a batch of more images than there are.
+            UserError: ``batch_size`` is larger than the number of images.
         """
         filled = dict(PRESETS[self.preset])
         share = (self.iterations or filled["iterations"]) / filled["iterations"]

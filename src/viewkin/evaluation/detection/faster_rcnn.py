@@ -19,10 +19,10 @@ from viewkin.runtime.errors import UserError
 RATIOS = (0.5, 1.0, 2.0)
 """Height to width of the anchors."""
 LEVELS = ("conv2", "conv3", "conv4", "conv5")
-"""Maps that FPN's pyramid is made of; its fifth level is every other position of the last."""
+"""Feature maps that FPN combines; its fifth level takes every other position of the last."""
 
 
-class FourStages(nn.Module):
+class C4Trunk(nn.Module):
     """Trunk of C4: (B, 3, H, W) -> the conv4 map (B, out_channels, h, w)."""
 
     def __init__(self, backbone: ResNet) -> None:
@@ -36,7 +36,7 @@ class FourStages(nn.Module):
         return self.layers(self.stem(x))
 
 
-class LastStage(nn.Module):
+class C4BoxHead(nn.Module):
     """Box head of C4: (R, in, 14, 14) -> layer4, BatchNorm, mean over positions: (R, feature_dim).
 
     References:
@@ -49,15 +49,15 @@ class LastStage(nn.Module):
         self.norm = nn.BatchNorm2d(backbone.feature_dim) if extra_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Describe each region."""
+        """Compute a vector for each region."""
         return self.norm(self.layer4(x)).mean((2, 3))
 
 
-class Pyramid(nn.Module):
+class FPNTrunk(nn.Module):
     """Trunk of FPN: (B, 3, H, W) -> five maps of ``out_channels``, from fine to coarse.
 
     References:
-        Lin et al., Feature Pyramid Networks for Object Detection, 2017, section 4.
+        Lin et al., Feature FPNTrunk Networks for Object Detection, 2017, section 4.
     """
 
     def __init__(self, backbone: ResNet, width: int, norm: bool) -> None:
@@ -77,11 +77,11 @@ class Pyramid(nn.Module):
         return self.pyramid(OrderedDict((name, maps[name]) for name in LEVELS))
 
 
-def checked(backbone: nn.Module, name: str) -> ResNet:
-    """Make sure that a backbone has the stages that a detector is built from.
+def require_resnet(backbone: nn.Module, name: str) -> ResNet:
+    """Return the backbone if a detector can be built from its stages.
 
     Raises:
-        UserError: it is no ResNet of this library, or not for colour images.
+        UserError: it is not a ResNet of this library, or it does not take colour images.
     """
     if not isinstance(backbone, ResNet):
         raise UserError(f"Detection needs the stages of a resnet18, resnet34 or resnet50, which {name} has not.")
@@ -91,29 +91,29 @@ def checked(backbone: nn.Module, name: str) -> ResNet:
 
 
 def build_detector(backbone: Any, config: DetectionConfig, classes: int) -> FasterRCNN:
-    """Build a Faster R-CNN whose trunk is ``backbone`` itself, not a copy; every layer learns.
+    """Build a Faster R-CNN whose trunk is ``backbone`` itself, not a copy; every layer is trainable.
 
-    New layers are drawn from torch's global generator. Label 0 is the background.
+    New layers are initialised from torch's global generator. Label 0 is the background.
 
     Args:
         backbone: with ``mean``, ``std`` and ``config``, as :func:`viewkin.nets.backbone_file.load_backbone` gives it.
         config: resolved settings.
-        classes: classes without the background.
+        classes: number of classes, without the background.
 
     Raises:
-        UserError: a backbone without stages.
+        UserError: the backbone has no stages.
     """
-    net = checked(backbone, getattr(getattr(backbone, "config", None), "name", "this backbone"))
-    learns = config.norm == "batch"
+    net = require_resnet(backbone, getattr(getattr(backbone, "config", None), "name", "this backbone"))
+    train_norm = config.norm == "batch"
     sides = config.anchors or ()
     if config.form == "c4":
-        trunk: nn.Module = FourStages(net)
-        head: nn.Module = LastStage(net, extra_norm=learns)
+        trunk: nn.Module = C4Trunk(net)
+        head: nn.Module = C4BoxHead(net, extra_norm=train_norm)
         pool = MultiScaleRoIAlign(["0"], output_size=14, sampling_ratio=0)
         anchors = AnchorGenerator((sides,), (RATIOS,))
         width = net.feature_dim
     else:
-        trunk = Pyramid(net, config.pyramid, norm=learns)
+        trunk = FPNTrunk(net, config.pyramid, norm=train_norm)
         head = TwoMLPHead(config.pyramid * 7 * 7, config.head)
         pool = MultiScaleRoIAlign(list(LEVELS), output_size=7, sampling_ratio=0)
         anchors = AnchorGenerator(tuple((side,) for side in sides), (RATIOS,) * len(sides))
@@ -124,7 +124,7 @@ def build_detector(backbone: Any, config: DetectionConfig, classes: int) -> Fast
         box_roi_pool=pool,
         box_head=head,
         box_predictor=FastRCNNPredictor(width, classes + 1),
-        min_size=config.train_sides,  # pyright: ignore[reportArgumentType] (one is drawn an image)
+        min_size=config.train_sides,  # pyright: ignore[reportArgumentType] (one is drawn for each image)
         max_size=config.longest or 0,
         image_mean=list(backbone.mean),
         image_std=list(backbone.std),
@@ -135,13 +135,13 @@ def build_detector(backbone: Any, config: DetectionConfig, classes: int) -> Fast
         box_batch_size_per_image=config.regions,
         box_score_thresh=config.least_score,
     )
-    if not learns:
+    if not train_norm:
         freeze_norms_(detector)
     return detector
 
 
 def freeze_norms_(module: nn.Module) -> None:
-    """Replace every BatchNorm by its running statistics, scale and shift, which no longer learn."""
+    """Replace every BatchNorm by its running statistics, scale and shift, which are no longer trained."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)

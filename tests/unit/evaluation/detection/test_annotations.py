@@ -65,13 +65,13 @@ def test_boxes_without_area_are_counted_and_left_out(tmp_path: Path):
 
 
 def test_only_some_classes_are_kept_and_counted_anew(voc: Path):
-    boxed = open_boxes(str(voc), "trainval").only("dog")
+    boxed = open_boxes(str(voc), "trainval").only_classes("dog")
     assert boxed.classes == ("dog",)
     assert boxed.truths[0].boxes.tolist() == [[0, 0, 20, 10]]
     assert boxed.truths[0].labels.tolist() == [0]
-    assert boxed.with_boxes().ids == ["VOC2007/one"]
+    assert boxed.without_empty_images().ids == ["VOC2007/one"]
     with pytest.raises(UserError, match="no boxes of a class 'dgo'; give names such as dog"):
-        boxed.only("dgo")
+        boxed.only_classes("dgo")
 
 
 def test_bad_sets_are_one_sentence(voc: Path, tmp_path: Path):

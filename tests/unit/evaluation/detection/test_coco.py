@@ -12,7 +12,7 @@ from PIL import Image
 
 from boxes import CLASSES, parquet_of_boxes
 from viewkin.evaluation.detection.annotations import open_boxes
-from viewkin.evaluation.detection.coco import instances
+from viewkin.evaluation.detection.coco import annotation_files
 from viewkin.runtime.errors import UserError
 
 BOX = {"image_id": 7, "category_id": 18, "bbox": [2, 3, 10, 20], "iscrowd": 0}
@@ -53,10 +53,10 @@ def test_crowds_are_ignored_in_the_test_and_not_learnt(tmp_path: Path):
     boxed = open_boxes(str(root), "train")
     assert boxed.truths[0].ignored.tolist() == [False, True]
     assert boxed.truths[0].crowd.tolist() == [False, True]
-    taught = boxed.with_boxes()
+    taught = boxed.without_empty_images()
     assert taught.ids == ["a.png"]
     assert taught.truths[0].boxes.tolist() == [[2, 3, 12, 23]]
-    assert boxed.only("dog").truths[1].crowd.tolist() == [True]
+    assert boxed.only_classes("dog").truths[1].crowd.tolist() == [True]
 
 
 def test_boxes_without_area_and_images_without_boxes(tmp_path: Path):
@@ -130,4 +130,4 @@ def test_a_file_that_is_no_json_and_a_split_that_is_not_there_are_one_sentence(t
     (root / "annotations" / "instances_train2014.json").write_bytes(b"{\xff")
     with pytest.raises(UserError, match="cannot be read as COCO annotations"):
         open_boxes(str(root), "train2014")
-    assert instances(tmp_path) == {}
+    assert annotation_files(tmp_path) == {}

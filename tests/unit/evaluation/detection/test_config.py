@@ -3,7 +3,7 @@
 import pytest
 
 from viewkin.evaluation.detection.config import DetectionConfig
-from viewkin.evaluation.detection.finetune import rate_at
+from viewkin.evaluation.detection.finetune import learning_rate_at
 from viewkin.runtime.errors import UserError
 
 
@@ -30,7 +30,7 @@ def test_the_rate_rises_and_falls_where_the_schedule_says():
     voc = DetectionConfig(preset="voc").resolved(16)
     expected = {0: 2e-5, 50: 0.01001, 100: 0.02, 17_999: 0.02, 18_000: 0.002, 21_999: 0.002, 22_000: 0.0002}
     for step, rate in expected.items():
-        assert rate_at(voc, step) == pytest.approx(rate)
+        assert learning_rate_at(voc, step) == pytest.approx(rate)
 
 
 def test_other_iterations_keep_the_shape_of_the_schedule():

@@ -9,10 +9,10 @@ from torch import nn
 
 from boxes import parquet_of_boxes
 from viewkin.evaluation.detection.annotations import open_boxes
-from viewkin.evaluation.detection.boxed_images import Boxed
+from viewkin.evaluation.detection.boxed_images import BoxedImages
 from viewkin.evaluation.detection.config import DetectionConfig
 from viewkin.evaluation.detection.faster_rcnn import build_detector
-from viewkin.evaluation.detection.finetune import batch_at, detection, flipped, settle_norms_
+from viewkin.evaluation.detection.finetune import batch_at, detection, flip_left_right, reestimate_batchnorm_
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.backbone_file import load_backbone, save_backbone
 from viewkin.runtime.errors import UserError
@@ -35,7 +35,7 @@ def network(stem="imagenet", **changed):
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Boxed, Boxed]:
+def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[BoxedImages, BoxedImages]:
     path = parquet_of_boxes(tmp_path_factory.mktemp("boxes") / "all.parquet", {"train": 4, "test": 1})
     return open_boxes(str(path), "train"), open_boxes(str(path), "test")
 
@@ -133,7 +133,7 @@ def test_precise_statistics_are_the_mean_over_batches(sets):
     norm = detector.backbone.stem[1]
     norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean((0, 2, 3))))
     momentum = norm.momentum
-    settle_norms_(detector, config, sets[0], torch.device("cpu"))
+    reestimate_batchnorm_(detector, config, sets[0], torch.device("cpu"))
     assert len(seen) == 2
     torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0))
     assert norm.momentum == momentum
@@ -158,10 +158,10 @@ def test_an_epoch_shows_every_image_once_with_its_boxes(sets):
 
 def test_a_flip_twice_is_none():
     image, boxes = torch.rand(3, 4, 10), torch.tensor([[1.0, 0, 3, 2]])
-    mirrored, moved = flipped(image, boxes)
+    mirrored, moved = flip_left_right(image, boxes)
     assert moved.tolist() == [[7, 0, 9, 2]]
     assert torch.equal(mirrored[:, :, 7:9], image[:, :, 1:3].flip(2))
-    assert torch.equal(flipped(mirrored, moved)[1], boxes)
+    assert torch.equal(flip_left_right(mirrored, moved)[1], boxes)
 
 
 def test_what_cannot_be_fine_tuned_is_one_sentence(sets):
@@ -172,6 +172,6 @@ def test_what_cannot_be_fine_tuned_is_one_sentence(sets):
     with pytest.raises(UserError, match="3 channels, not 1"):
         detection(settings(), network(channels=1), train, test)
     with pytest.raises(UserError, match="other classes"):
-        detection(settings(), network(), train, test.only("red"))
+        detection(settings(), network(), train, test.only_classes("red"))
     with pytest.raises(UserError, match="diverged at step 2 of 6"):
         detection(settings(lr=1e30, warmup=0, iterations=6), network(), train, test)

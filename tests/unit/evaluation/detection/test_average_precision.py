@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from viewkin.evaluation.detection import measures
-from viewkin.evaluation.detection.measures import (
+from viewkin.evaluation.detection import average_precision as measures
+from viewkin.evaluation.detection.average_precision import (
     THRESHOLDS,
-    Found,
+    Detections,
     Truth,
     average_precision,
     box_precision,
     class_precision,
-    matched_coco,
-    matched_voc,
+    match_coco,
+    match_voc,
     overlaps,
     precision_recall,
 )
@@ -30,8 +30,8 @@ def truth(*boxes, labels=None, ignored=None, crowd=None):
     )
 
 
-def found(*boxes, scores, labels=None):
-    return Found(
+def detections_of(*boxes, scores, labels=None):
+    return Detections(
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(labels or [0] * len(boxes), np.int64),
         np.array(scores, np.float64),
@@ -52,7 +52,7 @@ def drawn(images, seed):
         corner = random.uniform(0, 60, (3, 2))
         every = np.vstack([near, np.hstack([corner, corner + 20])])
         labels = [*np.repeat(truths[-1].labels, 2).tolist(), 0, 1, 0]
-        detections.append(found(*every, labels=labels, scores=random.permutation(len(every)) / 20))
+        detections.append(detections_of(*every, labels=labels, scores=random.permutation(len(every)) / 20))
     return truths, detections
 
 
@@ -129,29 +129,29 @@ def test_a_recall_of_three_tenths_reaches_the_level():
 
 def test_an_overlap_at_the_threshold_counts_for_coco_and_not_for_voc():
     at = np.array([[0.5]])
-    assert matched_coco(at, np.array([False]), 0.5).tolist() == [1]
-    assert matched_voc(at, np.array([False]), 0.5).tolist() == [0]
+    assert match_coco(at, np.array([False]), 0.5).tolist() == [1]
+    assert match_voc(at, np.array([False]), 0.5).tolist() == [0]
 
 
 def test_a_box_is_found_once():
     twice = np.array([[0.9], [0.8]])
-    for match in (matched_coco, matched_voc):
+    for match in (match_coco, match_voc):
         assert match(twice, np.array([False]), 0.5).tolist() == [1, 0]
 
 
 def test_voc_claims_the_nearest_box_even_when_taken_and_coco_the_nearest_that_is_free():
     overlap = np.array([[0.9, 0.1], [0.8, 0.6]])
-    assert matched_voc(overlap, np.zeros(2, bool), 0.5).tolist() == [1, 0]
-    assert matched_coco(overlap, np.zeros(2, bool), 0.5).tolist() == [1, 1]
+    assert match_voc(overlap, np.zeros(2, bool), 0.5).tolist() == [1, 0]
+    assert match_coco(overlap, np.zeros(2, bool), 0.5).tolist() == [1, 1]
 
 
 def test_difficult_boxes_are_neither_right_nor_wrong():
     one = [truth((0, 0, 10, 10), (20, 20, 30, 30), ignored=[True, False])]
-    both = [found((0, 0, 10, 10), (20, 20, 30, 30), scores=[0.9, 0.8])]
+    both = [detections_of((0, 0, 10, 10), (20, 20, 30, 30), scores=[0.9, 0.8])]
     for rule in ("voc07", "coco"):
         assert class_precision(one, both, 0, rule).tolist() == pytest.approx([1.0] * 10)
     # A second detection of the difficult box is ignored by VOC, and wrong for COCO.
-    more = [found((0, 0, 10, 10), (0, 0, 10, 10), (20, 20, 30, 30), scores=[0.9, 0.85, 0.8])]
+    more = [detections_of((0, 0, 10, 10), (0, 0, 10, 10), (20, 20, 30, 30), scores=[0.9, 0.85, 0.8])]
     assert class_precision(one, more, 0, "voc07")[0] == pytest.approx(1)
     assert class_precision(one, more, 0, "coco")[0] == pytest.approx(0.5)
 
@@ -161,9 +161,9 @@ def test_a_crowd_takes_any_number_of_detections_by_their_own_area():
     crowded = [truth((0, 0, 100, 100), (200, 0, 210, 10), ignored=[True, False], crowd=[True, False])]
     inside = [(0, 0, 10, 10), (50, 50, 60, 60), (95, 95, 105, 105), (200, 0, 210, 10)]
     scores = [0.9, 0.8, 0.7, 0.6]
-    found_all = class_precision(crowded, [found(*inside, scores=scores)], 0, "coco")
-    assert found_all[0] == pytest.approx(1 / 2)  # the third overlaps by a quarter of itself: wrong; the fourth right
-    without = [found(*inside[:2], inside[3], scores=[0.9, 0.8, 0.6])]
+    precision = class_precision(crowded, [detections_of(*inside, scores=scores)], 0, "coco")
+    assert precision[0] == pytest.approx(1 / 2)  # the third overlaps by a quarter of itself: wrong; the fourth right
+    without = [detections_of(*inside[:2], inside[3], scores=[0.9, 0.8, 0.6])]
     assert class_precision(crowded, without, 0, "coco").tolist() == pytest.approx([1.0] * 10)
     # As a difficult object of VOC the same box is taken by none of them.
     alone = [truth((0, 0, 100, 100), (200, 0, 210, 10), ignored=[True, False])]
@@ -172,27 +172,27 @@ def test_a_crowd_takes_any_number_of_detections_by_their_own_area():
 
 def test_a_crowd_is_taken_only_where_no_other_box_is_left():
     overlap, ignored, crowd = np.array([[0.9, 0.6]] * 3), np.array([True, False]), np.array([True, False])
-    assert matched_coco(overlap, ignored, 0.5, crowd).tolist() == [1, -1, -1]
-    assert matched_coco(overlap, ignored, 0.5).tolist() == [1, -1, 0]
+    assert match_coco(overlap, ignored, 0.5, crowd).tolist() == [1, -1, -1]
+    assert match_coco(overlap, ignored, 0.5).tolist() == [1, -1, 0]
 
 
 def test_coco_prefers_a_box_that_counts_to_a_nearer_one_that_does_not():
-    assert matched_coco(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [1]
-    assert matched_voc(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [-1]
+    assert match_coco(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [1]
+    assert match_voc(np.array([[0.9, 0.6]]), np.array([True, False]), 0.5).tolist() == [-1]
 
 
 def test_coco_looks_at_a_hundred_detections_of_an_image():
     scores = np.linspace(1, 0.5, 101)
     boxes = [*[(50, 50, 60, 60)] * 100, (0, 0, 10, 10)]
-    one, many = [truth((0, 0, 10, 10))], [found(*boxes, scores=scores)]
+    one, many = [truth((0, 0, 10, 10))], [detections_of(*boxes, scores=scores)]
     assert class_precision(one, many, 0, "coco")[0] == 0
     assert class_precision(one, many, 0, "voc07")[0] == pytest.approx(1 / 101)
 
 
 def test_perfect_detections_are_worth_one_and_none_zero():
     truths = [truth((0, 0, 9, 9), (5, 5, 30, 30), labels=[0, 1]), truth()]
-    perfect = [found(*one.boxes, labels=one.labels.tolist(), scores=[0.5] * len(one.labels)) for one in truths]
-    empty = [found(scores=[])] * 2
+    perfect = [detections_of(*one.boxes, labels=one.labels.tolist(), scores=[0.5] * len(one.labels)) for one in truths]
+    empty = [detections_of(scores=[])] * 2
     for rule in ("voc07", "coco"):
         assert box_precision(truths, perfect, 2, rule).values(("cat", "dog")) == pytest.approx(
             {"AP50": 100, "AP": 100, "AP75": 100, "AP cat": 100, "AP dog": 100}
@@ -202,7 +202,9 @@ def test_perfect_detections_are_worth_one_and_none_zero():
 
 def test_a_class_without_a_box_is_left_out_of_the_means():
     truths = [truth((0, 0, 10, 10), (0, 0, 9, 9), labels=[0, 1], ignored=[False, True])]
-    got = box_precision(truths, [found((0, 0, 10, 10), (1, 1, 5, 5), labels=[0, 2], scores=[0.9, 0.9])], 3, "coco")
+    got = box_precision(
+        truths, [detections_of((0, 0, 10, 10), (1, 1, 5, 5), labels=[0, 2], scores=[0.9, 0.9])], 3, "coco"
+    )
     assert [math.isnan(row[0]) for row in got.table] == [False, True, True]
     assert list(got.values(("a", "b", "c"))) == ["AP50", "AP", "AP75", "AP a"]
     assert got.ap == pytest.approx(1)
@@ -210,7 +212,7 @@ def test_a_class_without_a_box_is_left_out_of_the_means():
 
 def test_precision_at_each_overlap_worked_by_hand():
     # The detection overlaps by 0.6: right at 0.50 and 0.55, and at 0.60 for COCO only.
-    one, shifted = [truth((0, 0, 10, 10))], [found((0, 0, 6, 10), scores=[1])]
+    one, shifted = [truth((0, 0, 10, 10))], [detections_of((0, 0, 6, 10), scores=[1])]
     assert class_precision(one, shifted, 0, "coco").tolist() == pytest.approx([1, 1, 1, *[0] * 7])
     assert class_precision(one, shifted, 0, "voc07").tolist() == pytest.approx([1, 1, *[0] * 8])
     assert box_precision(one, shifted, 1, "coco").at(0.75) == 0
@@ -225,7 +227,7 @@ def test_the_order_of_the_images_does_not_matter(rule):
     np.testing.assert_allclose(box_precision(truths, detections, 2, rule).table, same, atol=1e-12)
 
 
-@pytest.mark.parametrize(("rule", "name"), [("voc07", "matched_voc"), ("coco", "matched_coco")])
+@pytest.mark.parametrize(("rule", "name"), [("voc07", "match_voc"), ("coco", "match_coco")])
 def test_difficult_boxes_that_count_and_boxes_found_twice_would_be_seen(monkeypatch, rule, name):
     truths, detections = drawn(25, 0)
     match, right = getattr(measures, name), box_precision(truths, detections, 2, rule).ap
