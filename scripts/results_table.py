@@ -1,10 +1,10 @@
-"""Write the tables of results in README.md and docs/evaluation.md from results/.
+"""Write the tables of docs/results.md and docs/evaluation.md from results/.
 
     python scripts/results_table.py
 
-``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of the protocols. In the README
-every ``results/<run>`` gives a row of the one table; ``results/methods/cifar10_cpu.csv``, which
-``scripts/compare_methods.py`` writes, gives the other: mean and, of several seeds, standard deviation.
+In docs/results.md, every ``results/<run>`` gives a row of the first table. ``results/methods/cifar10_cpu.csv``, which
+``scripts/compare_methods.py`` writes, gives the second: the mean over seeds, and the standard deviation where there are
+several. ``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 MODELS = ("chance", "raw pixels", "untrained", "backbone", "embedding")
 """Columns of results; what a model is called before its dimension."""
+MARKERS = {"docs/results.md": ("results", "methods"), "docs/evaluation.md": ("evaluations",)}
+"""Page to the names of its tables."""
 
 
 def by_model(results: list[dict[str, Any]], measure: str) -> list[str]:
@@ -95,8 +97,14 @@ def protocol_rows(table: Path) -> list[str]:
 
 
 def put(text: str, name: str, header: str, rows: list[str]) -> str:
-    """Replace what stands between the markers of a table."""
+    """Replace what stands between the markers of a table.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"the page has no {begin} ... {end}")
     head, _, rest = text.partition(begin)
     rule = "| " + " | ".join("---" for _ in header.strip("| ").split("|")) + " |"
     table = [header, rule, *rows] if rows else ["No run has ended yet."]
@@ -106,12 +114,12 @@ def put(text: str, name: str, header: str, rows: list[str]) -> str:
 def main() -> None:
     """Write all tables."""
     root = Path(__file__).resolve().parent.parent
-    readme, results = root / "README.md", root / "results"
+    page, results = root / "docs" / "results.md", root / "results"
     header = "| run | recipe | seed | epochs | minutes | % | chance | raw pixels | untrained | backbone | embedding "
     header += "| device | commit | command |"
-    text = put(readme.read_text(), "results", header, run_rows(results))
+    text = put(page.read_text(), "results", header, run_rows(results))
     header = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
-    readme.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
+    page.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
     page = root / "docs" / "evaluation.md"
     header = "| row | measure | chance | raw pixels | untrained | trained |"
     page.write_text(put(page.read_text(), "evaluations", header, protocol_rows(results / "evaluations.csv")))
