@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from viewkin.runtime.version import VERSION
+
 if TYPE_CHECKING:
     from viewkin.data.dataset import open_source
     from viewkin.nets.backbone_file import load_backbone
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["__version__", "load_backbone", "open_source"]
 
 _HOMES = {"load_backbone": "viewkin.nets.backbone_file", "open_source": "viewkin.data.dataset"}

@@ -12,14 +12,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from viewkin.campaigns.published import changes, published
-from viewkin.cli.output import say
-from viewkin.commands.evaluate import check_file
 from viewkin.evaluation.results import Result
-from viewkin.runs.record import BASELINES, RunRecord, read_record, short
+from viewkin.runs.record import BASELINES, RunRecord, short
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 
@@ -55,27 +50,6 @@ class Line:
     """Settings of the runs that are not the recipe's."""
     data: str
     """Images that were judged."""
-
-
-def compare(places: Sequence[str], out: Path | None, *, baselines: bool, console: Console) -> list[Line]:
-    """Print one table across runs, and write it as CSV or JSON.
-
-    Raises:
-        UserError: no run there, nothing measured, or a file that is neither CSV nor JSON.
-    """
-    if out is not None:
-        check_file(out)
-        if out.suffix.lower() not in (".csv", ".json"):
-            raise UserError(f"--out {out} must end in .csv or .json.")
-    runs = [read_record(Path(place)) for place in dict.fromkeys(places)]
-    lines = [line for group in groups(runs) for line in lines_of(group, baselines=baselines)]
-    if not lines:
-        raise UserError(f"Nothing was measured in {', '.join(places)}; judge a run with: viewkin evaluate knn RUN DATA")
-    show(lines, console)
-    if out is not None:
-        write(out, lines)
-        say(console, f"Written to {out}")
-    return lines
 
 
 def groups(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
@@ -124,30 +98,6 @@ def _line(group: Sequence[RunRecord], key: tuple[str, ...], found: dict[Path, tu
     )
 
 
-def show(lines: Sequence[Line], console: Console) -> None:
-    """Print the table, measure by measure, and below it what the runs are, what papers trained and what differs."""
-    table = Table()
-    for name in ("measure", "features", "runs", "mean", "std", "n", "published"):
-        table.add_column(name, justify="right" if name in ("mean", "std", "n", "published") else "left")
-    before = None
-    for line in sorted(lines, key=lambda line: _order(line, lines)):
-        if before not in (None, (line.measure, line.features)):
-            table.add_section()
-        new = before != (line.measure, line.features)
-        before = (line.measure, line.features)
-        std = "-" if line.std is None else _number(line.std, line)
-        first = (line.measure, line.features or "-") if new else ("", "")
-        table.add_row(*first, _name(line), _number(line.mean, line), std, str(len(line.runs)), line.published or "-")
-    console.print(table, markup=False, highlight=False)
-    for name, recipe, seeds, changed in dict.fromkeys((_name(a), a.recipe, a.seeds, a.changed) for a in lines):
-        differs = f"; changed: {changed}" if changed else ""
-        noun = "seed" if len(seeds) == 1 else "seeds"
-        say(console, f"{name}: recipe {recipe}, {noun} {' '.join(map(str, seeds))}{differs}")
-    papers = dict.fromkeys((line.recipe, line.paper) for line in lines if line.paper)
-    say(console, *(f"Published for {recipe}: {paper}" for recipe, paper in papers))
-    say(console, *(f"Judged on {data}" for data in dict.fromkeys(line.data for line in lines if line.data)))
-
-
 def write(out: Path, lines: Sequence[Line]) -> None:
     """Write the table, whole or not at all: CSV or JSON by the suffix, every column."""
     rows = [asdict(line) for line in lines]
@@ -171,23 +121,6 @@ def write(out: Path, lines: Sequence[Line]) -> None:
 
 def _key(settings: Any) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
-
-
-def _name(line: Line) -> str:
-    """Name runs by the folder of the first and how many more there are."""
-    first, *more = line.runs
-    return Path(first).name + (f" +{len(more)}" if more else "")
-
-
-def _order(line: Line, lines: Sequence[Line]) -> tuple[int, int]:
-    """Bring the same measure of the same features together, in the order in which they first appear."""
-    names = [(other.measure, other.features) for other in lines]
-    return names.index((line.measure, line.features)), lines.index(line)
-
-
-def _number(value: float, line: Line) -> str:
-    """Percent and images/s with two digits, the log's shares with three."""
-    return f"{value:,.{2 if line.protocol != 'log' or line.measure == SPEED else 3}f}"
 
 
 def _finite(value: Any) -> Any:

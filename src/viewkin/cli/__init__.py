@@ -16,9 +16,11 @@ import typer
 from rich.console import Console
 
 from viewkin import __version__
+from viewkin.cli.compare import compare
 from viewkin.cli.fast_imports import swift_imports
-from viewkin.cli.figures import compare, figures
+from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, Model
+from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
 
@@ -124,9 +126,17 @@ def embed(
       viewkin embed runs/mine photos/ --out photos.parquet
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
-        from viewkin.commands.evaluate import embed as run
+        from viewkin.cli.output import say
+        from viewkin.commands.embed import EmbedRequest
+        from viewkin.commands.embed import embed as run
 
-    run(model, data, out, split=split, features=features, normalise=normalise, device=device, console=Console())
+    request = EmbedRequest(
+        model=model, data=data, out=out, split=split, features=features, normalise=normalise, device=device
+    )
+    with shown() as console:
+        found = run(request)
+        rows, width = found.embeddings.shape
+        say(console, *found.notes, f"{rows:,} embeddings of {width} numbers in {out}")
 
 
 @app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
@@ -182,6 +192,7 @@ def evaluate(
       viewkin evaluate detection runs/mine coco/ --test-split val --set preset=coco
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
+        from viewkin.cli.output import say, show_evaluation
         from viewkin.commands.evaluate import EvaluateRequest
         from viewkin.commands.evaluate import evaluate as run
 
@@ -200,7 +211,10 @@ def evaluate(
         settings=tuple(settings or ()),
         device=device,
     )
-    run(request, Console())
+    with shown() as console:
+        evaluation = run(request)
+        show_evaluation(console, protocol, evaluation.results)
+        say(console, f"Written to {evaluation.written}")
 
 
 @app.command(short_help="List the recipes, or all settings of one.")
@@ -208,9 +222,13 @@ def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every setting of this one.")] = None,
 ) -> None:
     """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
-    from viewkin.commands.recipes import show
+    from viewkin.cli.output import say, show_offer
+    from viewkin.commands.recipes import offer, settings_of_recipe
 
-    show(name, Console())
+    if name is None:
+        show_offer(Console(), offer())
+    else:
+        say(Console(), *(f"{path}={value}" for path, value in settings_of_recipe(name).items()))
 
 
 @app.command(short_help="Train on a small image set for a few minutes and show what was learnt.")
@@ -224,9 +242,13 @@ def demo(
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
     with swift_imports():
+        from viewkin.cli.output import show_training
         from viewkin.commands.demo import demo as run
 
-    return run(data, out, Console())
+    with shown() as console:
+        training = run(data, out)
+        show_training(console, training)
+    return training.run.outcome.exit_code
 
 
 app.command(short_help="One table across runs, with the papers' numbers.")(compare)

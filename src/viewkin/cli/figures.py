@@ -1,17 +1,18 @@
-"""``viewkin figures NAME`` and ``viewkin compare``: options in, one function call each."""
+"""``viewkin figures NAME``: options in, one function call each."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from viewkin.cli.options import Device, Features
+from viewkin.cli.options import Device, Features, Runs
+from viewkin.cli.terminal import shown
 
 if TYPE_CHECKING:
-    from viewkin.commands.figures.inputs import FigureRequest
+    from viewkin.commands.figures.inputs import Drawing, FigureRequest
 
 figures = typer.Typer(
     add_completion=False,
@@ -23,7 +24,6 @@ Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="Run directories, backbone files or checkpoints; 'pixels' for raw pixels."),
 ]
-Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories.")]
 Data = Annotated[str | None, typer.Option(metavar="DATA", help="Images; those of the first model's run if left out.")]
 Split = Annotated[
     list[str] | None,
@@ -37,7 +37,16 @@ Most = Annotated[int, typer.Option(metavar="N", help="Images at most.")]
 Anchors = Annotated[int, typer.Option(metavar="N", help="Images on the left.")]
 
 
-def looking(
+def write_shown(draw: Callable[[], Drawing], out: Path | None) -> None:
+    """Draw and write a figure, and print where it went."""
+    from viewkin.cli.output import show_drawing
+    from viewkin.commands.figures.inputs import write_drawing
+
+    with shown() as console:
+        show_drawing(console, write_drawing(draw, out))
+
+
+def figure_request(
     models: list[str],
     data: str | None,
     split: list[str] | None,
@@ -91,9 +100,9 @@ def map_(
     """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.commands.figures.map import MapRequest, draw_map
 
-    look = looking(models, data, split, features, untrained, most, device)
-    request = MapRequest(look=look, by=by, way=way, views=views, clusters=clusters, seed=seed, out=out)
-    draw_map(request, Console())
+    look = figure_request(models, data, split, features, untrained, most, device)
+    request = MapRequest(look=look, by=by, way=way, views=views, clusters=clusters, seed=seed)
+    write_shown(lambda: draw_map(request), out)
 
 
 @figures.command(short_help="A few images and their nearest, models side by side.")
@@ -114,8 +123,8 @@ def neighbours(
     """Draw a few images, each with the eight most like it by cosine, models side by side."""
     from viewkin.commands.figures.neighbours import draw_neighbours
 
-    look = looking(models, data, split, features, untrained, most, device)
-    draw_neighbours(look, queries, gallery, out, Console())
+    look = figure_request(models, data, split, features, untrained, most, device)
+    write_shown(lambda: draw_neighbours(look, queries, gallery), out)
 
 
 @figures.command(short_help="Histograms of the cosines of positives and of any two images.")
@@ -138,10 +147,10 @@ def similarities(
     out: Out = None,
 ) -> None:
     """Draw how alike positives are, against any two images; with --untrained before and after training."""
-    from viewkin.commands.figures.neighbours import draw_similarities
+    from viewkin.commands.figures.similarities import draw_similarities
 
-    look = looking(models, data, split, features, untrained, most, device)
-    draw_similarities(look, of, nearest, out, Console())
+    look = figure_request(models, data, split, features, untrained, most, device)
+    write_shown(lambda: draw_similarities(look, of, nearest), out)
 
 
 @figures.command(short_help="Negatives of a few anchors, false ones framed.")
@@ -149,7 +158,7 @@ def negatives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     """Draw five negatives of a few anchors from the evidence of runs, side by side; false ones are framed."""
     from viewkin.commands.figures.evidence import draw_negatives
 
-    draw_negatives(runs, anchors, out, Console())
+    write_shown(lambda: draw_negatives(runs, anchors), out)
 
 
 @figures.command(short_help="Easy and hard positives of a few anchors.")
@@ -157,7 +166,7 @@ def positives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     """Draw the most and the least similar positives of a few anchors from the evidence of runs, side by side."""
     from viewkin.commands.figures.evidence import draw_positives
 
-    draw_positives(runs, anchors, out, Console())
+    write_shown(lambda: draw_positives(runs, anchors), out)
 
 
 @figures.command(short_help="Which component of AMDIM's mixture answers for which part.")
@@ -170,7 +179,7 @@ def segments(
     """Draw the mixture's assignments of parts over a few images."""
     from viewkin.commands.figures.evidence import draw_segments_of
 
-    draw_segments_of(run, anchors, scale, out, Console())
+    write_shown(lambda: draw_segments_of(run, anchors, scale), out)
 
 
 @figures.command(short_help="What runs logged while they trained, in one plot each.")
@@ -190,7 +199,7 @@ def curves(
     """  # noqa: D301 (click reads \b as: keep the lines)
     from viewkin.commands.figures.curves import draw_curves_of
 
-    draw_curves_of(runs, series or (), out, Console())
+    write_shown(lambda: draw_curves_of(runs, series or ()), out)
 
 
 @figures.command(short_help="One measure of several runs against one setting.")
@@ -211,24 +220,6 @@ def ablation(
     Example:
       viewkin figures ablation runs/t* --setting method.temperature --measure knn@200
     """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.commands.figures.curves import draw_ablation_of
+    from viewkin.commands.figures.ablation import draw_ablation_of
 
-    draw_ablation_of(runs, setting, measure, features, out, Console())
-
-
-def compare(
-    runs: Runs,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help=".csv or .json to write, with every column.")] = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Show raw pixels and the untrained network.")] = False,
-) -> None:
-    """Print one table across runs: mean and spread over seeds of all that was measured, and what the papers print.
-
-    Runs that differ in their seed only are one line. A paper's number stands beside a result only on the same set.
-
-    \b
-    Example:
-      viewkin compare runs/eir_cifar10-* --out eir.csv
-    """  # noqa: D301 (click reads \b as: keep the lines)
-    from viewkin.campaigns.comparison import compare as run
-
-    run(runs, out, baselines=baselines, console=Console())
+    write_shown(lambda: draw_ablation_of(runs, setting, measure, features), out or Path("ablation.png"))

@@ -18,3 +18,4 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")]
 Features = Annotated[str, typer.Option(metavar="KIND", help="backbone, or embedding (through the run's head as well).")]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories.")]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Data
+from viewkin.cli.terminal import shown
 
 
 def train(
@@ -66,7 +66,8 @@ def train(
       torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
-        from viewkin.commands.train import train_and_finish
+        from viewkin.cli.output import show_training
+        from viewkin.commands.train import train as run
         from viewkin.runs.resolve import TrainRequest
 
     request = TrainRequest(
@@ -83,4 +84,7 @@ def train(
         seed=seed,
         settings=tuple(settings or ()),
     )
-    return train_and_finish(request, Console())
+    with shown() as console:
+        training = run(request)
+        show_training(console, training)
+    return training.run.outcome.exit_code

@@ -40,6 +40,20 @@ class Embeddings:
     """Class names by label, where known."""
     metadata: dict[str, Any] = field(default_factory=lambda: {})
     """What was written beside them: model, created (ISO time, UTC), normalised, and more."""
+    notes: tuple[str, ...] = ()
+    """Plain sentences on the images: what was chosen, what was left out. Not written."""
+
+    def __len__(self) -> int:
+        """Count the images, N."""
+        return len(self.embeddings)
+
+    def save(self, path: Path | str) -> None:
+        """Write them as Parquet, whole or not at all.
+
+        Raises:
+            UserError: they are not finite, or the place cannot be written.
+        """
+        write_embeddings(path, self.embeddings, self.ids, self.labels, self.classes, self.metadata, index=self.index)
 
 
 def write_embeddings(

@@ -1,8 +1,7 @@
-"""Use a trained model: embed images, judge features."""
+"""Judge features by a protocol."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,91 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from viewkin.cli.output import say, show_results
-from viewkin.collection.embeddings import read_schema, write_embeddings
-from viewkin.commands.detection import DETECTION, judged_by_detection, show_detection
+from viewkin.commands.detection import DETECTION, judged_by_detection
 from viewkin.commands.labelled_images import LabelledRequest, labelled_splits
-from viewkin.data.dataset import open_source, survey
+from viewkin.commands.output_files import check_target
+from viewkin.data.dataset import survey
 from viewkin.data.source import Source
 from viewkin.encode.features import recalibrated
 from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.evaluation.results import Result, describe, read_results, write_results
-from viewkin.runs.images import few, stored_size
+from viewkin.runs.images import few
 from viewkin.runs.models import Model, baselines, device_named, open_model
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.provenance import versions
 
 RECALIBRATED = 50
 """Batches that move BatchNorm's statistics, where settings ask for it (METHODS 4.6)."""
-
-
-def embed(
-    model: str,
-    data: str,
-    out: Path,
-    *,
-    split: str,
-    features: str,
-    normalise: bool,
-    device: str,
-    console: Console,
-) -> None:
-    """Write one embedding for every image of a split as Parquet.
-
-    Raises:
-        UserError: a model, split or place that is not there.
-    """
-    check_target(out, ".parquet", read_schema)
-    where = device_named(device)
-    found = survey(data)
-    if split not in found.splits:
-        raise UserError(f"{data} has no {split} split; it has {', '.join(found.splits)}.")
-    opened = open_model(model, features, where)
-    size = stored_size(found, opened.image_size)
-    source = open_source(data, split=split, size=size, squash=opened.policy.squash)
-    rows = opened.features(source, where)
-    if normalise:
-        rows = nn.functional.normalize(rows, dim=1)
-    metadata = {"model": model, "features": opened.name, "normalised": str(normalise), **versions()}
-    write_embeddings(out, rows, source.ids, labels=source.labels, classes=source.classes, metadata=metadata)
-    say(console, *source.notes, f"{len(rows):,} embeddings of {rows.shape[1]} numbers in {out}")
-
-
-def check_file(out: Path) -> None:
-    """Refuse a file that cannot be written, before any work is done.
-
-    Raises:
-        UserError: it is a folder, or lies in none that may be written.
-    """
-    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise UserError(
-            f"--out {out} must be a file in a folder that exists and may be written, such as out/{out.name}."
-        )
-
-
-def check_target(out: Path, suffix: str, read: Callable[[Path], object]) -> None:
-    """Refuse a file as :func:`check_file` does, and one of another kind: it may be the user's images or a run's part.
-
-    Args:
-        out: the file.
-        suffix: how its name must end.
-        read: reads a file of the kind that is written; one that exists is replaced only if this takes it.
-
-    Raises:
-        UserError: it cannot be written, has another ending, or holds something else.
-    """
-    check_file(out)
-    if out.suffix.lower() != suffix:
-        raise UserError(f"--out {out} must end in {suffix}.")
-    if out.exists():
-        try:
-            read(out)
-        except UserError as error:
-            raise UserError(f"--out {out} exists and holds something else; name another file.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,30 +52,51 @@ class EvaluateRequest(LabelledRequest):
     """Device."""
 
 
-def evaluate(request: EvaluateRequest, console: Console) -> list[Result]:
-    """Judge a model, print the table, write the JSON.
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation measured, and where it was written."""
+
+    results: list[Result]
+    """One result a model: chance and the baselines first, then what was judged."""
+    written: Path | None
+    """JSON file that holds them; None: no file was asked for."""
+
+
+def evaluate(request: EvaluateRequest, *, write: bool = True) -> Evaluation:
+    """Judge a model, and write the results as JSON.
+
+    Args:
+        request: what to judge, how, and on which images.
+        write: write the results to ``request.out`` or, if that is None, beside the model.
 
     Raises:
         UserError: an unknown protocol or setting, unlabelled data, or no split to judge on.
     """
+    target = target_of(request) if write else None
+    # A file that is named holds what was asked for; beside a model, results of other images and settings stay.
+    before = read_results(target) if target is not None and request.out is None and target.exists() else []
+    detects = request.protocol == DETECTION
+    results = detected(request) if detects else judged(request, [request.features])
+    if target is not None:
+        new = [(result.model, result.data, result.settings) for result in results]
+        kept = [result for result in before if (result.model, result.data, result.settings) not in new]
+        write_results(target, [*kept, *results])
+    return Evaluation(results, target)
+
+
+def target_of(request: EvaluateRequest) -> Path:
+    """Choose the file of the results, and refuse one that cannot be written.
+
+    Raises:
+        UserError: it cannot be written, or holds something else.
+    """
     model = Path(request.model)
     name = f"evaluation-{request.protocol}-{request.features}.json"
-    # What is measured of one file, such as best.ckpt, is no result of the run that it lies in.
-    target = request.out or (model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}"))
     if request.out is not None:
-        check_target(target, ".json", read_results)
-    # A file that is named holds what was asked for; beside a model, results of other images and settings stay.
-    before = read_results(target) if request.out is None and target.exists() else []
-    if request.protocol == DETECTION:
-        results, show = detected(request), show_detection
-    else:
-        results, show = judged(request, [request.features]), show_results
-    new = [(result.model, result.data, result.settings) for result in results]
-    kept = [result for result in before if (result.model, result.data, result.settings) not in new]
-    write_results(target, [*kept, *results])
-    show(console, f"{request.protocol} on {results[0].data}", results)
-    say(console, f"Written to {target}")
-    return results
+        check_target(request.out, ".json", read_results)
+        return request.out
+    # What is measured of one file, such as best.ckpt, is no result of the run that it lies in.
+    return model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}")
 
 
 def detected(request: EvaluateRequest) -> list[Result]:
@@ -182,7 +134,7 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
     protocol = PROTOCOLS[request.protocol]
     settings = settings_of(protocol, request.settings)
     where = device_named(request.device)
-    if protocol.sees and "embedding" in features:
+    if protocol.takes_images and "embedding" in features:
         raise UserError(f"{request.protocol} takes the network and no head; use --features backbone.")
     models = [sized(open_model(request.model, name, where), request.image_size) for name in features]
     if getattr(settings, "reference", "") == "bank" and not all(one.memory for one in models):
@@ -195,7 +147,7 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
     if most is not None:
         train, test = None if train is None else few(train, most), few(test, most)
     if request.baselines:
-        others = baselines(request.model)[1 if protocol.sees else 0 :]  # raw pixels are no network
+        others = baselines(request.model)[1 if protocol.takes_images else 0 :]  # raw pixels are no network
         models = [*(sized(one, request.image_size) for one in others), *models]
     results = [measured(request, protocol, settings, model, train, test, where) for model in models]
     if protocol.chance is None:
@@ -240,7 +192,7 @@ def measured(
 ) -> Result:
     """Judge one model."""
     began = time.monotonic()
-    if protocol.sees:
+    if protocol.takes_images:
         found = protocol.function(settings, model.network(device), train, test)
     else:
         moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))

@@ -8,7 +8,7 @@ from viewkin.data.class_selection import with_classes
 from viewkin.data.dataset import Survey, open_source
 from viewkin.data.source import Source
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol
-from viewkin.evaluation.subsets import held_out as rows_held_out
+from viewkin.evaluation.subsets import split_holdout
 from viewkin.runs.images import stored_size
 from viewkin.runs.models import Model
 from viewkin.runtime.draws import generator_for
@@ -39,7 +39,7 @@ def labelled_splits(
     Raises:
         UserError: no such split, no labels, or labels that the protocol cannot use.
     """
-    if asked.holdout is not None and not protocol.teaches:
+    if asked.holdout is not None and not protocol.needs_train:
         raise UserError(f"{name} learns nothing, so nothing is held out: leave out --holdout, name a --test-split.")
     size = (_whole_size if protocol.squash else stored_size)(found, model.image_size)
     squash = protocol.squash or model.policy.squash
@@ -50,14 +50,14 @@ def labelled_splits(
 
     _check_several(asked, name, protocol, found)
     train = None
-    if protocol.teaches:
+    if protocol.needs_train:
         if asked.train_split not in found.splits:
             raise UserError(f"{asked.data} has no {asked.train_split} split; it has {', '.join(found.splits)}.")
         train = opened(asked.train_split)
         if asked.holdout is not None:
             return held_out(train, asked.holdout)
     if asked.test_split not in found.splits:
-        other = ", or judge on a part of the images with --holdout 0.2" if protocol.teaches else ""
+        other = ", or judge on a part of the images with --holdout 0.2" if protocol.needs_train else ""
         raise UserError(
             f"{asked.data} has no {asked.test_split} split, only {', '.join(found.splits)}; "
             f"name another --test-split{other}."
@@ -71,7 +71,7 @@ def held_out(source: Source, share: float) -> tuple[Source, Source]:
         raise UserError(f"--holdout is {share}; it must be a share between 0 and 1, such as 0.2.")
     if source.labels is None:
         raise UserError(f"{source.name} shows several classes an image; name a --test-split instead of --holdout.")
-    kept, asked = rows_held_out(source.labels, share, generator_for(0, "holdout"))
+    kept, asked = split_holdout(source.labels, share, generator_for(0, "holdout"))
     if not len(asked):
         raise UserError(f"No class of {source.name} has two images, so none can be held out; add images.")
     return source.subset(kept), source.subset(asked)
@@ -93,8 +93,8 @@ def _labelled(source: Source, asked: LabelledRequest, name: str, split: str) -> 
 
 def _check_several(asked: LabelledRequest, name: str, protocol: Protocol, found: Survey) -> None:
     """Refuse images that show several classes where a protocol takes one each."""
-    if found.several and not protocol.several:
-        able = [other for other, one in PROTOCOLS.items() if one.several]
+    if found.several and not protocol.multilabel:
+        able = [other for other, one in PROTOCOLS.items() if one.multilabel]
         raise UserError(
             f"The images of {asked.data} show several classes each, and {name} takes one; use {' or '.join(able)}."
         )

@@ -1,28 +1,41 @@
-"""What there is to run."""
+"""What there is to run: recipes, their settings, methods and terms."""
 
 from __future__ import annotations
 
-from rich.console import Console
+from dataclasses import dataclass
+from typing import Any
 
-from viewkin.cli.output import say
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.runs.method_expression import wraps
 from viewkin.settings import setting_paths
 
 
-def show(name: str | None, console: Console) -> None:
-    """Print one line a recipe, or every setting of one as ``path=value``, as ``--set`` takes it."""
-    if name is not None:
-        say(console, *(f"{path}={value}" for path, value in setting_paths(recipe_named(name)).items()))
-        return
-    width = max(map(len, RECIPES))
-    say(console, *(f"{key:<{width}}  {recipe().about}" for key, recipe in RECIPES.items()))
-    terms = [f"{kind}(...)" for kind in METHOD_CONFIGS if wraps(METHOD_CONFIGS[kind])]
-    alone = [kind for kind in METHOD_CONFIGS if not wraps(METHOD_CONFIGS[kind])]
-    say(
-        console,
-        "",
-        "Run one with: viewkin train DATA --recipe NAME; see its settings with: viewkin recipes NAME",
-        f"Methods for --method: {', '.join(alone)}; terms around one: {', '.join(terms)}",
+@dataclass(frozen=True)
+class Offer:
+    """What can be trained."""
+
+    recipes: dict[str, str]
+    """Name of each recipe to one line about it."""
+    learners: tuple[str, ...]
+    """Methods that stand alone."""
+    terms: tuple[str, ...]
+    """Methods that are written around another one."""
+
+
+def offer() -> Offer:
+    """List every recipe, learner and term."""
+    return Offer(
+        recipes={name: recipe().about for name, recipe in RECIPES.items()},
+        learners=tuple(kind for kind, config in METHOD_CONFIGS.items() if not wraps(config)),
+        terms=tuple(kind for kind, config in METHOD_CONFIGS.items() if wraps(config)),
     )
+
+
+def settings_of_recipe(name: str) -> dict[str, Any]:
+    """Give every setting of a recipe: path, as ``--set`` takes it, to value.
+
+    Raises:
+        UserError: there is no such recipe; the nearest are named.
+    """
+    return setting_paths(recipe_named(name))

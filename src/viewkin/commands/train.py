@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from viewkin.augment.views import ViewMaker
-from viewkin.cli.output import say, show_results
 from viewkin.commands.evaluate import EvaluateRequest, judged
 from viewkin.commands.figures.neighbours import neighbour_rows, titled
 from viewkin.data.dataset import survey
@@ -19,17 +17,18 @@ from viewkin.data.source import Source
 from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.results import Result, write_results
 from viewkin.figures.grids import Tile, draw_grid
-from viewkin.figures.report import UNDRAWN, write_report
+from viewkin.figures.report import write_report
 from viewkin.figures.style import can_draw, content_of
 from viewkin.ops.neighbours import nearest_others
 from viewkin.runs.adapt import SMOKE_IMAGES
 from viewkin.runs.evidence import write_evidence
-from viewkin.runs.execute import Run, train
+from viewkin.runs.execute import TrainedRun, train_run
 from viewkin.runs.images import few
 from viewkin.runs.models import Model, baselines, open_model
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import reporter
 from viewkin.runtime.wording import duration
 from viewkin.training.fabric import accelerator_of
 from viewkin.training.logs import read_metrics
@@ -43,40 +42,43 @@ SMALL = 4000
 """Labelled images below which 20 neighbours vote instead of 200."""
 
 
-def train_and_finish(request: TrainRequest, console: Console) -> int:
-    """Train; then evaluate and report a finished run, or say how to go on with a stopped one.
+@dataclass(frozen=True)
+class Training:
+    """What training came to."""
 
-    Returns:
-        The process's exit code: 0, or 128 + the signal that stopped the run.
+    run: TrainedRun
+    """The run: its plan, its images and how it ended."""
+    results: tuple[Result, ...] = ()
+    """kNN of the last epoch, where there are labels: chance and the baselines first."""
+    learnt: str = ""
+    """What the results say, in a sentence; empty where nothing was judged."""
+    evidence: tuple[Path, ...] = ()
+    """Tables of what the method took for positives and negatives, for figures."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether training reached its last epoch; a run that a signal stopped can be resumed."""
+        return not self.run.outcome.exit_code
+
+
+def train(request: TrainRequest) -> Training:
+    """Train; then judge a finished run on its images and write its report.
+
+    Raises:
+        UserError: anything about the request, the images or the directory does not fit; nothing is written then.
+        RunStoppedError: the run could not go on; its last checkpoint is kept.
     """
-    run = train(request, console)
-    outcome, out = run.outcome, run.plan.out
-    stopped = outcome.exit_code
-    if not run.leads:
-        return stopped
-    images = shlex.quote(request.data)
-    again = f"{images} --out {shlex.quote(str(out))}"
-    if stopped:
-        say(console, f"Stopped and saved at step {outcome.steps}. Go on with: viewkin train {again} --resume")
-        return stopped
+    run = train_run(request)
+    if not run.leads or run.outcome.exit_code:
+        return Training(run)
     device = torch.device(accelerator_of(run.plan.stored.recipe.runtime))
-    results, learnt = judge(run, device, console)
-    evidence = write_evidence(out, run.plan.stored, run.plan.source, device)
+    results, learnt = judge(run, device)
+    evidence = write_evidence(run.plan.out, run.plan.stored, run.plan.source, device)
     report(run, device, results, learnt)
-    embedded = f"{shlex.quote(str(out))} {images} --out {shlex.quote(str(out / 'embeddings.parquet'))}"
-    say(
-        console,
-        *([] if can_draw() else [UNDRAWN]),
-        *([learnt] if learnt else []),
-        f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
-        *(f"Evidence: {path} (for 'viewkin figures')" for path in evidence),
-        f"Report:   {out / 'report.html'} (curves and nearest neighbours, in any browser)",
-        f"Next:     viewkin embed {embedded}",
-    )
-    return 0
+    return Training(run, tuple(results), learnt, tuple(evidence))
 
 
-def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result], str]:
+def judge(run: TrainedRun, device: torch.device) -> tuple[list[Result], str]:
     """Measure what was learnt, by the last epoch's weights: kNN where there are labels, else the matching of views.
 
     Returns:
@@ -85,9 +87,9 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
     source = run.plan.source
     if labelled(source.labels) >= LABELS_NEEDED:
         try:
-            return by_neighbours(run, device, console)
+            return by_neighbours(run, device)
         except UserError as error:  # a run that is done is not lost for what it is judged on
-            say(console, f"Not judged by labels: {error}")
+            reporter().say(f"Not judged by labels: {error}")
     untrained, trained = (matched(m, source, device) for m in (baselines(str(run.plan.out))[1], backbone(run, device)))
     count = min(PAIRS, len(source))
     return [], (
@@ -96,7 +98,7 @@ def judge(run: Run, device: torch.device, console: Console) -> tuple[list[Result
     )
 
 
-def by_neighbours(run: Run, device: torch.device, console: Console) -> tuple[list[Result], str]:
+def by_neighbours(run: TrainedRun, device: torch.device) -> tuple[list[Result], str]:
     """Judge by kNN on the test split or, where there is none to judge on, on a fifth of the training images.
 
     Raises:
@@ -123,10 +125,9 @@ def by_neighbours(run: Run, device: torch.device, console: Console) -> tuple[lis
     except UserError as error:
         if holdout is not None:
             raise
-        say(console, f"{error} A fifth of the training images is judged instead.")
+        reporter().say(f"{error} A fifth of the training images is judged instead.")
         results = judged(replace(wanted, holdout=0.2), features, most)
     write_results(out / "evaluation-knn.json", results)
-    show_results(console, f"kNN accuracy in percent, {results[0].data}", results)
     classes = len(source.classes) if chosen is None else len({*labels_of(source).tolist()} - {-1})
     return results, in_words(results, classes)
 
@@ -139,7 +140,7 @@ def in_words(results: Sequence[Result], classes: int) -> str:
     return f"Learnt: naming one of {classes} classes by nearest neighbours: {said}."
 
 
-def backbone(run: Run, device: torch.device) -> Model:
+def backbone(run: TrainedRun, device: torch.device) -> Model:
     """Open the run's backbone."""
     return open_model(str(run.plan.out), "backbone", device)
 
@@ -158,7 +159,7 @@ def matched(model: Model, source: Source, device: torch.device) -> float:
     return 100 * float((similarity.argmax(1) == torch.arange(len(part), device=device)).float().mean())
 
 
-def report(run: Run, device: torch.device, results: Sequence[Result], learnt: str) -> None:
+def report(run: TrainedRun, device: torch.device, results: Sequence[Result], learnt: str) -> None:
     """Write ``report.html``: facts, curves, and the neighbours of a few images."""
     out, recipe, source, outcome = run.plan.out, run.plan.stored.recipe, run.plan.source, run.outcome
     facts = [
@@ -182,7 +183,7 @@ def report(run: Run, device: torch.device, results: Sequence[Result], learnt: st
     )
 
 
-def neighbours(run: Run, device: torch.device, queries: int = 8, k: int = 8) -> tuple[str, bytes]:
+def neighbours(run: TrainedRun, device: torch.device, queries: int = 8, k: int = 8) -> tuple[str, bytes]:
     """Draw a few images with their nearest neighbours by the backbone's features."""
     source = run.plan.source
     part = few(source, LOOKED_AT)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.errors import UserError
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import progress_bar
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Precision as Lightning Fabric spells it, to the type that matrix products are done in."""
@@ -86,7 +86,7 @@ def extract(
     device = torch.device(device)
     found = Rows(total)
     kept = kept_memory(device.type == "cpu")
-    with kept, frozen(encoder), LateBar("features", total, shown=progress) as bar:
+    with kept, frozen(encoder), progress_bar("features", total, shown=progress) as bar:
         for index, images in blocks:
             with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                 feature = encoder(view(images.to(device, non_blocking=True)))

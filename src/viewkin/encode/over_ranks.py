@@ -6,17 +6,16 @@ from collections.abc import Callable
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from viewkin.data.source import Source
-from viewkin.methods.base import Method
 from viewkin.nets.norm import average_statistics_
 from viewkin.runtime import distributed
 
 
 @torch.no_grad()
 def encode_all(
-    method: Method,
+    method: nn.Module,
     network: Callable[[Tensor], Tensor],
     source: Source,
     view: Callable[[Tensor], Tensor],

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
@@ -115,29 +113,6 @@ def _check(row: Mapping[str, Any]) -> None:
     texts = [row.get(name, "") for name in ("protocol", "model", "data", "device")]
     if not all(isinstance(one, (int, float)) for one in numbers) or not all(isinstance(one, str) for one in texts):
         raise TypeError
-
-
-def print_table(results: Sequence[Result], console: Console | None = None) -> None:
-    """Print one row a value: model, protocol, value, seed, time and device, then the notes."""
-    table = Table(title="results")
-    for name in ("model", "protocol", "measure", "value", "seed", "time", "device"):
-        table.add_column(name, justify="right" if name in ("value", "seed", "time") else "left")
-    for result in results:
-        for name, value in result.values.items():
-            seed = "-" if result.seed is None else str(result.seed)
-            table.add_row(
-                result.model or "-",
-                result.protocol,
-                name,
-                f"{value:.2f}",
-                seed,
-                f"{result.seconds:.1f} s",
-                result.device,
-            )
-    console = console or Console()
-    console.print(table)
-    for note in dict.fromkeys(note for result in results for note in result.notes):
-        console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def _finite(value: Any) -> Any:

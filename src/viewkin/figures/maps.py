@@ -12,7 +12,7 @@ from torch import Tensor
 
 from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.progress import ticking
+from viewkin.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = rows.detach().cpu().float().numpy()
     found = _optional("openTSNE")
-    with ticking(f"t-SNE of {len(rows):,} points"):
+    with progress_bar(f"t-SNE of {len(rows):,} points", None):
         if found is not None:
             return _tensor(found.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
         slower = importlib.import_module("sklearn.manifold")  # here, for it is slow to import
@@ -67,7 +67,7 @@ def umap(rows: Tensor, *, seed: int = 0) -> Tensor:
         raise UserError("A UMAP map needs umap-learn; install it with pip install 'viewkin[umap]', or take t-SNE.")
     neighbours = min(15, len(rows) - 1)
     reducer = found.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
-    with ticking(f"UMAP of {len(rows):,} points"):
+    with progress_bar(f"UMAP of {len(rows):,} points", None):
         return _tensor(reducer.fit_transform(rows.detach().cpu().float().numpy()))
 
 

@@ -9,7 +9,7 @@ from viewkin import losses
 from viewkin.ops.kmeans import lloyd
 from viewkin.runtime import distributed
 from viewkin.runtime.processor import has_bf16
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import progress_bar
 
 LARGE = 2**32
 """Products of points and centroids in a round above which they are rounded: ImageNet's 10,000 clusters have three times
@@ -40,7 +40,7 @@ def kmeans(
         Lloyd, 1982. InterCLR's release runs FAISS with 20 iterations on all points (METHODS 6.4).
     """
     first = torch.randperm(len(points), generator=generator)[:clusters]
-    with LateBar("k-means", iterations, shown=shown and distributed.rank() == 0) as bar:
+    with progress_bar("k-means", iterations, shown=shown and distributed.rank() == 0) as bar:
         rounded = len(points) * clusters >= LARGE and (points.is_cuda or has_bf16())
         dtype = torch.bfloat16 if rounded else None
         labels, centroids = lloyd(points, losses.wide(points[first.to(points.device)]), iterations, bar.advance, dtype)

@@ -1,68 +1,104 @@
-"""Progress bars that short work never shows."""
+"""Progress and sentences from long work, through one interface: quiet in a library, shown by who asks for it.
+
+Work reports to the current :class:`Reporter`. The default shows nothing. The command line puts one that draws on the
+terminal in its place; in a notebook the Python API puts in one that draws there (:mod:`viewkin.api.notebook`).
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from threading import Timer
 from types import TracebackType
+from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+Item = TypeVar("Item")
+PATIENCE = 2.0
+"""Seconds that work lasts before a bar is shown."""
 
 
-class LateBar:
-    """Bar with elapsed and remaining time on standard error, shown once the work has lasted ``delay`` seconds."""
+class Bar:
+    """How far one piece of work is. This class shows nothing; a reporter's own draws."""
 
-    def __init__(self, description: str, total: int | None, *, delay: float = 2.0, shown: bool = True):
-        self.description = description
-        self.total = total
-        self.delay = delay
-        self.shown = shown
-        self.done = 0
-        self.began = time.monotonic()
-        self.bar: Progress | None = None
+    def __init__(self, description: str = "", total: int | None = None, done: int = 0) -> None:
+        """Begin.
 
-    def __enter__(self) -> LateBar:
-        """Start the clock."""
-        self.began = time.monotonic()
+        Args:
+            description: what is done, in two words.
+            total: units of work; None where nobody knows.
+            done: units that were done before.
+        """
+        self.description, self.total, self.done, self.detail = description, total, done, ""
+
+    def __enter__(self) -> Bar:
+        """Begin the work."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         """Take the bar away, also when the work failed."""
-        if self.bar is not None:
-            self.bar.stop()
 
     def advance(self, amount: int = 1) -> None:
-        """Count ``amount`` more units of work as done."""
-        self.done += amount
-        if self.bar is None and self.shown and time.monotonic() - self.began > self.delay:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-            text = TextColumn("{task.description}")
-            console = Console(stderr=True)
-            # On what is no terminal a bar would leave an empty line.
-            self.bar = Progress(text, *columns, console=console, transient=True, disable=not console.is_terminal)
-            self.bar.add_task(self.description, total=self.total)
-            self.bar.start()
-        if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=self.done)
+        """Count ``amount`` more units as done."""
+        self.update(self.done + amount)
+
+    def update(self, done: int, *, description: str | None = None, detail: str | None = None) -> None:
+        """Say how far the work is.
+
+        Args:
+            done: units done in all.
+            description: what is done now; None: as before.
+            detail: numbers to show beside the bar; None: as before.
+        """
+        self.done = done
+        self.description = self.description if description is None else description
+        self.detail = self.detail if detail is None else detail
+
+
+class Reporter:
+    """What long work reports to. This class shows nothing."""
+
+    draws: bool = False
+    """Whether bars are drawn, so that what they show need not be said in sentences."""
+    width: int = 80
+    """Columns of a line."""
+
+    def say(self, *sentences: str) -> None:
+        """Take sentences that a person should read, one line each."""
+
+    def say_now(self, sentence: str) -> None:
+        """Take a sentence inside a signal handler, where nothing may be locked."""
+
+    def bar(self, description: str, total: int | None, *, done: int = 0, patience: float = PATIENCE) -> Bar:
+        """Give a bar for work that begins now; it is shown once the work has lasted ``patience`` seconds."""
+        return Bar(description, total, done)
+
+
+_current = Reporter()
+
+
+def reporter() -> Reporter:
+    """Give the current reporter."""
+    return _current
 
 
 @contextmanager
-def ticking(description: str, *, delay: float = 2.0) -> Generator[None]:
-    """Show a moving bar with the elapsed time over work that does not say how far it is, once it lasted ``delay`` s."""
-    console = Console(stderr=True)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
-    bar.add_task(description, total=None)
-    timer = Timer(delay, bar.start)
-    if console.is_terminal:
-        timer.start()
+def reporting_to(new: Reporter) -> Generator[Reporter]:
+    """Put a reporter in the place of the current one for a while, for the whole process."""
+    global _current
+    before, _current = _current, new
     try:
-        yield
+        yield new
     finally:
-        timer.cancel()
-        if timer.ident is not None:  # it may be just starting the bar
-            timer.join()
-        if bar.live.is_started:  # stopping one that never started prints an empty line
-            bar.stop()
+        _current = before
+
+
+def progress_bar(description: str, total: int | None, *, shown: bool = True) -> Bar:
+    """Give a bar of the current reporter, or one that shows nothing."""
+    return reporter().bar(description, total) if shown else Bar(description, total)
+
+
+def counting(items: Iterable[list[Item]], description: str, total: int, *, shown: bool = True) -> Iterator[list[Item]]:
+    """Pass lists on, and count what is in them on a bar."""
+    with progress_bar(description, total, shown=shown) as bar:
+        for item in items:
+            bar.advance(len(item))
+            yield item

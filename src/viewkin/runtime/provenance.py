@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-import viewkin
+from viewkin.runtime.version import VERSION
 
 
 def device_name(device: torch.device) -> str:
@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
     """What produced a result: versions, commit, processor, device."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else (platform.processor() or platform.machine())
     return {
-        "viewkin": viewkin.__version__,
+        "viewkin": VERSION,
         "commit": revision() or "",
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from types import FrameType
 from typing import Any
+
+from viewkin.runtime.progress import reporter
 
 ONE_REQUEST = 1.0
 """Seconds within which signals are one request: torchrun passes on the Ctrl-C that the terminal sent to all already."""
@@ -19,7 +20,7 @@ class Interrupt:
         """Wait for signals.
 
         Args:
-            told: say on standard error what the first signal does.
+            told: say what the first signal does.
         """
         self.signal: int | None = None
         self._told = told
@@ -42,7 +43,7 @@ class Interrupt:
         if self.signal is None:
             self.signal, self._asked_at = number, time.monotonic()
             if self._told:
-                os.write(2, b"\nStopping after this step, then saving; once more ends at once.\n")  # print may deadlock
+                reporter().say_now("Stopping after this step, then saving; once more ends at once.")
         elif time.monotonic() - self._asked_at > ONE_REQUEST:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)

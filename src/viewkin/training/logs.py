@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import Reporter
 from viewkin.runtime.wording import duration
 
 CLOCKED = ("images_per_second", "cpu_seconds")
@@ -95,38 +93,27 @@ def summed(values: Mapping[str, float], digits: int) -> str:
 
 
 class Display:
-    """Progress bar with ETA on a terminal, one line an epoch elsewhere."""
+    """What a run shows while it trains: a bar with ETA where bars are drawn, one line an epoch elsewhere."""
 
-    def __init__(self, console: Console, steps: int, done: int) -> None:
+    def __init__(self, reporter: Reporter, steps: int, done: int) -> None:
         """Show ``steps`` optimiser steps of which ``done`` are done."""
-        self.console = console
+        self.reporter = reporter
         self._total = steps
         self._first: tuple[int, float] | None = None
         self._foretold = False
         self._knn = ""
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TextColumn("eta"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            disable=not console.is_terminal,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task("training", total=steps, completed=done, numbers="")
+        self._bar = reporter.bar("training", steps, done=done, patience=0.0)
 
     def __enter__(self) -> Display:
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__(None, None, None)
 
     def step(self, done: int, epoch: str) -> None:
-        """Move the bar; say once how long the rest will take, where that is over a minute."""
-        self._bar.update(self._task, completed=done, description=epoch)
+        """Move the bar; say once how long the rest will take, if that is over a minute."""
+        self._bar.update(done, description=epoch)
         first, began = self._first = self._first or (done, time.monotonic())  # the first step is slower: not counted
         passed = time.monotonic() - began
         if passed < FORESIGHT or self._foretold:
@@ -141,12 +128,11 @@ class Display:
         if "knn_monitor" in values:
             self._knn = f" kNN {values['knn_monitor']:.3f}"
         loss = summed(values, 3)
-        if len(loss) > self.console.width - WIDTH:
+        if len(loss) > self.reporter.width - WIDTH:
             loss = f"loss {values['loss']:.3f}"
-        shown = f"{loss} {values['images_per_second']:,.0f} images/s{self._knn}"
-        self._bar.update(self._task, numbers=shown)
+        self._bar.update(self._bar.done, detail=f"{loss} {values['images_per_second']:,.0f} images/s{self._knn}")
 
     def line(self, text: str, *, always: bool = False) -> None:
-        """Print a line above the bar; without ``always`` only where there is no bar."""
-        if always or not self.console.is_terminal:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Say a sentence; without ``always`` only where no bar is drawn."""
+        if always or not self.reporter.draws:
+            self.reporter.say(text)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch._functorch.config
 from lightning.fabric import Fabric
-from rich.console import Console
 from torch import Tensor
 
 from viewkin.augment.policies import Policy
@@ -28,6 +27,7 @@ from viewkin.runtime import distributed
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.draws import Draw, generator_for, onto, seed_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import Reporter, reporter
 from viewkin.schedules import Progress
 from viewkin.training.config import Recipe, delays
 from viewkin.training.fabric import differentiating, placed, takes_channels_last
@@ -55,7 +55,6 @@ class Trainer:
         fabric: Fabric,
         out: Path,
         metadata: Mapping[str, Any],
-        console: Console,
     ) -> None:
         """Set up devices, views and loader; nothing is written before :meth:`run`.
 
@@ -67,12 +66,11 @@ class Trainer:
             fabric: launched.
             out: run directory.
             metadata: what ``load_backbone`` needs, kept in the checkpoint as JSON.
-            console: where rank 0 prints.
 
         Raises:
             UserError: classifiers are to learn beside the network, and too few images have a label.
         """
-        self.recipe, self.policy, self.fabric, self.out, self.console = recipe, policy, fabric, out, console
+        self.recipe, self.policy, self.fabric, self.out = recipe, policy, fabric, out
         self.rank, self.world = fabric.global_rank, fabric.world_size
         self.source = placed(source, fabric.device)
         self.method = method
@@ -161,7 +159,7 @@ class Trainer:
         log = MetricsLog(self.out, from_step=first) if self.rank == 0 else None
         training = 0.0
         keeps = self.recipe.runtime.keep_memory and self.fabric.device.type == "cpu"
-        shown = Display(Console(quiet=True) if self.rank else self.console, total, first)
+        shown = Display(Reporter() if self.rank else reporter(), total, first)
         with kept_memory(keeps), self.interrupt, shown as display:
             watch = Watch(
                 log, display, self.monitor, self.recipe.data.batch_size, self.loader.steps, self.fabric.device

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from viewkin.commands.figures.inputs import FigureInputs, FigureRequest, check_drawing, keep, training_images
+from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, training_images
 from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, Find, read_finds, read_parts
 from viewkin.figures.grids import Tile, draw_grid, kin_tile, stranger_tile
 from viewkin.figures.segments import draw_segments
@@ -24,13 +23,12 @@ KIN = 5
 """Easiest and hardest positives of each anchor that are shown."""
 
 
-def draw_negatives(runs: Sequence[str], anchors: int, out: Path | None, console: Console) -> None:
+def draw_negatives(runs: Sequence[str], anchors: int) -> Drawing:
     """Draw some negatives of a few anchors, runs side by side; those of the anchor's class are framed.
 
     Raises:
         UserError: a run without evidence of negatives.
     """
-    check_drawing(out)
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
     sheet = Sheet(runs, anchors, lambda find: find.strangers, "negatives")
     blocks = [
@@ -39,16 +37,15 @@ def draw_negatives(runs: Sequence[str], anchors: int, out: Path | None, console:
     ]
     note = f"{STRANGERS} of each anchor's negatives, at random; red and x: false ones, of the anchor's class."
     board = draw_grid(sheet.first_column(), blocks, note)
-    keep(board.figure(), "negatives", f"Negatives of {', '.join(runs)}", tuple(runs), out, console)
+    return Drawing(board.figure(), "negatives", f"Negatives of {', '.join(runs)}", tuple(runs))
 
 
-def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console: Console) -> None:
+def draw_positives(runs: Sequence[str], anchors: int) -> Drawing:
     """Draw the most and the least similar positives of a few anchors, runs side by side.
 
     Raises:
         UserError: a run without evidence of positives.
     """
-    check_drawing(out)
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
     sheet = Sheet(runs, anchors, lambda find: not find.strangers, "positives")
     blocks: list[tuple[str, list[list[Tile]]]] = []
@@ -60,7 +57,7 @@ def draw_positives(runs: Sequence[str], anchors: int, out: Path | None, console:
     note = "Positives most (easy) or least (hard) like the anchor"
     note += "." if sheet.source.labels is None else "; green: of its class, red and x: of another."
     board = draw_grid(sheet.first_column(), blocks, note)
-    keep(board.figure(), "positives", f"Easy and hard positives of {', '.join(runs)}", tuple(runs), out, console)
+    return Drawing(board.figure(), "positives", f"Easy and hard positives of {', '.join(runs)}", tuple(runs))
 
 
 class Sheet:
@@ -185,13 +182,12 @@ def evidence_pairs(request: FigureRequest) -> tuple[FigureInputs, Tensor]:
     return look, places
 
 
-def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, console: Console) -> None:
+def draw_segments_of(run: str, anchors: int, scale: str) -> Drawing:
     """Draw which component of AMDIM's mixture answers for which part of a few images.
 
     Raises:
         UserError: the run has no mixture.
     """
-    check_drawing(out)
     require(1 <= anchors <= 64, "--anchors", anchors, "1 to 64")
     require(scale in ("5", "7"), "--scale", scale, "5 or 7")
     path = Path(run) / PARTS_FILE
@@ -205,4 +201,4 @@ def draw_segments_of(run: str, anchors: int, scale: str, out: Path | None, conso
     board = draw_segments(
         [image.cpu() for image in images], [parts[i].components for i in chosen], f"map {parts[0].what}"
     )
-    keep(board.figure(), "segments", f"Mixture components of {run}", (run,), out, console)
+    return Drawing(board.figure(), "segments", f"Mixture components of {run}", (run,))

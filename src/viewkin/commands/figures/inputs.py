@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from viewkin.cli.output import say
 from viewkin.data.dataset import open_source, survey
 from viewkin.data.source import Source
 from viewkin.figures.evidence import Find, Parts
@@ -176,26 +174,52 @@ def class_names(labels: Tensor | None, classes: tuple[str, ...], count: int) -> 
     return ["" if i < 0 else classes[i] if i < len(classes) else str(i) for i in labels.tolist()]
 
 
-def keep(figure: Figure, name: str, caption: str, runs: tuple[str, ...], out: Path | None, console: Console) -> None:
-    """Write a figure, and put it in the report of every run that it shows.
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that was drawn, and what it shows."""
+
+    figure: Figure
+    """The drawing."""
+    name: str
+    """Its name, such as ``map``; also that of its file."""
+    caption: str
+    """A line that says what it shows."""
+    models: tuple[str, ...]
+    """The models that it shows; those that are run directories get it in their reports."""
+
+
+@dataclass(frozen=True)
+class WrittenDrawing:
+    """Where a drawing went."""
+
+    drawing: Drawing
+    """What was drawn."""
+    file: Path
+    """PNG or SVG file."""
+    reports: tuple[Path, ...]
+    """Reports that show it now."""
+
+
+def write_drawing(draw: Callable[[], Drawing], out: Path | None) -> WrittenDrawing:
+    """Draw, write the file, and put the figure in the report of every run that it shows.
 
     Args:
-        figure: what was drawn.
-        name: its name, such as ``map``.
-        caption: a line for the report.
-        runs: the models it shows; those that are run directories get it.
+        draw: draws.
         out: file to write; None: ``NAME.png`` in the first run, else here.
-        console: where to say so.
+
+    Raises:
+        UserError: the file is no picture or cannot be written, which is found before any work is done.
     """
-    places = [Path(run) for run in runs if Path(run).is_dir()]
-    target = out or (places[0] if places else Path()) / f"{name}.png"
-    content = write_figure(figure, target)
+    check_drawing(out)
+    drawing = draw()
+    places = [Path(model) for model in drawing.models if Path(model).is_dir()]
+    target = out or (places[0] if places else Path()) / f"{drawing.name}.png"
+    content = write_figure(drawing.figure, target)
     kind = target.suffix.lower().removeprefix(".")
     reports = [place / "report.html" for place in dict.fromkeys(places) if (place / "report.html").is_file()]
     for report in reports:
-        add_figure(report, name, caption, content, kind)
-    also = f", and in {', '.join(str(report) for report in reports)}" if reports else ""
-    say(console, f"{caption}: {target}{also}")
+        add_figure(report, drawing.name, drawing.caption, content, kind)
+    return WrittenDrawing(drawing, target, tuple(reports))
 
 
 def check_drawing(out: Path | None) -> None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from viewkin.augment.views import ViewMaker
 from viewkin.collection.embeddings import read_embeddings
-from viewkin.commands.figures.inputs import FigureInputs, FigureRequest, check_drawing, class_names, folder_of, keep
+from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, class_names, folder_of
 from viewkin.figures.maps import PROJECTIONS, SEEDS, draw_maps
 from viewkin.memory.kmeans import kmeans
 from viewkin.runs.models import Model
@@ -41,17 +40,14 @@ class MapRequest:
     """k-means clusters of the first model's features, where it is these that colour."""
     seed: int = 0
     """Of the map and the clusters."""
-    out: Path | None = None
-    """File to write."""
 
 
-def draw_map(request: MapRequest, console: Console) -> None:
+def draw_map(request: MapRequest) -> Drawing:
     """Draw embeddings in the plane, models side by side.
 
     Raises:
         UserError: a setting, model, set or optional library that is not there.
     """
-    check_drawing(request.out)
     require(request.by in BY, "--by", request.by, f"one of {', '.join(BY)}")
     require(request.way in PROJECTIONS, "--way", request.way, f"one of {', '.join(PROJECTIONS)}")
     require(1 <= request.views <= 64, "--views", request.views, "1 to 64")
@@ -68,7 +64,7 @@ def draw_map(request: MapRequest, console: Console) -> None:
     panels = [(title, PROJECTIONS[request.way](rows, seed=request.seed)) for title, rows in shown.rows]
     figure = draw_maps(panels, names, by=by, owner=shown.owner)
     caption = f"{WAYS[request.way]} map of {shown.about}, coloured by {by}"
-    keep(figure, "map", caption, request.look.models, request.out, console)
+    return Drawing(figure, "map", caption, request.look.models)
 
 
 @dataclass(frozen=True)

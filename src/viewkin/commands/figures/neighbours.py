@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from viewkin.commands.figures.evidence import evidence_pairs
-from viewkin.commands.figures.inputs import FigureInputs, FigureRequest, check_drawing, class_names, keep
+from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, class_names
 from viewkin.figures.grids import RIGHT, WRONG, Tile, draw_grid, kin_tile
-from viewkin.figures.histograms import Panel, any_pairs, cosines, draw_histograms, nearest_cosines, positive_pairs
 from viewkin.ops.neighbours import nearest_others, top_k
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import require
 
 
-def draw_neighbours(
-    request: FigureRequest, queries: int, gallery: str | None, out: Path | None, console: Console, k: int = 8
-) -> None:
+def draw_neighbours(request: FigureRequest, queries: int, gallery: str | None, k: int = 8) -> Drawing:
     """Draw a few images with the eight most like them, by each model side by side.
 
     Args:
         request: models and images.
         queries: images that ask.
         gallery: split that answers; None: the one that asks.
-        out: file to write.
-        console: where to say so.
         k: neighbours of each.
 
     Raises:
         UserError: a model or set that is not there.
     """
-    check_drawing(out)
     require(1 <= queries <= 40, "--queries", queries, "1 to 40")
     if gallery is not None:
         request = replace(request, splits=(*(request.splits or ("test",)), gallery))
@@ -54,7 +45,7 @@ def draw_neighbours(
     anchors = [Tile(image, names[i]) for image, i in zip(look.images(asked), asked.tolist())]
     frames = "" if look.labels is None else "; green: of the anchor's class, red and x: of another"
     board = draw_grid(anchors, blocks, f"{k} nearest by cosine{frames}.")
-    keep(board.figure(), "neighbours", f"Nearest neighbours among {look.about}", request.models, out, console)
+    return Drawing(board.figure(), "neighbours", f"Nearest neighbours among {look.about}", request.models)
 
 
 def askers(labels: Tensor, count: int) -> Tensor:
@@ -108,40 +99,3 @@ def titled(title: str, rows: list[list[Tile]]) -> str:
     frames = [tile.frame for row in rows for tile in row]
     judged = sum(frame in (RIGHT, WRONG) for frame in frames)
     return f"{title}: {100 * frames.count(RIGHT) / judged:.0f} % right" if judged else title
-
-
-def draw_similarities(
-    request: FigureRequest, of: str, nearest: float | None, out: Path | None, console: Console
-) -> None:
-    """Draw how alike positives are, against any two images and each image's nearest, by each model side by side.
-
-    Args:
-        request: models and images.
-        of: what positives are, ``label`` or ``evidence``.
-        nearest: share of all images that count as the nearest of one, 0 to 1; None: these are not drawn.
-        out: file to write.
-        console: what the file's name is printed on.
-
-    Raises:
-        UserError: no labels, or no evidence, to say what positives are.
-    """
-    check_drawing(out)
-    require(nearest is None or 0 < nearest < 1, "--nearest", nearest, "a share between 0 and 1, such as 0.01")
-    require(of in ("label", "evidence"), "--of", of, "label or evidence")
-    if of == "evidence":
-        look, pairs = evidence_pairs(request)
-    else:
-        look = FigureInputs(request)
-        if look.labels is None:
-            raise UserError(f"{look.place} has no labels to say what positives are; take --of evidence.")
-        pairs = positive_pairs(look.labels)
-    if not len(pairs):
-        raise UserError(f"No two of the {look.about} are positives of each other; take more with --most.")
-    panels: list[Panel] = []
-    for title, model in look.models:
-        rows = look.rows(model)
-        kinds = [cosines(rows, pairs), cosines(rows, any_pairs(len(rows)))]
-        panels.append((title, kinds if nearest is None else [*kinds, nearest_cosines(rows, nearest)]))
-    positives = "two images of one class" if of == "label" else "anchor and positive"
-    figure = draw_histograms(panels, positives, "" if nearest is None else f"an image and its nearest {nearest:.2g}")
-    keep(figure, "similarities", f"Cosines of positives and of any two of {look.about}", request.models, out, console)

@@ -1,0 +1,33 @@
+"""``viewkin compare``: options in, one function call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viewkin.cli.options import Runs
+from viewkin.cli.terminal import shown
+
+
+def compare(
+    runs: Runs,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=".csv or .json to write, with every column.")] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Show raw pixels and the untrained network.")] = False,
+) -> None:
+    """Print one table across runs: mean and spread over seeds of all that was measured, and what the papers print.
+
+    Runs that differ in their seed only are one line. A paper's number stands beside a result only on the same set.
+
+    \b
+    Example:
+      viewkin compare runs/eir_cifar10-* --out eir.csv
+    """  # noqa: D301 (click reads \b as: keep the lines)
+    from viewkin.cli.output import say, show_comparison
+    from viewkin.commands.compare import compare as run
+
+    with shown() as console:
+        show_comparison(console, run(runs, out, baselines=baselines))
+        if out is not None:
+            say(console, f"Written to {out}")
