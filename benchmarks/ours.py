@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,6 +34,7 @@ from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.runs.resolve import Resolved, fit_to_data
 from viewkin.runtime.draws import seed_for
+from viewkin.runtime.progress import Reporter
 from viewkin.schedules import Progress, RampConfig
 from viewkin.training import loop
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
@@ -124,11 +124,10 @@ class Ours:
         backbone = build_backbone(recipe.backbone)
         fabric = make_fabric(runtime, backbone)
         learner = recipe.method.build(backbone, count=len(source))
-        console = Console(quiet=True)
-        self.trainer = loop.Trainer(recipe, source, learner, policy(augment), fabric, out, {}, console)
+        self.trainer = loop.Trainer(recipe, source, learner, policy(augment), fabric, out, {})
         self.trainer.method.train()
         steps = self.trainer.loader.steps
-        display = Display(console, 1, 0)
+        display = Display(Reporter(), 1, 0)
         self.watch = Watch(None, display, self.trainer.monitor, case.batch, steps, fabric.device)
         self.batches = self._batches()
         fill_(self.trainer.method, len(source), self.trainer.at)

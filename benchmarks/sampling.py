@@ -22,11 +22,10 @@ from typing import Any
 import torch
 from machine import RESULTS, ROOT, origin, spread, write
 from PIL import Image
-from rich.console import Console
 
 from viewkin.commands.evaluate import EvaluateRequest, judged
 from viewkin.data.dataset import open_source
-from viewkin.runs.execute import train
+from viewkin.runs.execute import train_run
 from viewkin.runs.resolve import TrainRequest
 
 ALONE = "the base alone"
@@ -104,7 +103,7 @@ def measure(form: str, seed: int, some: str, out: Path, options: argparse.Namesp
         seed=seed,
         settings=settings(form, options),
     )
-    run = train(request, Console())
+    run = train_run(request)
     if not run.outcome.finished:
         sys.exit(run.outcome.exit_code)
     wanted = EvaluateRequest(

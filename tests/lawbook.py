@@ -6,7 +6,6 @@ A new method or wrapper comes under every law by one line in :data:`METHODS`.
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import os
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from unittest import mock
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -40,6 +38,7 @@ from viewkin.nets.norm import average_statistics_, convert_norm
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import Draw, generator_for
+from viewkin.runtime.progress import Reporter
 from viewkin.schedules import Progress, RampConfig
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
 from viewkin.training.fabric import make_fabric
@@ -131,6 +130,16 @@ COUNT, SIDE, BATCH = 24, 16, 8
 BACKBONE = BackboneConfig(name="resnet18", stem="small", width=8, init="kaiming")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """What BatchNorm may change while it reads."""
+
+
+class Heard(Reporter):
+    """Keeps the sentences that a run says."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, *sentences: str) -> None:
+        self.sentences += sentences
 
 
 def build(config: MethodConfig, *, norm: str = "batch", count: int = COUNT, seed: int = 0) -> Method:
@@ -292,8 +301,7 @@ def trainer_for(
     method = build(recipe.method, norm=norm, count=len(source), seed=seed)
     with mock.patch("viewkin.training.fabric.precision_of", return_value=precision):
         fabric = make_fabric(recipe.runtime, method)
-    console = Console(file=io.StringIO())
-    return Trainer(recipe, source, method, recipe.augment.chosen(), fabric, out, {}, console)
+    return Trainer(recipe, source, method, recipe.augment.chosen(), fabric, out, {})
 
 
 def checkpoint_of(out: Path) -> dict[str, Tensor]:

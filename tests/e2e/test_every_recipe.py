@@ -8,7 +8,7 @@ from rich.console import Console
 
 from commandline import images_in, metrics_of, viewkin
 from layouts import cifar_in, stl_in
-from viewkin.commands.train import train_and_finish
+from viewkin.cli.output import show_training
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.runs.resolve import TrainRequest
 
@@ -48,5 +48,7 @@ def test_a_recipe_for_an_archive_runs_on_its_files(workplace, recipe, monkeypatc
         data = cifar_in(workplace, monkeypatch, train, test, hundred="cifar100" in recipe)
     console = Console(file=io.StringIO(), width=200)
     request = TrainRequest(data=str(data), recipe=recipe, smoke=True, out=workplace / "run", epochs=1)
-    assert train_and_finish(request, console) == 0
+    training = train(request)
+    assert training.finished
+    show_training(console, training)
     ran(workplace, recipe, console.file.getvalue())

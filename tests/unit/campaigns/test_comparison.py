@@ -10,7 +10,7 @@ import pytest
 
 from viewkin.campaigns.comparison import groups, lines_of, write
 from viewkin.campaigns.published import SETS, changes, published, set_named
-from viewkin.commands.figures.curves import measured, trials
+from viewkin.commands.figures.ablation import measured, trials
 from viewkin.evaluation.detection.config import DetectionConfig
 from viewkin.evaluation.protocols import PROTOCOLS
 from viewkin.evaluation.results import Result, write_results

@@ -1,13 +1,9 @@
-import io
-import time
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from viewkin.encode.features import extract, recalibrated
-from viewkin.runtime import progress
 from viewkin.runtime.errors import UserError
 
 
@@ -97,27 +93,6 @@ def test_bad_input_to_extract_is_one_sentence(change, word):
     given = {"encoder": encoder(), "blocks": blocks([0, 1]), "view": view} | change
     with pytest.raises(UserError, match=word):
         extract(**given)
-
-
-def test_a_bar_appears_only_after_its_delay(monkeypatch):
-    now = [0.0]
-    stream = io.StringIO()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=stream, force_terminal=True, width=100))
-    with progress.LateBar("features", 10) as bar:
-        now[0] = 1.5
-        bar.advance(1)
-        assert bar.bar is None
-        now[0] = 2.5
-        bar.advance(4)
-        assert bar.bar is not None
-        assert bar.bar.tasks[0].completed == 5
-    assert "features" in stream.getvalue()
-    with progress.LateBar("features", 10, shown=False) as silent:
-        now[0] += 10
-        silent.advance(1)
-        assert silent.bar is None
-    assert time.monotonic() == now[0]
 
 
 def test_recalibration_moves_statistics_for_a_while():

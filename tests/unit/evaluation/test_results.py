@@ -1,11 +1,8 @@
 import dataclasses
-import io
 import json
 import math
-import subprocess
 
 import pytest
-from rich.console import Console
 
 from viewkin.evaluation import results
 from viewkin.evaluation.probes.knn import KnnConfig
@@ -83,45 +80,3 @@ def test_another_file_is_one_sentence(tmp_path, text):
 def test_a_missing_file_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="cannot read results"):
         results.read_results(tmp_path / "none.json")
-
-
-def test_the_table_shows_every_value_and_every_note_once():
-    stream = io.StringIO()
-    results.print_table([one(values={"knn@5": 81.25, "knn@20": 82.5}), one(seed=None)], Console(file=stream, width=120))
-    text = stream.getvalue()
-    assert all(word in text for word in ("knn@5", "81.25", "knn@20", "82.50", "1.5 s", "cpu"))
-    assert text.count("a note") == 1
-
-
-def test_the_revision_is_that_of_the_checkout_only(monkeypatch, tmp_path):
-    found = results.revision()
-    assert found is None or found.removesuffix("-dirty").isalnum()
-    # The same module, copied untracked into somebody else's repository, has no revision.
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=someone", "-c", "user.email=someone@localhost"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Start"], check=True)
-    (tmp_path / "results.py").write_text("")
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    assert results.revision() is None
-
-
-def test_no_git_is_no_revision(monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert results.revision() is None
-
-
-def test_what_runs_wrote_does_not_make_the_checkout_another_one(monkeypatch, tmp_path):
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=someone", "-c", "user.email=someone@localhost"]
-    code, written = tmp_path / "results.py", tmp_path / "results" / "one.json"
-    written.parent.mkdir()
-    for file in (code, written):
-        file.write_text("1")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Start"]):
-        subprocess.run([*git, *command], check=True)
-    monkeypatch.setattr(results, "__file__", str(code))
-    clean = results.revision()
-    written.write_text("2")
-    assert clean
-    assert results.revision() == clean
-    code.write_text("2")
-    assert results.revision() == f"{clean}-dirty"

@@ -1,16 +1,12 @@
 import importlib.util
-import io
-import threading
 
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from rich.console import Console
 
 from viewkin.figures import maps
 from viewkin.figures.maps import draw_maps, grouped, tsne, umap
 from viewkin.figures.style import COLOURS, signs
-from viewkin.runtime import progress
 from viewkin.runtime.errors import UserError
 
 
@@ -57,17 +53,6 @@ def test_the_faster_library_is_taken_where_it_is_installed(monkeypatch):
     assert library.asked == {"n_neighbors": 9, "metric": "cosine", "random_state": 3, "n_jobs": 1}
     tsne(torch.randn(200, 4))
     assert library.asked["perplexity"] == 30
-
-
-@pytest.mark.parametrize(("terminal", "patience"), [(True, 0.0), (True, 60.0), (False, 0.0)])
-def test_only_a_long_map_on_a_terminal_shows_that_it_is_being_made(monkeypatch, terminal, patience):
-    stream = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=stream, force_terminal=terminal, width=100))
-    monkeypatch.setattr(maps, "ticking", lambda text: progress.ticking(text, delay=patience))
-    tsne(blobs())
-    assert ("t-SNE of 60 points" in stream.getvalue()) == (terminal and not patience)
-    assert bool(stream.getvalue()) == (terminal and not patience)
-    assert not any(isinstance(one, threading.Timer) for one in threading.enumerate())
 
 
 def test_too_few_points_a_bad_seed_and_a_missing_library_are_told_in_a_sentence(monkeypatch):

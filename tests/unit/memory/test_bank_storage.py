@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from lawbook import METHODS, batch_for, build, copied, differing, encode_of
 from lawcheck import AT, INDEX, no_trace, stopped, unbroken
 from viewkin.memory.bank import DRAWN, FeatureBank, Storage, banks_kept
-from viewkin.runs.execute import train
+from viewkin.runs.execute import train_run
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
@@ -78,12 +77,12 @@ def request(tmp_path, *settings, method="npid", **options):
 
 def test_a_run_keeps_its_bank_as_its_settings_say_and_resumes(tmp_path):
     asked = request(tmp_path, "runtime.bank_dtype=bfloat16", f"runtime.bank_folder={tmp_path}")
-    assert train(asked, Console(quiet=True)).outcome.finished
+    assert train_run(asked).outcome.finished
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     kept = [value for value in tensors(state) if value.dtype == torch.bfloat16]
     assert [value.shape[1] for value in kept] == [128]
     again = TrainRequest(data=asked.data, out=asked.out, resume=True)
-    assert train(again, Console(quiet=True)).outcome.finished
+    assert train_run(again).outcome.finished
     assert not differing(state["method"], torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["method"])
 
 
@@ -105,7 +104,7 @@ def tensors(value):
 )
 def test_a_setting_that_makes_no_sense_is_refused_in_a_sentence(method, settings, said, tmp_path):
     with pytest.raises(UserError, match=said) as refusal:
-        train(request(tmp_path, *settings, method=method), Console(quiet=True))
+        train_run(request(tmp_path, *settings, method=method))
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()
 
@@ -113,4 +112,4 @@ def test_a_setting_that_makes_no_sense_is_refused_in_a_sentence(method, settings
 def test_a_file_is_refused_on_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr("viewkin.runs.execute.accelerator_of", lambda runtime: "cuda")
     with pytest.raises(UserError, match=r"runtime\.accelerator=cpu"):
-        train(request(tmp_path, f"runtime.bank_folder={tmp_path}"), Console(quiet=True))
+        train_run(request(tmp_path, f"runtime.bank_folder={tmp_path}"))

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from lawbook import (
+from viewkin.runtime.progress import reporting_to
+from lawbook import Heard, (
     BATCH,
     CLUSTERED,
     COUNT,
@@ -25,13 +26,13 @@ from lawbook import (
     trainer_for,
 )
 from viewkin import losses
+from viewkin.methods import catalogue
 from viewkin.methods.base import MethodConfig, Step, ViewMethod
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
-from viewkin.methods import catalogue
 from viewkin.recipes.baselines import moco_cifar10
 from viewkin.runs.method_expression import parsed, settings_within, with_method, wraps
 from viewkin.runtime.errors import UserError
@@ -210,8 +211,9 @@ def test_a_run_waits_for_a_ramp_before_it_calls_a_term_dead(
     kin: Any = dataclasses.replace(METHODS["invp"], mix_weight=0.0, ramp=RampConfig(epochs=2))  # type: ignore[type-var]
     recipe = recipe_for(EIRConfig(base=kin, relation_weight=0.0, mixture_weight=0.0) if wrapped else kin, epochs=3)
     trainer = trainer_for(recipe, noise_source(), tmp_path)
-    trainer.run()
-    said = trainer.console.file.getvalue().replace("\n", " ")  # type: ignore[attr-defined]
+    with reporting_to(Heard()) as heard:
+        trainer.run()
+    said = " ".join(heard.sentences)
     norms = [line["gradient/invp/propagation"] for line in metrics_of(tmp_path)]
     assert norms[:6] == [0.0] * 6  # the last of them at the very end of the ramp
     assert (norms[-1] == 0) == dead
