@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from viewkin.runtime.progress import reporting_to
-from lawbook import Heard, (
+from lawbook import (
     BATCH,
     CLUSTERED,
     COUNT,
     METHODS,
+    Heard,
     batch_for,
     build,
     metrics_of,
@@ -36,6 +36,7 @@ from viewkin.methods.wrapper import Wrapper, base_limits, build_base
 from viewkin.recipes.baselines import moco_cifar10
 from viewkin.runs.method_expression import parsed, settings_within, with_method, wraps
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import reporting_to
 from viewkin.schedules import Progress, RampConfig
 from viewkin.training.monitors import kinship, term_gradients, warning_of
 
