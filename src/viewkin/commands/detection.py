@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from viewkin.commands.labelled_images import LabelledRequest
+from viewkin.encode.model import Model
 from viewkin.evaluation.detection.annotations import open_boxes
 from viewkin.evaluation.detection.config import DetectionConfig
 from viewkin.evaluation.results import Result, describe
-from viewkin.runs.models import Model, baselines, device_named, open_model
+from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runtime.errors import UserError
 from viewkin.settings import read_assignment, with_values
 

@@ -11,7 +11,7 @@ from torch import nn
 from viewkin.collection.embeddings import Embeddings, read_schema
 from viewkin.commands.output_files import check_target
 from viewkin.data.dataset import open_source, survey
-from viewkin.runs.images import stored_size
+from viewkin.encode.model import stored_size
 from viewkin.runs.models import device_named, open_model
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.provenance import versions

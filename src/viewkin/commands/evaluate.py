@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from viewkin.commands.detection import DETECTION, judged_by_detection
 from viewkin.commands.labelled_images import LabelledRequest, labelled_splits
@@ -19,11 +19,13 @@ from viewkin.commands.output_files import check_target
 from viewkin.data.dataset import survey
 from viewkin.data.source import Source
 from viewkin.encode.features import recalibrated
+from viewkin.encode.model import Model
 from viewkin.evaluation.labels import labels_of
+from viewkin.evaluation.network import Network
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.evaluation.results import Result, describe, read_results, write_results
 from viewkin.runs.images import few
-from viewkin.runs.models import Model, baselines, device_named, open_model
+from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runtime.errors import UserError, require
 
 RECALIBRATED = 50
@@ -193,7 +195,7 @@ def measured(
     """Judge one model."""
     began = time.monotonic()
     if protocol.takes_images:
-        found = protocol.function(settings, model.network(device), train, test)
+        found = protocol.function(settings, network_of(model, device), train, test)
     else:
         moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))
         with (
@@ -219,3 +221,15 @@ def measured(
         device=device,
         notes=found.notes,
     )
+
+
+def network_of(model: Model, device: torch.device) -> Network:
+    """Give the network of a model, for protocols that show it images.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not isinstance(model.encoder, nn.Module):
+        raise UserError(f"{model.name} has no network to show images to.")
+    model.to(device)
+    return Network(encoder=model.encoder, policy=model.policy, image_size=model.image_size, device=device)

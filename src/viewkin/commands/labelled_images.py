@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from viewkin.data.class_selection import with_classes
 from viewkin.data.dataset import Survey, open_source
 from viewkin.data.source import Source
+from viewkin.encode.model import Model, stored_size
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol
 from viewkin.evaluation.subsets import split_holdout
-from viewkin.runs.images import stored_size
-from viewkin.runs.models import Model
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
 

@@ -14,6 +14,7 @@ from viewkin.commands.evaluate import EvaluateRequest, judged
 from viewkin.commands.figures.neighbours import neighbour_rows, titled
 from viewkin.data.dataset import survey
 from viewkin.data.source import Source
+from viewkin.encode.model import Model
 from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.results import Result, write_results
 from viewkin.figures.grids import Tile, draw_grid
@@ -24,7 +25,7 @@ from viewkin.runs.adapt import SMOKE_IMAGES
 from viewkin.runs.evidence import write_evidence
 from viewkin.runs.execute import TrainedRun, train_run
 from viewkin.runs.images import few
-from viewkin.runs.models import Model, baselines, open_model
+from viewkin.runs.models import baselines, open_model
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError

@@ -11,13 +11,11 @@ from viewkin.data.cache import default_folder
 from viewkin.data.class_selection import with_classes
 from viewkin.data.dataset import Survey, open_source
 from viewkin.data.source import Source
+from viewkin.encode.model import stored_size
 from viewkin.runs.adapt import SMOKE_IMAGES
 from viewkin.runtime.draws import generator_for
 from viewkin.training.config import Recipe
 from viewkin.training.fabric import processes
-
-LARGEST_STORED = 1024
-"""Side of the largest images that a source keeps, pixels."""
 
 
 def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
@@ -52,9 +50,3 @@ def few(source: Source, count: int) -> Source:
     if len(source) <= count:
         return source
     return source.subset(torch.randperm(len(source), generator=generator_for(0, "few"))[:count].sort().values)
-
-
-def stored_size(found: Survey, image_size: int) -> int | None:
-    """Side at which photographs are kept: a margin of 256/224 around the view; their own side when that is smaller."""
-    wanted = min(round(image_size * 256 / 224), LARGEST_STORED)
-    return None if found.uniform and found.shorter_side <= wanted else wanted

@@ -14,7 +14,7 @@ from viewkin.data.dataset import survey
 from viewkin.evaluation.protocols import PROTOCOLS
 from viewkin.recipes.catalogue import recipe_named
 from viewkin.runs.images import opened
-from viewkin.runs.models import Model
+from viewkin.encode.model import Model
 from viewkin.training.config import AugmentConfig
 
 

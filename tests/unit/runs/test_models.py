@@ -10,7 +10,8 @@ import torch
 from seen import coloured
 from viewkin.augment.policies import policy
 from viewkin.augment.views import ViewMaker
-from viewkin.runs.models import Model, open_model
+from viewkin.encode.model import Model
+from viewkin.runs.models import open_model
 from viewkin.runs.run_settings import read_run_settings
 from viewkin.runtime.draws import generator_for
 
@@ -18,7 +19,7 @@ DEVICE = torch.device("cpu")
 
 
 def test_random_views_are_new_every_epoch_and_a_function_of_seed_and_epoch(monkeypatch):
-    monkeypatch.setattr("viewkin.runs.models.BLOCK", 7)
+    monkeypatch.setattr("viewkin.encode.model.BLOCK", 7)
     source = coloured(20, seed=0)
     model = Model("pixels", lambda x: x.flatten(1), 8, policy("isif"))
     first = model.augmented(source, DEVICE, 0, 3)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from viewkin.data.dataset import open_source, survey
 from viewkin.data.source import Source
+from viewkin.encode.model import Model, stored_size
 from viewkin.figures.evidence import Find, Parts
 from viewkin.figures.report import add_figure
 from viewkin.figures.style import check_drawable, check_suffix, write_figure
-from viewkin.runs.images import few, opened, stored_size
-from viewkin.runs.models import Model, baselines, device_named, open_model
+from viewkin.runs.images import few, opened
+from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runs.run_settings import read_run_settings
 from viewkin.runtime.errors import UserError
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from viewkin.augment.views import ViewMaker
 from viewkin.collection.embeddings import read_embeddings
 from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, class_names, folder_of
+from viewkin.encode.model import Model
 from viewkin.figures.maps import PROJECTIONS, SEEDS, draw_maps
 from viewkin.memory.kmeans import kmeans
-from viewkin.runs.models import Model
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError, require
 
