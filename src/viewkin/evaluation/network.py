@@ -1,4 +1,4 @@
-"""A network that sees images while it is judged: random views to teach it, the test view to measure it."""
+"""Protocols that run the network on images: random views for training, the test view for evaluation."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from viewkin.augment.policies import Pipeline, Policy
 from viewkin.augment.views import ViewMaker, test_view
 from viewkin.data.source import Source
 from viewkin.encode.features import AUTOCAST
-from viewkin.evaluation.labels import to_positions
+from viewkin.evaluation.labels import number_classes
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
 
 BLOCK = 256
 """Images classified at once."""
 Precision = Literal["32-true", "bf16-mixed"]
-"""As Lightning Fabric spells it."""
+"""Lightning Fabric's names."""
 Classify = Callable[[Tensor], Tensor]
 """(B, 3, h, w) normalised -> logits (B, C), or (B, L, C) of L classifiers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A backbone and how it wants to see images."""
+    """A backbone and the preprocessing of its images."""
 
     encoder: nn.Module
     """(B, 3, h, w) normalised -> (B, F), with ``feature_dim`` F; no protocol changes it."""
     policy: Policy
-    """Where the test view's crop and the normalisation come from."""
+    """Sets the test view's crop and the normalisation."""
     image_size: int
     """Side of the views, pixels."""
     device: torch.device
-    """Where the work is done."""
+    """Device of the computation."""
 
     def test_views(self, source: Source) -> Iterator[Tensor]:
-        """Go through a source in index order by the test view: (B, 3, h, w)."""
+        """Yield the test views (B, 3, h, w) of a source in index order."""
         for _, images in source.blocks(BLOCK):
             yield test_view(images.to(self.device), self.image_size, self.policy).contiguous()
 
 
-def teaching_policy(policy: Policy, *, least_area: float, colour: bool = False) -> Policy:
-    """Random resized crop and flip, with a policy's statistics; ``colour`` adds jitter and PCA lighting.
+def train_view_policy(policy: Policy, *, least_area: float, colour: bool = False) -> Policy:
+    """Random resized crop and flip, with a policy's normalisation; ``colour`` adds jitter and PCA lighting.
 
     References:
         InterCLR's linear classification, METHODS 8.2: jitter (.4, .4, .4, 0), lighting of deviation 0.1.
@@ -59,15 +59,15 @@ def teaching_policy(policy: Policy, *, least_area: float, colour: bool = False) 
     return replace(policy, first=pipeline, second=pipeline, weak=pipeline[:2], shared=())
 
 
-class Lessons:
-    """The batches that teach: a new order each epoch, one random view an image, all a function of (seed, epoch, step).
+class TrainingBatches:
+    """Training batches with a new order each epoch and one random view per image.
 
-    The last batch of an epoch may be smaller; a single row is left out where there are others, since BatchNorm has no
-    statistics of one.
+    They are a function of (seed, epoch, step). The last batch of an epoch may be smaller. A last batch of one image is
+    left out if the epoch has others, since BatchNorm cannot compute statistics from one row.
     """
 
     def __init__(self, network: Network, source: Source, policy: Policy, *, batch_size: int, seed: int) -> None:
-        """Plan batches of ``batch_size`` images, or of all where there are fewer."""
+        """Plan batches of ``batch_size`` images, or of all images if there are fewer."""
         self.network, self.source, self.batch_size, self.seed = network, source, batch_size, seed
         self.maker = ViewMaker(policy, network.image_size, {"view": "first"})
         full, rest = divmod(len(source), batch_size)
@@ -81,27 +81,27 @@ class Lessons:
             generator = generator_for(self.seed, "lesson views", epoch * self.steps + step)
             draws = self.maker.sample(len(index), generator, self.source.size)
             views = self.maker(images.to(self.network.device), draws)["view"]
-            # Views come in channels_last, which narrow networks cannot always take.
+            # Views are channels_last, which narrow networks cannot always take.
             yield index.to(self.network.device), views.contiguous()
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Do matrix products in a precision."""
+    """Return the autocast context of a precision."""
     dtype = AUTOCAST[precision]
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 @torch.no_grad()
-def ranked(network: Network, source: Source, classify: Classify, k: int) -> Tensor:
-    """Give the k best classes of every image by the test view, best first: (N, k) or (N, L, k), on the CPU."""
+def top_classes(network: Network, source: Source, classify: Classify, k: int) -> Tensor:
+    """Return the k best classes of every image's test view, best first: (N, k) or (N, L, k), on the CPU."""
     return torch.cat([classify(views).topk(k, dim=-1).indices.cpu() for views in network.test_views(source)])
 
 
-def class_positions(source: Source) -> tuple[Tensor, Tensor]:
+def number_training_classes(source: Source) -> tuple[Tensor, Tensor]:
     """Number the classes of labelled training images 0..C-1: (labels (N,), positions (N,)).
 
     Raises:
-        UserError: no labels, or a single class.
+        UserError: an image has no label, or there is a single class.
     """
     if source.labels is None or int(source.labels.min()) < 0:
         raise UserError(f"some images of {source.name} have no label: take the labelled ones only.")
@@ -111,20 +111,29 @@ def class_positions(source: Source) -> tuple[Tensor, Tensor]:
     return source.labels, positions
 
 
-def shares_right(best: Tensor, train: Tensor, source: Source) -> tuple[float, float, tuple[str, ...]]:
-    """Compare ranked classes (N, k) with a test source's labels, read here for the first time: top-1, top-5, notes."""
+def top1_and_top5(best: Tensor, train: Tensor, source: Source) -> tuple[float, float, tuple[str, ...]]:
+    """Compare the best classes (N, k) with a test source's labels, which are read only here.
+
+    Args:
+        best: (N, k) positions of the classes, best first.
+        train: labels of the training images, which define the positions.
+        source: the test images.
+
+    Returns:
+        Top-1 and top-k accuracy, 0 to 1, and notes.
+    """
     if source.labels is None:
         raise UserError(f"{source.name} has no labels.")
-    _, _, wanted, notes = to_positions(train, source.labels)
-    return metrics.accuracy(best[:, 0], wanted), metrics.accuracy(best, wanted), notes
+    _, _, test_y, notes = number_classes(train, source.labels)
+    return metrics.accuracy(best[:, 0], test_y), metrics.accuracy(best, test_y), notes
 
 
 @contextmanager
-def unchanged(module: nn.Module) -> Generator[None]:
-    """Check that not a bit of a module's weights and buffers changes meanwhile.
+def check_unchanged(module: nn.Module) -> Generator[None]:
+    """Check that no weight and no buffer of a module changes inside the block.
 
     Raises:
-        RuntimeError: it did, which is a fault of this library.
+        RuntimeError: one changed, which is an error in this library.
     """
     before = {name: value.clone() for name, value in module.state_dict().items()}
     yield

@@ -1,4 +1,4 @@
-"""Settings of the protocols that see images, and the published ones by name."""
+"""Settings of the protocols that run the network on images, and published presets by name."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ class FinetuneConfig:
     """SGD on the whole network, by default as InvP is fine-tuned on small sets (Cars, CUB, Flowers, ...)."""
 
     learning_rates: tuple[float, ...] = (0.001,)
-    """Rates of the backbone that are tried, absolute."""
+    """Learning rates of the backbone to try, absolute."""
     head_factors: tuple[float, ...] = (5.0,)
-    """Multiples of it for the head; of several pairs, the best on a held-out part of *train* is used."""
+    """The head's rate is the backbone's times this; of several pairs, the best on held-out *train* images is used."""
     head_constant: bool = False
-    """Whether the head's rate stays while the backbone's falls (InvP's released semi-supervised code)."""
+    """Whether the head's rate stays constant while the backbone's falls (InvP's released semi-supervised code)."""
     scale_lr: bool = False
-    """Whether rates are per 256 images of a step; a set smaller than ``batch_size`` makes smaller steps."""
+    """Whether rates are given per 256 images of a step (at most the size of the training set)."""
     momentum: float = 0.9
-    """Weight of the old velocity."""
+    """Momentum of SGD."""
     nesterov: bool = False
-    """Nesterov's momentum."""
+    """Whether to use Nesterov's momentum."""
     weight_decay: float = 1e-6
     """L2 penalty on every parameter."""
     batch_size: int = 128
-    """Images a step."""
+    """Images per step."""
     epochs: int = 81
     """Passes over the training images."""
     schedule: Literal["step", "cosine"] = "step"
-    """``factor`` at each milestone, or half a cosine to 0 over all steps."""
+    """``step``: times ``factor`` at each milestone; ``cosine``: half a cosine to 0 over all steps."""
     milestones: tuple[int, ...] = (50, 70, 80)
-    """Epochs done at which the step schedule falls."""
+    """Epochs after which the step schedule falls."""
     factor: float = 0.1
-    """What the rate is multiplied by there."""
+    """Factor of the learning rate at each milestone."""
     least_area: float = 0.08
-    """Least area of a random crop, fraction of the image."""
+    """Smallest area of a random crop, fraction of the image."""
     init_std: float = 0.01
     """Standard deviation of the head's initial weights; biases start at 0."""
     holdout: float = 0.1
-    """Share of each class on which the rates are chosen."""
+    """Fraction of each class in *train* that is held out to choose the rates."""
     precision: Precision = "32-true"
-    """``32-true``, or ``bf16-mixed`` where the processor has it."""
+    """``32-true``, or ``bf16-mixed`` if the processor supports it."""
     seed: int = 0
     """Seed of the head, the order, the views, the held-out part and the few labels."""
 
@@ -77,23 +77,23 @@ class SemiConfig(FinetuneConfig):
     """Fine-tuning on a few labels, by default as InterCLR's authors do it with 1 % of them."""
 
     share: float = 0.01
-    """Part of the training images whose labels are seen, the same number of each class."""
+    """Fraction of the training images whose labels are used, the same number of each class."""
     names: str = ""
-    """Text file that names these images instead, one a line; empty: ``share`` decides."""
+    """Text file that names these images instead, one per line; empty: ``share`` decides."""
     learning_rates: tuple[float, ...] = (0.01,)
-    """Rates of the backbone that are tried, absolute."""
+    """Learning rates of the backbone to try, absolute."""
     head_factors: tuple[float, ...] = (100.0,)
-    """Multiples of it for the head; of several pairs, the best on a held-out part of *train* is used."""
+    """The head's rate is the backbone's times this; of several pairs, the best on held-out *train* images is used."""
     weight_decay: float = 5e-4
     """L2 penalty on every parameter."""
     batch_size: int = 256
-    """Images a step."""
+    """Images per step."""
     epochs: int = 20
     """Passes over the training images."""
     milestones: tuple[int, ...] = (12, 16)
-    """Epochs done at which the rate falls."""
+    """Epochs after which the learning rate falls."""
     factor: float = 0.2
-    """What the rate is multiplied by there."""
+    """Factor of the learning rate at each milestone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,9 +136,9 @@ SEMI_PRESETS = {
     "simclr-1": _SIMCLR,
     "simclr-10": replace(_SIMCLR, share=0.1, epochs=30),
 }
-"""Name to published settings of ``semi``; ``search`` is InterCLR's grid for the methods it compares with. Of SimCLR's,
-rate, epochs and no decay are those of METHODS 8.5, from general knowledge; Nesterov's momentum, the cosine without
-warm-up and the head of zeros are those of the released code (model_util.py, README) for its linear evaluation."""
+"""Name to published settings of ``semi``. ``search`` is InterCLR's grid for the methods it compares with. For SimCLR,
+rate, epochs and zero weight decay follow METHODS 8.5 (from general knowledge); Nesterov's momentum, the cosine without
+warm-up and the zero-initialised head follow the released code's linear evaluation (model_util.py, README)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,40 +146,40 @@ class StagesConfig:
     """SGD on linear classifiers, by default InterCLR's on ImageNet (feat1 to feat5)."""
 
     maps: Literal["stages", "blocks", "pooled"] = "stages"
-    """A classifier on the stem and on each stage, on the stem and on each block, or on the pooled features alone."""
+    """Where the classifiers are: the stem and each stage, the stem and each block, or the pooled features only."""
     pooling: Literal["published", "dims"] = "published"
-    """``published``: the authors' (InterCLR's windows for stages of 224 pixels, InvP's squares for blocks), and
-    ``dims`` where these do not fit; ``dims``: squares with about ``dims`` numbers, at most the map itself."""
+    """``published``: the authors' pooling (InterCLR's windows for stages of 224 pixels, InvP's squares for blocks), or
+    ``dims`` if these do not fit. ``dims``: average pooling to squares with about ``dims`` numbers."""
     dims: int = 9216
-    """Numbers after pooling that squares aim at."""
+    """Target size of a pooled map, in numbers."""
     norm: Literal["channel", "number", "none"] = "channel"
-    """BatchNorm before the classifier: of each channel, without scale and shift; of each number, with them; or none."""
+    """BatchNorm before the classifier: per ``channel`` without scale and shift, per ``number`` with them, or none."""
     learning_rates: tuple[float, ...] = (0.01,)
-    """Rates tried, absolute; of several, each map's best on a held-out part of *train* is used."""
+    """Learning rates to try, absolute; of several, each map's best on held-out *train* images is used."""
     momentum: float = 0.9
-    """Weight of the old velocity."""
+    """Momentum of SGD."""
     nesterov: bool = True
-    """Nesterov's momentum."""
+    """Whether to use Nesterov's momentum."""
     weight_decay: float = 1e-4
     """L2 penalty on weights and biases of the classifiers."""
     batch_size: int = 256
-    """Images a step."""
+    """Images per step."""
     epochs: int = 90
     """Passes over the training images."""
     milestones: tuple[int, ...] = (30, 60)
-    """Epochs done at which the rate falls."""
+    """Epochs after which the learning rate falls."""
     factor: float = 0.1
-    """What the rate is multiplied by there."""
+    """Factor of the learning rate at each milestone."""
     least_area: float = 0.08
-    """Least area of a random crop, fraction of the image."""
+    """Smallest area of a random crop, fraction of the image."""
     colour: bool = True
-    """Whether views are jittered (0.4, 0.4, 0.4, no hue) and lit, beside crop and flip."""
+    """Whether to add colour jitter (0.4, 0.4, 0.4, no hue) and PCA lighting to crop and flip."""
     init_std: float = 0.01
     """Standard deviation of the initial weights; biases start at 0."""
     holdout: float = 0.1
-    """Share of each class on which the rates are chosen."""
+    """Fraction of each class in *train* that is held out to choose the rates."""
     precision: Precision = "32-true"
-    """Of the frozen network: ``32-true``, or ``bf16-mixed`` where the processor has it."""
+    """Precision of the frozen network: ``32-true``, or ``bf16-mixed`` if the processor supports it."""
     seed: int = 0
     """Seed of the classifiers, the order, the views and the held-out part."""
 

@@ -1,4 +1,4 @@
-"""Every way to judge features: its settings, its function, and the images it asks for."""
+"""The evaluation protocols: for each its settings, its function, and what images it needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from viewkin.evaluation.probes.mlp import MLP_PRESETS, MlpConfig, mlp
 from viewkin.evaluation.probes.multilabel import MultilabelConfig, multilabel
 from viewkin.evaluation.probes.stages import stages
 from viewkin.evaluation.results import Result
-from viewkin.evaluation.retrieval import RetrievalConfig, by_chance, retrieval
+from viewkin.evaluation.retrieval import RetrievalConfig, chance_level, retrieval
 from viewkin.evaluation.svms import solver
 from viewkin.evaluation.svms.lowshot import LowshotConfig, lowshot
 from viewkin.evaluation.svms.svm import SvmConfig, svm
@@ -33,37 +33,37 @@ from viewkin.runtime.errors import UserError
 from viewkin.settings import read_assignment, with_values
 
 Chance = Callable[[Result, Any, Tensor, Tensor], dict[str, float]]
-"""(a result with the same measures, settings, training labels, test labels) -> percent."""
+"""(a result with the same measures, settings, training labels, test labels) -> chance level, percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One way to judge features."""
+    """One evaluation protocol."""
 
     settings: Callable[[], Any]
-    """Its settings at their defaults."""
+    """Makes its default settings."""
     function: Callable[..., Any]
-    """(settings, train, labels, test, labels), or (settings, test, labels) where nothing is taught, to a result;
-    (settings, network, train source, test source) where it ``sees`` images."""
-    teaches: bool = True
-    """Whether it needs a split that teaches."""
-    several: bool = False
-    """Whether it takes images that show several classes."""
+    """(settings, train, labels, test, labels) -> result; without training data (settings, test, labels); if it
+    ``takes_images`` (settings, network, train source, test source)."""
+    needs_train: bool = True
+    """Whether it needs a training split."""
+    multilabel: bool = False
+    """Whether it accepts images with several classes."""
     squash: bool = False
-    """Whether whole images are squashed to the test view, instead of cut to their centre."""
-    sees: bool = False
+    """Whether the test view squashes the whole image instead of cropping its centre."""
+    takes_images: bool = False
     """Whether it takes the network and the images instead of features."""
     presets: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Whole settings by name, which ``preset=name`` starts from."""
+    """Name to complete settings, chosen by ``preset=name``."""
     chance: Chance | None = None
-    """What knowing nothing gives, where that can be said."""
+    """Computes the chance level; None if there is none."""
 
 
 def settings_of(protocol: Protocol, texts: Sequence[str]) -> Any:
-    """Read a protocol's settings from ``path=value`` texts; ``preset=name``, where it has some, comes first.
+    """Read a protocol's settings from ``path=value`` texts; ``preset=name`` is applied before the others.
 
     Raises:
-        UserError: an unknown setting or preset, or a value that the settings refuse.
+        UserError: a setting or preset is unknown, or a value is not allowed.
     """
     settings = protocol.settings()
     rest: list[str] = []
@@ -78,42 +78,51 @@ def settings_of(protocol: Protocol, texts: Sequence[str]) -> Any:
     return with_values(settings, dict(read_assignment(settings, text) for text in rest))
 
 
-def commonest(like: Result, _settings: Any, train: Tensor, test: Tensor) -> dict[str, float]:
-    """What naming always the k commonest classes of the training labels gives, for every top-k measure of ``like``."""
+def majority_class(like: Result, _settings: Any, train: Tensor, test: Tensor) -> dict[str, float]:
+    """Accuracy of always predicting the k most common training classes, for every top-k measure of ``like``."""
     labels, counts = train.unique(return_counts=True)
-    ranked = labels[counts.argsort(descending=True, stable=True)]
+    by_count = labels[counts.argsort(descending=True, stable=True)]
     values: dict[str, float] = {}
     for name in like.values:
-        tried = 5 if name.endswith("top-5") else 1
-        values[name] = 100 * float(torch.isin(test, ranked[:tried]).float().mean())
+        k = 5 if name.endswith("top-5") else 1
+        values[name] = 100 * float(torch.isin(test, by_count[:k]).float().mean())
     return values
 
 
-def random_order(_like: Result, settings: Any, _train: Tensor, test: Tensor) -> dict[str, float]:
-    """What neighbours in a random order give."""
-    return by_chance(settings, test)
+def random_ranking(_like: Result, settings: Any, _train: Tensor, test: Tensor) -> dict[str, float]:
+    """Retrieval measures of neighbours in a random order."""
+    return chance_level(settings, test)
 
 
 def prevalence(like: Result, _settings: Any, _train: Tensor, test: Tensor) -> dict[str, float]:
-    """Average precision of scores that know nothing."""
-    return dict.fromkeys(like.values, 100 * solver.by_chance(test))
+    """Average precision of random scores."""
+    return dict.fromkeys(like.values, 100 * solver.chance_level(test))
 
 
 PROTOCOLS = {
-    "knn": Protocol(settings=KnnConfig, presets=KNN_PRESETS, function=knn, chance=commonest),
-    "linear": Protocol(settings=LinearConfig, presets=LINEAR_PRESETS, function=linear, chance=commonest),
-    "mlp": Protocol(settings=MlpConfig, presets=MLP_PRESETS, function=mlp, chance=commonest),
+    "knn": Protocol(settings=KnnConfig, presets=KNN_PRESETS, function=knn, chance=majority_class),
+    "linear": Protocol(settings=LinearConfig, presets=LINEAR_PRESETS, function=linear, chance=majority_class),
+    "mlp": Protocol(settings=MlpConfig, presets=MLP_PRESETS, function=mlp, chance=majority_class),
     "finetune": Protocol(
-        settings=FinetuneConfig, presets=FINETUNE_PRESETS, function=finetune, sees=True, chance=commonest
+        settings=FinetuneConfig, presets=FINETUNE_PRESETS, function=finetune, takes_images=True, chance=majority_class
     ),
-    "semi": Protocol(settings=SemiConfig, presets=SEMI_PRESETS, function=semi, sees=True, chance=commonest),
-    "stages": Protocol(settings=StagesConfig, presets=STAGES_PRESETS, function=stages, sees=True, chance=commonest),
-    "retrieval": Protocol(settings=RetrievalConfig, function=retrieval, teaches=False, chance=random_order),
-    "cluster": Protocol(settings=ClusterConfig, function=cluster, teaches=False),
-    "svm": Protocol(settings=SvmConfig, function=svm, several=True, squash=True, chance=prevalence),
-    "lowshot": Protocol(settings=LowshotConfig, function=lowshot, several=True, squash=True, chance=prevalence),
+    "semi": Protocol(
+        settings=SemiConfig, presets=SEMI_PRESETS, function=semi, takes_images=True, chance=majority_class
+    ),
+    "stages": Protocol(
+        settings=StagesConfig, presets=STAGES_PRESETS, function=stages, takes_images=True, chance=majority_class
+    ),
+    "retrieval": Protocol(settings=RetrievalConfig, function=retrieval, needs_train=False, chance=random_ranking),
+    "cluster": Protocol(settings=ClusterConfig, function=cluster, needs_train=False),
+    "svm": Protocol(settings=SvmConfig, function=svm, multilabel=True, squash=True, chance=prevalence),
+    "lowshot": Protocol(settings=LowshotConfig, function=lowshot, multilabel=True, squash=True, chance=prevalence),
     "multilabel": Protocol(
-        settings=MultilabelConfig, function=multilabel, several=True, squash=True, sees=True, chance=prevalence
+        settings=MultilabelConfig,
+        function=multilabel,
+        multilabel=True,
+        squash=True,
+        takes_images=True,
+        chance=prevalence,
     ),
 }
 """Name on the command line to the protocol."""

@@ -1,4 +1,4 @@
-"""What an evaluation reports: one number's protocol, settings, origin and cost beside it."""
+"""Results of evaluations: measured values with their protocol, settings, origin and cost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import torch
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 from viewkin.runtime.provenance import device_name, revision
+from viewkin.runtime.tables import html_table, text_table
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
     """One evaluation of one set of features."""
 
@@ -26,21 +27,58 @@ class Result:
     values: dict[str, float]
     """Name to measured value; accuracies in percent, as the papers print them."""
     model: str = ""
-    """Whose features were judged."""
+    """Model that was evaluated."""
     data: str = ""
-    """On which images."""
+    """Images it was evaluated on."""
     settings: dict[str, Any] = field(default_factory=lambda: {})
     """The protocol's configuration, JSON values only."""
     seed: int | None = None
-    """Seed of the evaluation; None where nothing is drawn."""
+    """Seed of the evaluation; None if it draws no random numbers."""
     seconds: float = 0.0
     """Wall-clock time."""
     device: str = ""
-    """What it ran on."""
+    """Name of the device."""
     commit: str | None = None
     """Revision of this library, with ``-dirty`` when it had changes; None when it is not a checkout."""
     notes: tuple[str, ...] = ()
     """Plain sentences the reader of the values should know."""
+
+    def __repr__(self) -> str:
+        """Say what was judged and what came out."""
+        values = ", ".join(f"{name} {value:.2f}" for name, value in self.values.items())
+        return f"Result({self.protocol} of {self.model or 'features'}: {values})"
+
+    def _repr_html_(self) -> str:
+        return Results([self])._repr_html_()
+
+
+class Results(list[Result]):
+    """Results in a list that shows itself as a table, one row a model."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Give the header and the rows of the table."""
+        measures = list(dict.fromkeys(name for result in self for name in result.values))
+        protocols = len({result.protocol for result in self}) > 1
+        header = [*(["protocol"] if protocols else []), "model", *measures, "seconds"]
+        rows = [
+            [
+                *([result.protocol] if protocols else []),
+                result.model,
+                *(f"{result.values[name]:.2f}" if name in result.values else "-" for name in measures),
+                f"{result.seconds:.1f}",
+            ]
+            for result in self
+        ]
+        return header, rows
+
+    def __repr__(self) -> str:
+        """Write the table, with what was judged above it."""
+        if not self:
+            return "no results"
+        return f"{', '.join(dict.fromkeys(r.data for r in self if r.data))}\n{text_table(*self.rows())}".lstrip()
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.rows(), caption=", ".join(dict.fromkeys(r.data for r in self if r.data)))
 
 
 def describe(

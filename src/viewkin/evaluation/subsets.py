@@ -1,4 +1,4 @@
-"""Parts of a labelled set: balanced, named by a list, or held out."""
+"""Parts of a labelled set: a balanced part, images named by a list, or a held-out part."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError, require
 
 
-def balanced(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Choose equally many images of each class, ``share * N / C`` rounded and at least one; a smaller class gives all.
+def balanced_subset(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Choose the same number of images of each class: ``share * N / C``, rounded, and at least one.
 
-    A function of seed and share alone; with one seed a smaller share lies within a larger one.
+    A class with fewer images gives all of them. With the same seed, a smaller share is a subset of a larger one.
 
     Args:
         labels: (N,) classes.
-        share: part of the images, above 0 and at most 1.
+        share: fraction of the images, above 0 and at most 1.
         seed: seed of the choice.
 
     Returns:
-        Their rows, rising.
+        Rows of the chosen images, rising.
     """
     require(0 < share <= 1, "share", share, "above 0 and at most 1")
     classes = labels.unique()
@@ -33,13 +33,13 @@ def balanced(labels: Tensor, share: float, seed: int) -> Tensor:
     return torch.cat([order[labels[order] == label][:count] for label in classes]).sort().values
 
 
-def held_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Part rows class by class: (kept, held out), both rising; a class of one image is kept.
+def split_holdout(labels: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Split rows class by class: (kept, held out), both rising; a class of one image is kept.
 
     Args:
         labels: (N,) classes.
-        share: part of each class that is held out, at least one image and not all.
-        generator: random numbers of the choice.
+        share: fraction of each class that is held out, at least one image and not all.
+        generator: source of random numbers.
     """
     order = torch.randperm(len(labels), generator=generator)
     taken: list[Tensor] = []
@@ -51,16 +51,16 @@ def held_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[
     return kept.nonzero().squeeze(1), out
 
 
-def named(ids: Sequence[str], path: str) -> Tensor:
-    """Choose the images that a text file names, one a line, by their id or by the last part of it.
+def rows_by_name(ids: Sequence[str], path: str) -> Tensor:
+    """Choose the images that a text file names, one per line, by their id or by its last part.
 
-    So SimCLR's lists of ImageNet (``n01440764_10026.JPEG``) fit a folder of class folders.
+    SimCLR's lists of ImageNet images (``n01440764_10026.JPEG``) therefore fit a folder of class folders.
 
     Returns:
-        Their rows, rising.
+        Rows of the named images, rising.
 
     Raises:
-        UserError: no such file, no name in it, or a name that no image or more than one has.
+        UserError: the file is missing or empty, or no image or more than one has one of the names.
     """
     try:
         wanted = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}

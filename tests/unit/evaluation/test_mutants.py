@@ -8,7 +8,7 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.evaluation import retrieval
 from viewkin.evaluation.svms import lowshot, svm
-from viewkin.evaluation.svms.solver import MachineConfig, Task, trained
+from viewkin.evaluation.svms.solver import MachineConfig, Task, train_svm
 from viewkin.ops.neighbours import top_k
 
 ANGLES = torch.tensor([0.0, 5, 90, 95, 7, 200]).deg2rad()
@@ -25,7 +25,7 @@ def test_a_query_that_finds_itself_would_be_seen(monkeypatch):
     def with_itself(features: Tensor, part: slice, k: int, memory: int) -> Tensor:
         return top_k(features[part], features, k, memory=memory)[1]
 
-    monkeypatch.setattr(retrieval, "neighbours_of", with_itself)
+    monkeypatch.setattr(retrieval, "nearest_others", with_itself)
     assert recall() == 1.0
 
 
@@ -52,7 +52,7 @@ def test_ignored_images_counted_as_absent_in_the_test_would_be_seen(monkeypatch)
     right = mean_precision()
     monkeypatch.setattr(
         svm,
-        "precision_of",
+        "interpolated_precision",
         lambda scores, targets: metrics.average_precision(torch.from_numpy(scores), torch.from_numpy(targets == 1)),
     )
     assert mean_precision() < right - 0.01
@@ -67,21 +67,21 @@ def test_precision_without_interpolation_would_be_seen():
 def test_positives_that_weigh_as_negatives_do_would_be_seen():
     features, shown = several(120, 0)
     rows, positive = features.double().numpy(), (shown[:, 0] == 1).numpy()
-    twice, once = (trained(MachineConfig(positive_weight=w), rows, positive, 0.5) for w in (2.0, 1.0))
+    twice, once = (train_svm(MachineConfig(positive_weight=w), rows, positive, 0.5) for w in (2.0, 1.0))
     assert twice.bias > once.bias + 0.05
 
 
 def test_a_draw_that_takes_ignored_images_as_negatives_would_be_seen(monkeypatch):
     features, shown = several(300, 2)
     seen: list[np.ndarray] = []
-    real = lowshot.drawn
+    real = lowshot.draw_shots
 
     def spy(config: lowshot.LowshotConfig, targets: np.ndarray, k: int, sample: int, label: int) -> np.ndarray:
         rows = real(config, targets, k, sample, label)
         seen.append(targets[rows])
         return rows
 
-    monkeypatch.setattr(lowshot, "drawn", spy)
+    monkeypatch.setattr(lowshot, "draw_shots", spy)
     config = lowshot.LowshotConfig(shots=(4,), samples=2, negatives=19)
     lowshot.lowshot(config, features, shown, *several(80, 1))
     assert len(seen) == 6
@@ -90,12 +90,12 @@ def test_a_draw_that_takes_ignored_images_as_negatives_would_be_seen(monkeypatch
 
 def test_a_task_that_scales_all_rows_alike_would_be_seen(monkeypatch):
     right = mean_precision()
-    real = svm.task_of
+    real = svm.prepare_task
 
     def unscaled(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> Task:
         task = real(train, train_labels, test, test_labels)
         parts = {name: getattr(task, name) for name in ("train_targets", "test_targets", "classes", "notes")}
         return Task(train=train.double().numpy(), test=test.double().numpy(), **parts)
 
-    monkeypatch.setattr(svm, "task_of", unscaled)
+    monkeypatch.setattr(svm, "prepare_task", unscaled)
     assert abs(mean_precision() - right) > 1e-3

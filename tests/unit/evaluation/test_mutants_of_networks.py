@@ -32,7 +32,7 @@ def test_a_rate_chosen_on_test_would_be_seen(monkeypatch):
     def peeking(*_: object) -> tuple[tuple[float, float], dict]:
         return (float(test.labels[0]) + 0.1, 1.0), {}
 
-    monkeypatch.setattr(finetune, "_chosen", peeking)
+    monkeypatch.setattr(finetune, "_choose_rates", peeking)
     with pytest.raises(AssertionError, match="before the last test image"):
         finetune.finetune(two, tiny(), TRAIN, test)
 
@@ -49,9 +49,9 @@ def test_a_backbone_taught_in_place_would_be_seen(monkeypatch):
 
 def test_views_that_repeat_each_epoch_would_be_seen(monkeypatch):
     def seen() -> list[torch.Tensor]:
-        policy = network.teaching_policy(tiny().policy, least_area=0.2)
-        lessons = network.Lessons(tiny(), TRAIN, policy, batch_size=24, seed=0)
-        return [views[index.argsort()] for epoch in (0, 1) for index, views in lessons.epoch(epoch)]
+        policy = network.train_view_policy(tiny().policy, least_area=0.2)
+        batches = network.TrainingBatches(tiny(), TRAIN, policy, batch_size=24, seed=0)
+        return [views[index.argsort()] for epoch in (0, 1) for index, views in batches.epoch(epoch)]
 
     assert not torch.equal(*seen())
     assert torch.equal(seen()[0], seen()[0])

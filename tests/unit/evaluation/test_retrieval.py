@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from viewkin.evaluation.retrieval import RetrievalConfig, by_chance, neighbours_of, retrieval
+from viewkin.evaluation.retrieval import RetrievalConfig, chance_level, nearest_others, retrieval
 from viewkin.runtime.errors import UserError
 
 
@@ -76,7 +76,7 @@ def test_duplicated_rows_are_found_and_never_the_query_itself():
 def test_equally_near_images_come_in_the_order_of_their_index():
     features = torch.ones(6, 2)
     for k in (1, 3):
-        near = neighbours_of(features, slice(0, 6), k, 10**6)
+        near = nearest_others(features, slice(0, 6), k, 10**6)
         assert near.tolist() == [[i for i in range(6) if i != query][:k] for query in range(6)]
 
 
@@ -92,13 +92,13 @@ def test_random_features_measure_what_chance_is_said_to_be():
     config, found = RetrievalConfig(), []
     for _ in range(20):
         found.append(retrieval(config, torch.randn(len(labels), 400, generator=draw), labels).values())
-    for name, expected in by_chance(config, labels).items():
+    for name, expected in chance_level(config, labels).items():
         assert sum(one[name] for one in found) / len(found) == pytest.approx(expected, abs=1.0)
 
 
 def test_chance_is_exact_for_three_images():
     # Two of one class: the first neighbour is the mate half of the time, the second always; the third has none.
-    found = by_chance(RetrievalConfig(k=(1, 2, 3)), torch.tensor([4, 4, 9]))
+    found = chance_level(RetrievalConfig(k=(1, 2, 3)), torch.tensor([4, 4, 9]))
     assert found == pytest.approx({"R@1": 100 / 3, "R@2": 200 / 3, "R@3": 200 / 3, "MAP@R": 100 / 3})
 
 

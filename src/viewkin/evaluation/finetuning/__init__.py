@@ -1,1 +1,1 @@
-"""Protocols in which the whole network goes on learning."""
+"""Protocols in which the whole network is trained further."""

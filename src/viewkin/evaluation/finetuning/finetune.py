@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole network goes on learning, with labels, with all of them or with a few."""
+"""Fine-tuning: the whole network is trained further with labels, of all images or of a few."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from torch.optim import Optimizer
 from viewkin import metrics
 from viewkin.data.source import Source
 from viewkin.evaluation.network import (
-    Lessons,
     Network,
+    TrainingBatches,
     autocast,
-    class_positions,
-    ranked,
-    shares_right,
-    teaching_policy,
+    number_training_classes,
+    top1_and_top5,
+    top_classes,
+    train_view_policy,
 )
 from viewkin.evaluation.network_presets import FinetuneConfig, Rates, SemiConfig
-from viewkin.evaluation.subsets import balanced, held_out, named
+from viewkin.evaluation.subsets import balanced_subset, rows_by_name, split_holdout
 from viewkin.optim import OptimConfig, build_optimizer
 from viewkin.runtime.draws import generator_for, own_random
 from viewkin.runtime.errors import UserError
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import progress_bar
 from viewkin.schedules import cosine, step_decay
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult:
-    """What fine-tuning found, after the last epoch."""
+    """Accuracy of the fine-tuned network after the last epoch."""
 
     top1: float
-    """Share of test images that are right, 0 to 1."""
+    """Top-1 accuracy on test, 0 to 1."""
     top5: float
-    """Share with the right class among the five best (all, with fewer than five classes)."""
+    """Fraction of test images with the right class among the five best (all, if there are fewer), 0 to 1."""
     rates: Rates
-    """Rate of the backbone, and the head's multiple of it."""
+    """Learning rate of the backbone, and the head's as a multiple of it."""
     validation: dict[Rates, float]
-    """Rates -> top-1 on the held-out part of train; empty when only one pair was given."""
+    """Rates -> top-1 on the held-out part of train; empty if only one pair was given."""
     network: nn.Module
     """Backbone and head, in evaluation mode."""
     images: int
-    """Images that taught."""
+    """Number of training images."""
     seconds: float
     """Wall-clock time."""
     notes: tuple[str, ...] = ()
-    """What the reader of the number should know."""
+    """Remarks that belong to the numbers."""
 
     def values(self) -> dict[str, float]:
         """Name to percent, as the papers print them."""
@@ -63,30 +63,32 @@ class FinetuneResult:
 def finetune(
     config: FinetuneConfig, network: Network, train: Source, test: Source, *, progress: bool = True
 ) -> FinetuneResult:
-    """Teach a copy of a network, with a new linear head, and measure it on test, once, after the last epoch.
+    """Train a copy of a network with a new linear head, and measure it on test, once, after the last epoch.
 
-    Views are random resized crops and flips; the test view measures. Rates are chosen on a held-out part of train, and
-    the network then taught again with all of it. Labels of test are read after the last test image was classified.
+    Training views are random resized crops and flips; test views are the centre crop. Rates are chosen on a held-out
+    part of train, and the network is then trained again on all of train. The test labels are read after the last test
+    image was classified.
 
     Args:
         config: the protocol.
-        network: what to start from; it stays as it is.
+        network: the pre-trained network; it is not changed.
         train: labelled.
         test: labelled; a class that no training image has counts as an error.
         progress: show a bar after two seconds.
 
     Raises:
-        UserError: images without labels, a single class, too few images to choose on, or training that diverges.
+        UserError: an image has no label, there is a single class, too few images are left to choose rates on, or the
+            training diverges.
 
     References:
         METHODS 3.6 (InvP's code).
     """
     began = time.perf_counter()
-    labels, y = class_positions(train)
-    rates, validation = _chosen(config, network, train, y, progress)
-    taught = _taught(config, rates, network, train, y, int(y.max()) + 1, progress)
-    best = ranked(network, test, taught, min(5, int(y.max()) + 1))
-    top1, top5, notes = shares_right(best, labels, test)
+    labels, y = number_training_classes(train)
+    rates, validation = _choose_rates(config, network, train, y, progress)
+    model = _train(config, rates, network, train, y, int(y.max()) + 1, progress)
+    best = top_classes(network, test, model, min(5, int(y.max()) + 1))
+    top1, top5, notes = top1_and_top5(best, labels, test)
     if validation:
         notes += (f"Rates {rates[0]:g} and {rates[1]:g} times that for the head, chosen on a part of train.",)
     return FinetuneResult(
@@ -94,7 +96,7 @@ def finetune(
         top5=top5,
         rates=rates,
         validation=validation,
-        network=taught,
+        network=model,
         images=len(train),
         seconds=time.perf_counter() - began,
         notes=notes,
@@ -102,80 +104,81 @@ def finetune(
 
 
 def semi(config: SemiConfig, network: Network, train: Source, test: Source, *, progress: bool = True) -> FinetuneResult:
-    """Fine-tune on a few labelled images, the same for every network: a function of share and seed, or of a list.
+    """Fine-tune on a few labelled images, chosen by share and seed or by a list, so the same for every network.
 
-    Arguments and errors as :func:`finetune`.
+    Arguments and errors are those of :func:`finetune`.
 
     References:
         Xie et al., Delving into inter-image invariance, 2022, and the authors' code; METHODS 8.5.
     """
-    labels, _ = class_positions(train)
-    rows = named(train.ids, config.names) if config.names else balanced(labels, config.share, config.seed)
-    found = finetune(config, network, train.subset(rows), test, progress=progress)
+    labels, _ = number_training_classes(train)
+    rows = rows_by_name(train.ids, config.names) if config.names else balanced_subset(labels, config.share, config.seed)
+    result = finetune(config, network, train.subset(rows), test, progress=progress)
     chosen = f"the list {config.names}" if config.names else f"{100 * config.share:g} % of them"
-    return replace(found, notes=(f"Labels of {len(rows):,} of {len(train):,} training images: {chosen}.", *found.notes))
+    note = f"Labels of {len(rows):,} of {len(train):,} training images: {chosen}."
+    return replace(result, notes=(note, *result.notes))
 
 
-def _chosen(
+def _choose_rates(
     config: FinetuneConfig, network: Network, train: Source, y: Tensor, progress: bool
 ) -> tuple[Rates, dict[Rates, float]]:
-    """Try every pair of rates on a part of train; give the best on the rest, the first of equals."""
+    """Train with every pair of rates on a part of train; return the best on the rest (the first of equals)."""
     pairs = list(itertools.product(config.learning_rates, config.head_factors))
     if len(pairs) == 1:
         return pairs[0], {}
-    kept, out = held_out(y, config.holdout, generator_for(config.seed, "tuning holdout"))
+    kept, out = split_holdout(y, config.holdout, generator_for(config.seed, "tuning holdout"))
     if not len(out):
         raise UserError("no class has two training images, so no rate can be chosen: give one rate and one factor.")
     classes, held = int(y.max()) + 1, train.subset(out)
-    shares: dict[Rates, float] = {}
+    accuracies: dict[Rates, float] = {}
     for pair in pairs:
         try:
-            taught = _taught(config, pair, network, train.subset(kept), y[kept], classes, progress)
+            model = _train(config, pair, network, train.subset(kept), y[kept], classes, progress)
         except DivergedError:
-            shares[pair] = 0.0
+            accuracies[pair] = 0.0
             continue
-        shares[pair] = metrics.accuracy(ranked(network, held, taught, 1), y[out])
-    return max(shares, key=shares.__getitem__), shares
+        accuracies[pair] = metrics.accuracy(top_classes(network, held, model, 1), y[out])
+    return max(accuracies, key=accuracies.__getitem__), accuracies
 
 
 class DivergedError(UserError):
-    """Training left the finite numbers."""
+    """The loss became NaN or infinite."""
 
 
-def _taught(
+def _train(
     config: FinetuneConfig, rates: Rates, network: Network, train: Source, y: Tensor, classes: int, progress: bool
 ) -> nn.Module:
-    """Teach a copy of the backbone with a new head: (B, 3, h, w) -> (B, C), in evaluation mode."""
-    policy = teaching_policy(network.policy, least_area=config.least_area)
-    lessons = Lessons(network, train, policy, batch_size=config.batch_size, seed=config.seed)
+    """Train a copy of the backbone with a new head: (B, 3, h, w) -> (B, C), in evaluation mode."""
+    policy = train_view_policy(network.policy, least_area=config.least_area)
+    batches = TrainingBatches(network, train, policy, batch_size=config.batch_size, seed=config.seed)
     y = y.to(network.device)
     with own_random(network.device, config.seed, "finetune"):
-        whole = with_head(network, classes, config.init_std)
-        optimizer = optimizer_of(config, rates, whole, min(config.batch_size, len(train)))
-        with LateBar("fine-tuning", config.epochs * lessons.steps, shown=progress) as bar:
+        model = with_head(network, classes, config.init_std)
+        optimizer = optimizer_of(config, rates, model, min(config.batch_size, len(train)))
+        with progress_bar("fine-tuning", config.epochs * batches.steps, shown=progress) as bar:
             for epoch in range(config.epochs):
-                loss = _epoch_(config, network, lessons, epoch, whole, optimizer, y)
+                loss = _epoch_(config, network, batches, epoch, model, optimizer, y)
                 if not math.isfinite(loss):
                     raise DivergedError("fine-tuning diverged: give smaller learning_rates or head_factors.")
-                bar.advance(lessons.steps)
-    return whole.eval()
+                bar.advance(batches.steps)
+    return model.eval()
 
 
 def _epoch_(
     config: FinetuneConfig,
     network: Network,
-    lessons: Lessons,
+    batches: TrainingBatches,
     epoch: int,
-    whole: nn.Module,
+    model: nn.Module,
     optimizer: Optimizer,
     y: Tensor,
 ) -> float:
-    """Teach for one epoch; the sum of the losses."""
+    """Train for one epoch; return the sum of the losses."""
     total = torch.zeros((), device=network.device)
-    for step, (index, views) in enumerate(lessons.epoch(epoch)):
-        set_rates(config, optimizer, epoch + step / lessons.steps)
+    for step, (index, views) in enumerate(batches.epoch(epoch)):
+        set_rates(config, optimizer, epoch + step / batches.steps)
         with autocast(config.precision, network.device):
-            loss = F.cross_entropy(whole(views).float(), y[index])
+            loss = F.cross_entropy(model(views).float(), y[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -192,10 +195,10 @@ def with_head(network: Network, classes: int, init_std: float) -> nn.Sequential:
     return nn.Sequential(encoder, head).to(network.device).requires_grad_().train()
 
 
-def optimizer_of(config: FinetuneConfig, rates: Rates, whole: nn.Sequential, batch: int) -> Optimizer:
+def optimizer_of(config: FinetuneConfig, rates: Rates, model: nn.Sequential, batch: int) -> Optimizer:
     """Make SGD with one group for the backbone and one for the head; ``batch`` images a step."""
     rate, factor = rates
-    encoder, head = whole
+    encoder, head = model
     groups = [
         {"named": list(encoder.named_parameters())},
         {"named": list(head.named_parameters()), "lr_scale": factor, "constant_lr": config.head_constant},

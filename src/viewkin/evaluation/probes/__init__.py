@@ -1,1 +1,1 @@
-"""Classifiers on frozen features: kNN, linear, MLP, every stage, several classes an image."""
+"""Classifiers on frozen features: kNN, linear, MLP, one per stage, multi-label."""

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from viewkin import metrics
-from viewkin.evaluation.labels import paired
+from viewkin.evaluation.labels import train_and_test
 from viewkin.ops.neighbours import top_k
 from viewkin.runtime.errors import UserError, require
 
 BYTES_PER_NEIGHBOUR = 36
-"""Peak bytes of one neighbour of a query: similarity, index, label, weight, and what these are made from."""
+"""Peak bytes per neighbour of a query: similarity, index, label, weight, and intermediate values."""
 
 Reference = Literal["recomputed", "bank"]
 
@@ -27,18 +27,18 @@ class KnnConfig:
     """Weighted kNN as NPID introduced it and the field reports it."""
 
     k: int | tuple[int, ...] = 200
-    """Neighbours that vote (K); several are measured in one pass, e.g. (5, 20, 200)."""
+    """Number of neighbours that vote (K); several values are measured in one pass, e.g. (5, 20, 200)."""
     temperature: float = 0.1
-    """Softness of the vote (sigma), dimensionless; InvP 0.07, SimSiam 0.2."""
+    """Temperature of the votes (sigma), dimensionless; InvP 0.07, SimSiam 0.2."""
     weighted: bool = True
     """Weigh a vote by ``exp(similarity / temperature)``; otherwise every neighbour counts one."""
     normalise: bool = True
     """Scale features to unit norm first, so that the similarity is a cosine; otherwise the bare dot product."""
     reference: Reference = "recomputed"
-    """What votes: ``recomputed`` features of the training images, or the rows of the training ``bank`` as the run's end
-    left it (NPID's and InvP's monitor; the run's own training images and ``--features embedding``)."""
+    """Which features vote: ``recomputed`` from the training images, or the rows of the ``bank`` at the end of the run
+    (NPID's and InvP's monitor; only for the run's own training images and ``--features embedding``)."""
     memory: int = 256 * 2**20
-    """Bound on working memory beyond the features given, bytes; torch itself takes some 10 MiB more when first used."""
+    """Limit of working memory besides the given features, bytes; torch takes about 10 MiB more when first used."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -67,34 +67,34 @@ KNN_PRESETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class KnnResult:
-    """What kNN found."""
+    """Accuracy of kNN classification."""
 
     top1: dict[int, float]
-    """k asked for -> share of test images that are right, 0 to 1."""
+    """k -> top-1 accuracy on test, 0 to 1."""
     predicted: dict[int, Tensor]
-    """k asked for -> (M,) predicted labels, in the values of the training labels."""
+    """k -> (M,) predicted labels, in the values of the training labels."""
     seconds: float
     """Wall-clock time."""
     notes: tuple[str, ...] = ()
-    """What the reader of the number should know: a k that was larger than the reference, classes never seen."""
+    """Remarks that belong to the numbers: a k larger than the training set, classes without a training image."""
 
     def values(self) -> dict[str, float]:
         """Name to percent, as the papers print them."""
-        return {f"knn@{k}": 100 * share for k, share in self.top1.items()}
+        return {f"knn@{k}": 100 * accuracy for k, accuracy in self.top1.items()}
 
 
 def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> KnnResult:
     """Classify test features by a vote of their nearest training features.
 
-    ``score_c = sum over the K nearest j of exp(s_j / sigma) [y_j = c]``, prediction ``argmax_c`` (the smallest label
-    wins a tie).
+    ``score_c = sum over the K nearest j of exp(s_j / sigma) [y_j = c]``; the prediction is ``argmax_c``. Of equal
+    scores the smallest label is predicted.
 
     Args:
         config: the protocol.
-        train: (N, D) reference features: recomputed in eval mode without augmentation, or a bank's rows.
+        train: (N, D) training features: recomputed in eval mode without augmentation, or a bank's rows.
         train_labels: (N,) non-negative integers, any values.
-        test: (M, D) query features.
-        test_labels: (M,) likewise; a class that no reference image has cannot be predicted and counts as an error.
+        test: (M, D) queries.
+        test_labels: (M,) likewise; a class without a training image cannot be predicted and counts as an error.
 
     Raises:
         UserError: shapes that do not fit, features that are not finite, or images without a label.
@@ -103,25 +103,27 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, section 3.4.
     """
     began = time.perf_counter()
-    pair = paired(train, train_labels, test, test_labels)
+    data = train_and_test(train, train_labels, test, test_labels)
     scale = None
-    if config.normalise:  # no normalised copy of the reference, which may be most of the memory there is
-        scale = 1 / torch.linalg.vector_norm(pair.train, dim=1).clamp_min(1e-12)
-    notes = pair.notes + tuple(
+    if config.normalise:  # without a normalised copy of the training features, which may fill the memory
+        scale = 1 / torch.linalg.vector_norm(data.train, dim=1).clamp_min(1e-12)
+    notes = data.notes + tuple(
         f"k = {k} is more than the {len(train)} reference images: all vote." for k in config.ks if k > len(train)
     )
     temperature = config.temperature if config.weighted else None
     winners: dict[int, list[Tensor]] = {k: [] for k in config.ks}
-    wide = 4 * pair.train.shape[1] + BYTES_PER_NEIGHBOUR * min(max(config.ks), len(train)) + 8 * len(pair.classes)
-    for query in pair.test.split(max(config.memory // 4 // wide, 1)):
+    bytes_per_query = (
+        4 * data.train.shape[1] + BYTES_PER_NEIGHBOUR * min(max(config.ks), len(train)) + 8 * len(data.classes)
+    )
+    for query in data.test.split(max(config.memory // 4 // bytes_per_query, 1)):
         query = F.normalize(query, dim=1) if config.normalise else query
-        similarity, index = top_k(query, pair.train, max(config.ks), memory=config.memory * 3 // 4, scale=scale)
-        for k, score in votes(similarity, pair.y[index], len(pair.classes), config.ks, temperature):
+        similarity, index = top_k(query, data.train, max(config.ks), memory=config.memory * 3 // 4, scale=scale)
+        for k, score in votes(similarity, data.y[index], len(data.classes), config.ks, temperature):
             winners[k].append(score.argmax(1))
     best = {k: torch.cat(parts) for k, parts in winners.items()}
     return KnnResult(
-        top1={k: metrics.accuracy(best[k], pair.wanted) for k in config.ks},
-        predicted={k: pair.classes[best[k]] for k in config.ks},
+        top1={k: metrics.accuracy(best[k], data.test_y) for k in config.ks},
+        predicted={k: data.classes[best[k]] for k in config.ks},
         seconds=time.perf_counter() - began,
         notes=notes,
     )
@@ -130,20 +132,20 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
 def votes(
     similarity: Tensor, labels: Tensor, classes: int, ks: tuple[int, ...], temperature: float | None
 ) -> Iterator[tuple[int, Tensor]]:
-    """Sum the votes of the k nearest for every k, smallest first.
+    """Sum the votes of the k nearest neighbours for every k, smallest first.
 
-    Each score lacks the factor ``exp(s_1 / sigma)`` of its row, which overflows at low temperature and which no argmax
-    sees.
+    The scores of a row are divided by ``exp(s_1 / sigma)``, which would overflow at low temperature; the argmax is
+    the same.
 
     Args:
         similarity: (Q, K) falling.
         labels: (Q, K) class positions of the neighbours.
         classes: C.
-        ks: neighbours that vote; beyond K all do.
-        temperature: sigma, or None for one vote each.
+        ks: numbers of neighbours that vote; for more than K all vote.
+        temperature: sigma, or None for equal votes.
 
     Yields:
-        (k, scores (Q, C)); the same tensor is added to for the next k.
+        (k, scores (Q, C)); the next k adds to the same tensor in place.
     """
     relative = similarity - similarity[:, :1]
     weight = torch.ones_like(relative) if temperature is None else (relative / temperature).exp()

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from viewkin import metrics
-from viewkin.evaluation.labels import CHUNK, paired
+from viewkin.evaluation.labels import ROWS_AT_ONCE, train_and_test
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import Bar, progress_bar
 from viewkin.schedules import cosine, step_decay
 
 BYTES_PER_IMAGE = 48
-"""Orders and numbers of the images, as int64."""
+"""Bytes per training image of the permutations and row numbers, as int64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +28,32 @@ class LinearConfig:
     """Linear probe on pooled features, by default as for EIR's LC (CIFAR, STL, ImageNet-100)."""
 
     learning_rates: tuple[float, ...] = (0.1, 1.0, 10.0, 30.0)
-    """Peak rates tried, per 256 images; with several, the best on a held-out part of *train* is used."""
+    """Peak learning rates to try, per 256 images; of several, the best on held-out *train* images is used."""
     epochs: int = 100
     """Passes over the training features."""
     batch_size: int = 256
-    """Images a step (B); the rate is multiplied by B / 256."""
+    """Images per step (B); the rate is multiplied by B / 256."""
     momentum: float = 0.9
-    """Weight of the old velocity."""
+    """Momentum of SGD."""
     weight_decay: float = 0.0
     """L2 penalty on weights and biases."""
     schedule: Literal["cosine", "step"] = "cosine"
-    """Half a cosine to 0 over all steps, or ``factor`` at each milestone."""
+    """``cosine``: half a cosine to 0 over all steps; ``step``: times ``factor`` at each milestone."""
     milestones: tuple[int, ...] = (40, 60, 80)
-    """Epochs done at which the step schedule falls."""
+    """Epochs after which the step schedule falls."""
     factor: float = 0.2
-    """What the step schedule multiplies the rate by."""
+    """Factor of the learning rate at each milestone of the step schedule."""
     init_std: float | None = 0.01
     """Standard deviation of the initial weights; None: sqrt(2 / classes). Biases start at 0."""
     scaling: Literal["none", "standardise", "unit"] = "none"
-    """Features as they are, with mean 0 and variance 1 per dimension over train, or each of unit norm."""
+    """``none``: features as they are; ``standardise``: mean 0 and variance 1 per dimension over train; ``unit``: unit
+    norm."""
     holdout: float = 0.1
-    """Share of the training images on which the rate is chosen."""
+    """Fraction of the training images that is held out to choose the rate."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the held-out part."""
     memory: int = 2**30
-    """Bound on working memory beyond the features given, bytes; rates that do not fit together are tried in turn."""
+    """Limit of working memory besides the given features, bytes; rates that do not fit together are tried in turn."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -84,22 +85,22 @@ LINEAR_PRESETS = {
     "eir-moco": replace(_MOCO, learning_rates=(10.0,)),
     "invp": LinearConfig(learning_rates=(30.0,), schedule="step", init_std=None),
 }
-"""Name to published settings: EIR's LC (the optimiser is not published: METHODS 8.2), MoCo's on ImageNet, those of
-EIR's released code on ImageNet-100 (METHODS 5.2), InvP's on CIFAR and SVHN (METHODS 3.6)."""
+"""Name to published settings: ``eir`` for EIR's LC (its optimiser is not published: METHODS 8.2), ``moco`` on ImageNet,
+``eir-moco`` of EIR's released code on ImageNet-100 (METHODS 5.2), ``invp`` on CIFAR and SVHN (METHODS 3.6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearResult:
-    """What the linear probe found, after the last epoch."""
+    """Accuracy of the linear probe after the last epoch."""
 
     top1: float
-    """Share of test images that are right, 0 to 1."""
+    """Top-1 accuracy on test, 0 to 1."""
     top5: float
-    """Share with the right class among the five best (all, with fewer than five classes)."""
+    """Fraction of test images with the right class among the five best (all, if there are fewer), 0 to 1."""
     learning_rate: float
     """Rate used, per 256 images."""
     validation: dict[float, float]
-    """Rate -> top-1 on the held-out part of train; empty when only one rate was given."""
+    """Rate -> top-1 on the held-out part of train; empty if only one rate was given."""
     predicted: Tensor
     """(M,) predicted labels, in the values of the training labels."""
     weight: Tensor
@@ -109,7 +110,7 @@ class LinearResult:
     seconds: float
     """Wall-clock time."""
     notes: tuple[str, ...] = ()
-    """What the reader of the number should know."""
+    """Remarks that belong to the numbers."""
 
     def values(self) -> dict[str, float]:
         """Name to percent, as the papers print them."""
@@ -131,25 +132,25 @@ def linear(
 
     Args:
         config: the protocol.
-        train: (N, D) features; the work is done on their device.
+        train: (N, D) features; their device is used.
         train_labels: (N,) non-negative integers, any values.
         test: (M, D).
         test_labels: (M,); a class that no training image has counts as an error.
         progress: show a bar after two seconds.
 
     Raises:
-        UserError: shapes that do not fit, features that are not finite, images without a label, a probe that diverges
+        UserError: shapes do not match, features are not finite, an image has no label, a probe that diverges
             at every learning rate, or one layer that needs more than ``config.memory``.
 
     References:
         Zhang et al., Colorful Image Colorization, 2016, section 3.2; He et al., MoCo, 2020, section 4.1 (rate 30).
     """
     began = time.perf_counter()
-    pair = paired(train, train_labels, test, test_labels)
-    scaled = _scaler(config, pair.train)
-    probe = _Probe(config=config, x=pair.train, y=pair.y, classes=len(pair.classes), scaled=scaled)
+    data = train_and_test(train, train_labels, test, test_labels)
+    scale = _feature_scaling(config, data.train)
+    probe = _Probe(config=config, x=data.train, y=data.y, classes=len(data.classes), scale=scale)
     rate, validation, weight, bias = _choose_and_fit(probe, progress)
-    top1, top5, predicted = pair.judged(lambda x: scaled(x) @ weight + bias, probe.judged)
+    top1, top5, predicted = data.classify_test(lambda x: scale(x) @ weight + bias, probe.rows_at_once)
     return LinearResult(
         top1=top1,
         top5=top5,
@@ -159,12 +160,12 @@ def linear(
         weight=weight.T.contiguous(),
         bias=bias,
         seconds=time.perf_counter() - began,
-        notes=pair.notes + ((f"Learning rate {rate:g}, chosen on a part of train.",) if validation else ()),
+        notes=data.notes + ((f"Learning rate {rate:g}, chosen on a part of train.",) if validation else ()),
     )
 
 
-def _scaler(config: LinearConfig, train: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what scales some features (B, D), by the statistics of train alone; no set is ever held twice."""
+def _feature_scaling(config: LinearConfig, train: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function that scales features (B, D) by the statistics of train; it keeps no second copy of a set."""
     if config.scaling == "unit":
         return lambda x: torch.nn.functional.normalize(x, dim=1)
     if config.scaling == "standardise":
@@ -175,7 +176,7 @@ def _scaler(config: LinearConfig, train: Tensor) -> Callable[[Tensor], Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Probe:
-    """What the layers are trained on, and how much of it fits in memory at once."""
+    """Training data of the layers, and how much fits in memory at once."""
 
     config: LinearConfig
     x: Tensor
@@ -183,23 +184,23 @@ class _Probe:
     y: Tensor
     """(N,) positions of the classes."""
     classes: int
-    scaled: Callable[[Tensor], Tensor]
+    scale: Callable[[Tensor], Tensor]
 
     @property
-    def judged(self) -> int:
-        """Rows classified at once."""
-        return max(min(CHUNK, self.config.memory // (16 * sum(self.shape))), 1)
+    def rows_at_once(self) -> int:
+        """Number of rows that are classified at once."""
+        return max(min(ROWS_AT_ONCE, self.config.memory // (16 * sum(self.shape))), 1)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Dimensions and classes (D, C)."""
         return self.x.shape[1], self.classes
 
-    def together(self) -> int:
-        """Layers that are trained side by side.
+    def layers_at_once(self) -> int:
+        """Number of layers that are trained at the same time.
 
         Raises:
-            UserError: not even one fits.
+            UserError: a single layer does not fit in memory.
         """
         (dim, classes), batch = self.shape, min(self.config.batch_size, len(self.x))
         common = BYTES_PER_IMAGE * len(self.x) + 4 * 2 * batch * dim
@@ -214,15 +215,15 @@ class _Probe:
 
 
 def _choose_and_fit(probe: _Probe, progress: bool) -> tuple[float, dict[float, float], Tensor, Tensor]:
-    """Choose the rate, then train with it on everything: rate, validation, weight (D, C), bias (C,)."""
+    """Choose the rate, then train with it on all of train: rate, validation, weight (D, C), bias (C,)."""
     config, images = probe.config, len(probe.x)
     rates = config.learning_rates
-    together, sweep = probe.together(), len(rates) > 1
+    at_once, sweep = probe.layers_at_once(), len(rates) > 1
     held = min(max(round(config.holdout * images), 1), images - 1) if sweep else 0
-    passes = -(-len(rates) // together) if sweep else 0
+    passes = -(-len(rates) // at_once) if sweep else 0
     total = config.epochs * (_steps(config, images - held) * passes + _steps(config, images))
     validation: dict[float, float] = {}
-    with LateBar("linear probe", total, shown=progress) as bar:
+    with progress_bar("linear probe", total, shown=progress) as bar:
         if sweep:
             if held < 1:
                 raise UserError(
@@ -230,8 +231,8 @@ def _choose_and_fit(probe: _Probe, progress: bool) -> tuple[float, dict[float, f
                 )
             order = torch.randperm(images, generator=generator_for(config.seed, "linear holdout")).to(probe.x.device)
             kept, out = order[held:].sort().values, order[:held]
-            for first in range(0, len(rates), together):
-                validation |= _validate(probe, rates[first : first + together], kept, out, bar)
+            for first in range(0, len(rates), at_once):
+                validation |= _validate(probe, rates[first : first + at_once], kept, out, bar)
             rates = (max(rates, key=validation.__getitem__),)
         weight, bias = _fit(probe, rates, torch.arange(images, device=probe.x.device), bar)
     if not torch.isfinite(weight).all():
@@ -239,23 +240,23 @@ def _choose_and_fit(probe: _Probe, progress: bool) -> tuple[float, dict[float, f
     return rates[0], validation, weight[:, 0], bias[0]
 
 
-def _validate(probe: _Probe, rates: tuple[float, ...], kept: Tensor, out: Tensor, bar: LateBar) -> dict[float, float]:
-    """Train on the images ``kept`` with several rates at once; give each rate's top-1 on the images kept ``out``."""
+def _validate(probe: _Probe, rates: tuple[float, ...], kept: Tensor, out: Tensor, bar: Bar) -> dict[float, float]:
+    """Train on the images ``kept`` with several rates at once; return each rate's top-1 on the images held ``out``."""
     weight, bias = _fit(probe, rates, kept, bar)
-    shares: dict[float, float] = {}
-    for place, rate in enumerate(rates):
-        layer, offset = weight[:, place], bias[place]
-        best = [(probe.scaled(probe.x[rows]) @ layer + offset).argmax(1) for rows in out.split(probe.judged)]
+    accuracies: dict[float, float] = {}
+    for column, rate in enumerate(rates):
+        layer, offset = weight[:, column], bias[column]
+        best = [(probe.scale(probe.x[rows]) @ layer + offset).argmax(1) for rows in out.split(probe.rows_at_once)]
         finite = bool(torch.isfinite(layer).all())
-        shares[rate] = metrics.accuracy(torch.cat(best), probe.y[out]) if finite else 0.0
-    return shares
+        accuracies[rate] = metrics.accuracy(torch.cat(best), probe.y[out]) if finite else 0.0
+    return accuracies
 
 
-def _fit(probe: _Probe, rates: tuple[float, ...], images: Tensor, bar: LateBar) -> tuple[Tensor, Tensor]:
-    """Train one softmax layer per rate on some ``images``, all on the same batches: weight (D, L, C), bias (L, C).
+def _fit(probe: _Probe, rates: tuple[float, ...], images: Tensor, bar: Bar) -> tuple[Tensor, Tensor]:
+    """Train one softmax layer per rate on ``images``, all on the same batches: weight (D, L, C), bias (L, C).
 
-    The layers lie side by side as one (D, L*C) matrix, so a step is two matrix products. The gradient is
-    ``x^T (softmax - onehot) / B``; a rate that diverges spoils its own columns only.
+    The layers form one (D, L*C) matrix, so a step is two matrix products. The gradient is
+    ``x^T (softmax - onehot) / B``. A rate that diverges affects only its own columns.
     """
     config, (dim, classes) = probe.config, probe.shape
     generator = generator_for(config.seed, "linear init")
@@ -272,7 +273,7 @@ def _fit(probe: _Probe, rates: tuple[float, ...], images: Tensor, bar: LateBar) 
         order = torch.randperm(len(images), generator=generator_for(config.seed, "linear order", epoch))
         for rows in order.to(images.device).split(config.batch_size):
             rows = images[rows]
-            part = probe.scaled(probe.x[rows])
+            part = probe.scale(probe.x[rows])
             error = torch.addmm(bias, part, weight).view(len(rows), len(rates), classes).softmax(2)
             right = probe.y[rows, None, None].expand(-1, len(rates), 1)
             error.scatter_add_(2, right, -error.new_ones(right.shape))

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.evaluation.labels import check_features, paired
+from viewkin.evaluation.labels import check_features, train_and_test
 from viewkin.runtime.draws import generator_for, own_random
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import progress_bar
 from viewkin.schedules import step_decay, warmup
 
 Recalibrate = Literal["none", "train", "test"]
 Views = Literal["test", "augmented"]
 FEW_STEPS = 1000
-"""Steps below which heads at the published rate are mostly as they were drawn; the fewest published are 1,320."""
+"""With fewer steps at the published rate, heads stay close to their initial weights; the papers use at least 1,320."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +31,29 @@ class MlpConfig:
     hidden: int = 1024
     """Width of the MLP's hidden layer."""
     dropout: float = 0.2
-    """Share of the MLP's inputs and hidden units that a step leaves out."""
+    """Dropout probability of the MLP's inputs and hidden units."""
     epochs: int = 120
     """Passes over the training features."""
     batch_size: int = 480
-    """Images a step."""
+    """Images per step."""
     learning_rate: float = 2e-4
     """Adam's rate, absolute."""
     betas: tuple[float, float] = (0.8, 0.999)
-    """Weights of the old values in Adam's two averages."""
+    """Decay rates of Adam's two moving averages."""
     weight_decay: float = 1e-5
     """L2 penalty, added to the gradient."""
     milestones: tuple[int, ...] = (80, 110)
-    """Epochs done at which the rate falls."""
+    """Epochs after which the learning rate falls."""
     factor: float = 0.2
-    """What the rate is multiplied by there."""
+    """Factor of the learning rate at each milestone."""
     warmup_steps: int = 500
-    """Steps of linear warm-up, at most a tenth of all."""
+    """Steps of linear warm-up, at most a tenth of all steps."""
     views: Views = "test"
-    """What teaches: ``test`` encodes every training image once, as test images are; ``augmented`` encodes a new random
-    view of each every epoch, by the policy that trained the network (published; a pass of the network an epoch)."""
+    """Training views: ``test`` encodes every training image once by the test view; ``augmented`` encodes a new random
+    view of each image every epoch, by the policy of pre-training (published; one pass of the network per epoch)."""
     bn_recalibrate: Recalibrate = "none"
-    """Images of which 50 batches move the network's BatchNorm statistics before features are taken: ``none``,
-    ``train``, or ``test``, which the release does and which lets test images into the network."""
+    """Images whose first 50 batches update the network's BatchNorm statistics before features are computed: ``none``,
+    ``train`` or ``test``. The release uses ``test``, which lets test images into the network."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the dropout."""
 
@@ -90,12 +90,12 @@ MLP_PRESETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MlpResult:
-    """What the two heads found, after the last epoch."""
+    """Accuracy of the two heads after the last epoch."""
 
     top1: dict[str, float]
-    """Head, ``mlp`` or ``linear``, to the share of test images that are right, 0 to 1."""
+    """Head (``mlp`` or ``linear``) -> top-1 accuracy on test, 0 to 1."""
     top5: dict[str, float]
-    """Share with the right class among the five best (all, with fewer than five classes)."""
+    """Fraction of test images with the right class among the five best (all, if there are fewer), 0 to 1."""
     predicted: dict[str, Tensor]
     """(M,) predicted labels, in the values of the training labels."""
     heads: nn.ModuleDict
@@ -103,14 +103,14 @@ class MlpResult:
     seconds: float
     """Wall-clock time."""
     notes: tuple[str, ...] = ()
-    """What the reader of the number should know."""
+    """Remarks that belong to the numbers."""
 
     def values(self) -> dict[str, float]:
         """Name to percent."""
         return {
-            f"{head} top-{k}": 100 * shares[head]
+            f"{head} top-{k}": 100 * accuracy[head]
             for head in self.top1
-            for k, shares in ((1, self.top1), (5, self.top5))
+            for k, accuracy in ((1, self.top1), (5, self.top5))
         }
 
 
@@ -125,20 +125,20 @@ def mlp(
 ) -> MlpResult:
     """Train both heads on frozen features and measure them on test, once, after the last epoch.
 
-    The published protocol sees a new augmented view of an image every epoch: give ``train`` as a function of the epoch
-    for that. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test, and
-    lets the encoder's move while the heads train: neither is done here, and nothing is ever fitted on test.
+    The published protocol uses a new augmented view of each image every epoch; for that, give ``train`` as a function
+    of the epoch. The release also re-estimates BatchNorm statistics on 50 batches of *test* images before each test,
+    and lets the encoder's statistics change while the heads train. Neither is done here: nothing is fitted on test.
 
     Args:
         config: the protocol.
-        train: (N, D) features, or epoch -> (N, D) features of that epoch's views; the work is done on their device.
+        train: (N, D) features, or epoch -> (N, D) features of that epoch's views; their device is used.
         train_labels: (N,) non-negative integers, any values.
         test: (M, D).
         test_labels: (M,); a class that no training image has counts as an error.
         progress: show a bar after two seconds.
 
     Raises:
-        UserError: shapes that do not fit, features that are not finite, images without a label, or heads that diverge.
+        UserError: shapes do not match, features are not finite, an image has no label, or heads that diverge.
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
@@ -146,33 +146,33 @@ def mlp(
     """
     began = time.perf_counter()
     first = train(0) if callable(train) else train
-    pair = paired(first, train_labels, test, test_labels)
+    data = train_and_test(first, train_labels, test, test_labels)
 
-    def taught(epoch: int) -> Tensor:
+    def features_of_epoch(epoch: int) -> Tensor:
         if not callable(train) or not epoch:
-            return pair.train
+            return data.train
         x = train(epoch)
         check_features("training", x)
-        return x.to(pair.train.device, torch.float32)
+        return x.to(data.train.device, torch.float32)
 
-    if len(pair.train) < 2:
+    if len(data.train) < 2:
         raise UserError("one training image is too few for the MLP's BatchNorm: give two at least.")
-    with own_random(pair.train.device, config.seed, "mlp"):
-        heads = evaluation_heads(config, pair.train.shape[1], len(pair.classes)).to(pair.train.device)
-        _fit_(config, heads, taught, pair.y, progress)
-    found = {name: pair.judged(head) for name, head in heads.items()}
+    with own_random(data.train.device, config.seed, "mlp"):
+        heads = evaluation_heads(config, data.train.shape[1], len(data.classes)).to(data.train.device)
+        _fit_(config, heads, features_of_epoch, data.y, progress)
+    measured = {name: data.classify_test(head) for name, head in heads.items()}
     return MlpResult(
-        top1={name: one[0] for name, one in found.items()},
-        top5={name: one[1] for name, one in found.items()},
-        predicted={name: one[2] for name, one in found.items()},
+        top1={name: top1 for name, (top1, _, _) in measured.items()},
+        top5={name: top5 for name, (_, top5, _) in measured.items()},
+        predicted={name: predicted for name, (_, _, predicted) in measured.items()},
         heads=heads,
         seconds=time.perf_counter() - began,
-        notes=(*pair.notes, *_few_steps(config, len(pair.train))),
+        notes=(*data.notes, *_few_steps(config, len(data.train))),
     )
 
 
 def _few_steps(config: MlpConfig, images: int) -> tuple[str, ...]:
-    """Say so where the heads had no time to learn: Adam moves a weight by about the rate in a step."""
+    """Warn if the heads had too few steps: Adam changes a weight by about the learning rate per step."""
     steps = config.epochs * _steps(config, images)
     if steps >= FEW_STEPS or config.learning_rate > 2e-4:
         return ()
@@ -183,7 +183,7 @@ def _few_steps(config: MlpConfig, images: int) -> tuple[str, ...]:
 
 
 def _steps(config: MlpConfig, images: int) -> int:
-    """Steps of an epoch; BatchNorm has no statistics of a single row."""
+    """Steps of an epoch; a last batch of one row is left out, since BatchNorm has no statistics of it."""
     full, rest = divmod(images, config.batch_size)
     return full + (rest > 1)
 
@@ -211,11 +211,11 @@ def heads_optimizer(config: MlpConfig, heads: nn.ModuleDict) -> torch.optim.Adam
 def _fit_(
     config: MlpConfig, heads: nn.ModuleDict, features: Callable[[int], Tensor], y: Tensor, progress: bool
 ) -> None:
-    """Train the heads on an epoch's features (N, D); they share the batches and nothing else."""
+    """Train the heads on the features (N, D) of each epoch; they share only the batches."""
     optimizer = heads_optimizer(config, heads)
     per_epoch, step = _steps(config, len(y)), 0
     total = torch.zeros((), device=y.device)
-    with LateBar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
+    with progress_bar("evaluation heads", config.epochs * per_epoch, shown=progress) as bar:
         for epoch in range(config.epochs):
             x = features(epoch)
             order = torch.randperm(len(x), generator=generator_for(config.seed, "mlp order", epoch)).to(x.device)

@@ -1,4 +1,4 @@
-"""Low-shot classification: the machines of VOC07 from k images a class."""
+"""Low-shot classification: the support vector machines of VOC07, trained on k images per class."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from viewkin.evaluation.svms.solver import (
     Preset,
     Task,
     check_costs,
-    costs_of,
-    precision_of,
-    quiet,
-    task_of,
-    trained,
-    unconverged,
+    convergence_note,
+    costs_to_try,
+    interpolated_precision,
+    no_convergence_warnings,
+    prepare_task,
+    train_svm,
 )
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.progress import LateBar
+from viewkin.runtime.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +32,18 @@ class LowshotConfig:
     """Low-shot VOC07, by default at PCL's one cost; ``preset=interclr selection=test`` is the published search."""
 
     shots: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 96)
-    """Positives a class (k)."""
+    """Positives per class (k)."""
     samples: int = 5
-    """Independent draws of the images, over which the precision is averaged."""
+    """Independent draws of the images; their precision is averaged."""
     negatives: int = 19
-    """Negatives beside each positive."""
+    """Negatives per positive."""
     preset: Preset = "pcl"
-    """Costs tried: ``goyal`` (26), ``interclr`` (19) or ``pcl`` (0.5 alone)."""
+    """Costs to try: ``goyal`` (26), ``interclr`` (19) or ``pcl`` (only 0.5)."""
     costs: tuple[float, ...] = ()
-    """Costs tried in the preset's place (C of LIBLINEAR)."""
+    """Costs to try instead of the preset's (C of LIBLINEAR)."""
     selection: Literal["fixed", "test"] = "fixed"
-    """``fixed``: there is one cost. ``test``, as published: for each k the cost that is best *on test* in the mean over
-    the draws, so that the value is too good; a draw of one positive leaves nothing else to choose by."""
+    """``fixed``: there is one cost. ``test``, as published: for each k the cost with the best mean *on test*, so the
+    value is too high; with one positive per class there is no held-out image to choose by."""
     machine: MachineConfig = field(default_factory=MachineConfig)
     """Settings of every machine."""
     seed: int = 0
@@ -55,7 +55,7 @@ class LowshotConfig:
         require(self.negatives >= 1, "negatives", self.negatives, "at least 1")
         check_costs(self.preset, self.costs)
         require(self.selection in ("fixed", "test"), "selection", self.selection, "fixed or test")
-        count = len(costs_of(self.preset, self.costs))
+        count = len(costs_to_try(self.preset, self.costs))
         if self.selection == "fixed" and count > 1:
             raise UserError(
                 f"there are {count} costs, but selection is fixed; give one, such as costs=0.5, or selection=test, "
@@ -65,7 +65,7 @@ class LowshotConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LowshotResult:
-    """What few images a class gave on the whole test set."""
+    """Average precision on the whole test set of machines trained on few images."""
 
     precision: dict[int, tuple[float, ...]]
     """k -> mean average precision of each draw, 0 to 1, at the cost used."""
@@ -76,7 +76,7 @@ class LowshotResult:
     seconds: float
     """Wall-clock time."""
     notes: tuple[str, ...] = ()
-    """What the reader of the number should know."""
+    """Remarks that belong to the numbers."""
 
     @property
     def mean(self) -> float:
@@ -86,8 +86,8 @@ class LowshotResult:
     def values(self) -> dict[str, float]:
         """Name to percent, as the papers print them; ``on test`` marks a cost that was chosen there."""
         mark = " on test" if self.selection == "test" else ""
-        shares = {f"mAP@{k}{mark}": 100 * float(np.mean(draws)) for k, draws in self.precision.items()}
-        return {**shares, f"mAP{mark}": 100 * self.mean}
+        by_shots = {f"mAP@{k}{mark}": 100 * float(np.mean(draws)) for k, draws in self.precision.items()}
+        return {**by_shots, f"mAP{mark}": 100 * self.mean}
 
 
 def lowshot(
@@ -99,39 +99,39 @@ def lowshot(
     *,
     progress: bool = True,
 ) -> LowshotResult:
-    """Train one machine a class, cost and draw from k positives and 19 k negatives, and measure it on all of test.
+    """Train one machine for each class, cost and draw on k positives and 19 k negatives, and measure it on all of test.
 
-    Only images that certainly show a class or certainly do not are drawn for it; ignored ones (-1) take no part.
+    Images whose label for a class is to be ignored (-1) are not drawn for it.
 
     Args:
         config: the protocol.
-        train: (N, D) features, as they are; each row is divided by (its L2 norm + 1e-5).
-        train_labels: (N,) classes, any values of 0 or more; or (N, C) of 1 present, 0 absent, -1 ignored.
+        train: (N, D) features before scaling; each row is divided by (its L2 norm + 1e-5).
+        train_labels: (N,) non-negative classes; or (N, C) of 1 present, 0 absent, -1 ignored.
         test: (M, D).
         test_labels: (M,) or (M, C) likewise.
         progress: show a bar after two seconds.
 
     Raises:
-        UserError: shapes that do not fit, features that are not finite, fewer than two classes, a class with too few
-            images for a k, or no scikit-learn.
+        UserError: shapes do not match, features are not finite, there are fewer than two classes, a class has too few
+            images for a k, or scikit-learn is not installed.
 
     References:
         Goyal et al., Scaling and Benchmarking Self-Supervised Visual Representation Learning, 2019, section 6.2 and
         the released code; Li et al., Prototypical Contrastive Learning, 2021, section 4.1 (one cost); METHODS 8.4.
     """
     began = time.perf_counter()
-    task = task_of(train, train_labels, test, test_labels)
+    task = prepare_task(train, train_labels, test, test_labels)
     _check_shots(config, task)
-    costs = costs_of(config.preset, config.costs)
+    costs = costs_to_try(config.preset, config.costs)
     precision: dict[int, tuple[float, ...]] = {}
     cost: dict[int, float] = {}
-    stopped = 0
-    with quiet(), LateBar("low-shot", len(config.shots) * config.samples, shown=progress) as bar:
+    unconverged = 0
+    with no_convergence_warnings(), progress_bar("low-shot", len(config.shots) * config.samples, shown=progress) as bar:
         for k in config.shots:
             table = np.zeros((config.samples, len(costs)))
             for sample in range(config.samples):
-                table[sample], more = _one_draw(config, task, k, sample, costs)
-                stopped += more
+                table[sample], count = _precision_of_draw(config, task, k, sample, costs)
+                unconverged += count
                 bar.advance()
             best = int(table.mean(0).argmax())
             precision[k], cost[k] = tuple(table[:, best].tolist()), costs[best]
@@ -141,11 +141,11 @@ def lowshot(
         cost=cost,
         selection=config.selection,
         seconds=time.perf_counter() - began,
-        notes=(*task.notes, *unconverged(stopped, fits), *_selected_on_test(config)),
+        notes=(*task.notes, *convergence_note(unconverged, fits), *_selected_on_test(config)),
     )
 
 
-def drawn(config: LowshotConfig, targets: NDArray[np.int8], k: int, sample: int, column: int) -> NDArray[np.int64]:
+def draw_shots(config: LowshotConfig, targets: NDArray[np.int8], k: int, sample: int, column: int) -> NDArray[np.int64]:
     """Draw k positives and ``negatives * k`` negatives of one class, targets (N,): rows in rising order."""
     generator = np.random.default_rng(seed_for(config.seed, "lowshot", k, sample, column))
     present, absent = np.flatnonzero(targets == 1), np.flatnonzero(targets == 0)
@@ -153,23 +153,23 @@ def drawn(config: LowshotConfig, targets: NDArray[np.int8], k: int, sample: int,
     return np.sort(np.concatenate([positives, generator.choice(absent, config.negatives * k, replace=False)]))
 
 
-def _one_draw(
+def _precision_of_draw(
     config: LowshotConfig, task: Task, k: int, sample: int, costs: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], int]:
-    """Mean average precision of every cost (costs,), and how many machines were stopped."""
-    found, stopped = np.zeros((len(task.classes), len(costs))), 0
-    for column in range(len(task.classes)):  # by place: other names of the classes draw the same images
+    """Mean average precision of every cost (costs,), and how many machines did not converge."""
+    precision, unconverged = np.zeros((len(task.classes), len(costs))), 0
+    for column in range(len(task.classes)):  # seeded by column, so that renamed classes draw the same images
         targets = task.train_targets[:, column]
-        rows = drawn(config, targets, k, sample, column)
+        rows = draw_shots(config, targets, k, sample, column)
         for place, cost in enumerate(costs):
-            machine = trained(config.machine, task.train[rows], targets[rows] == 1, cost)
-            found[column, place] = precision_of(machine.scores(task.test), task.test_targets[:, column])
-            stopped += not machine.converged
-    return found.mean(0), stopped
+            machine = train_svm(config.machine, task.train[rows], targets[rows] == 1, cost)
+            precision[column, place] = interpolated_precision(machine.scores(task.test), task.test_targets[:, column])
+            unconverged += not machine.converged
+    return precision.mean(0), unconverged
 
 
 def _check_shots(config: LowshotConfig, task: Task) -> None:
-    """Refuse a k that a class has too few images for."""
+    """Check that every class has enough images for the largest k."""
     k = max(config.shots)
     for column, label in enumerate(task.classes):
         present, absent = ((task.train_targets[:, column] == value).sum() for value in (1, 0))

@@ -1,4 +1,4 @@
-"""Support vector machines, one a class, through scikit-learn's LIBLINEAR; what ``svm`` and ``lowshot`` share."""
+"""One-vs-rest linear support vector machines by scikit-learn's LIBLINEAR, shared by ``svm`` and ``lowshot``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viewkin import metrics
-from viewkin.evaluation.labels import check_features, targets_of
+from viewkin.evaluation.labels import binary_targets, check_features
 from viewkin.runtime.errors import UserError, require
 
 Rows = NDArray[np.float64]
@@ -33,14 +33,14 @@ PRESETS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MachineConfig:
-    """One machine: squared hinge, L2, solved in the dual."""
+    """Settings of one support vector machine: squared hinge loss, L2 penalty, solved in the dual."""
 
     positive_weight: float = 2.0
-    """What a positive's error costs, beside 1 for a negative's."""
+    """Weight of a positive's error; a negative's is 1."""
     tolerance: float = 1e-4
-    """Largest violation at which LIBLINEAR stops."""
+    """LIBLINEAR's stopping tolerance."""
     iterations: int = 2000
-    """Most passes over the images."""
+    """Maximum number of passes over the images."""
     seed: int = 0
     """Seed of the order in which LIBLINEAR visits the images."""
 
@@ -53,7 +53,7 @@ class MachineConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Both sets, scaled, with what every image shows."""
+    """Scaled features and binary targets of both sets."""
 
     train: Rows
     """(N, D) features divided by (L2 norm + 1e-5), float64."""
@@ -66,16 +66,17 @@ class Task:
     classes: tuple[int, ...]
     """Label of each column."""
     notes: tuple[str, ...]
-    """What the reader of a number should know."""
+    """Remarks that belong to the numbers."""
 
 
-def task_of(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> Task:
-    """Check both sets and turn labels (N,) into one column a class; columns (N, C) stay as they are.
+def prepare_task(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> Task:
+    """Check both sets, scale the features, and turn labels (N,) into one column per class.
 
-    A column without a positive or a negative in train or in test is left out, and a note says so.
+    Columns (N, C) stay as they are. A column without a positive or without a negative in train or in test is left out,
+    and a note says so.
 
     Raises:
-        UserError: shapes that do not fit, features that are not finite, images without a label, or fewer than two
+        UserError: shapes do not match, features are not finite, an image has no label, or fewer than two
             classes left.
     """
     check_features("training", train)
@@ -91,7 +92,7 @@ def task_of(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tens
                 f"{len(features)} {name} features come with labels of shape {tuple(labels.shape)}: give one class "
                 "each, or one row of 1, 0 and -1 for all classes."
             )
-    train_targets, test_targets, classes, notes = targets_of(train_labels, test_labels)
+    train_targets, test_targets, classes, notes = binary_targets(train_labels, test_labels)
     return Task(
         train=scaled(train),
         train_targets=train_targets.numpy(),
@@ -108,40 +109,42 @@ def scaled(features: Tensor) -> Rows:
     return (rows / (rows.norm(dim=1, keepdim=True) + 1e-5)).numpy()
 
 
-def costs_of(preset: str, costs: tuple[float, ...]) -> tuple[float, ...]:
-    """The costs to try: those given, else the preset's."""
+def costs_to_try(preset: str, costs: tuple[float, ...]) -> tuple[float, ...]:
+    """Return ``costs``, or the preset's costs if there are none."""
     return costs or PRESETS[preset]
 
 
 def check_costs(preset: str, costs: tuple[float, ...]) -> None:
-    """Refuse an unknown preset or a cost of 0 or less."""
+    """Check that the preset is known and every cost is above 0."""
     require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
     require(all(0 < cost < math.inf for cost in costs), "costs", costs, "above 0")
 
 
 @dataclass(frozen=True)
-class Machine:
-    """One trained machine."""
+class LinearSVM:
+    """A trained support vector machine."""
 
     weight: Rows
     """(D,)."""
     bias: float
-    """What is added."""
+    """Added to each score."""
     converged: bool
     """Whether LIBLINEAR reached its tolerance."""
 
     def scores(self, rows: Rows) -> Rows:
-        """Signed distance to the margin, up to a factor, of rows (M, D): (M,)."""
+        """Decision values of rows (M, D): (M,)."""
         return rows @ self.weight + self.bias
 
 
-def trained(config: MachineConfig, rows: Rows, positive: NDArray[np.bool_], cost: float) -> Machine:
-    """Train one machine: ``min 1/2 |w|^2 + cost sum_i weight_i max(0, 1 - y_i w.x_i)^2``, a constant 1 in every x.
+def train_svm(config: MachineConfig, rows: Rows, positive: NDArray[np.bool_], cost: float) -> LinearSVM:
+    """Train one machine: ``min 1/2 |w|^2 + cost sum_i weight_i max(0, 1 - y_i w.x_i)^2``.
+
+    Each x has a constant 1 appended for the bias.
 
     Args:
-        config: the machine.
+        config: settings.
         rows: (N, D).
-        positive: (N,); all else is negative.
+        positive: (N,); the other images are negatives.
         cost: C of LIBLINEAR.
 
     References:
@@ -159,26 +162,26 @@ def trained(config: MachineConfig, rows: Rows, positive: NDArray[np.bool_], cost
         random_state=config.seed,
     )
     machine.fit(rows, np.where(positive, 1, -1))
-    return Machine(machine.coef_[0], float(machine.intercept_[0]), int(machine.n_iter_) < config.iterations)
+    return LinearSVM(machine.coef_[0], float(machine.intercept_[0]), int(machine.n_iter_) < config.iterations)
 
 
-def validated(
+def cross_validate(
     config: MachineConfig, rows: Rows, positive: NDArray[np.bool_], costs: tuple[float, ...], folds: int
 ) -> tuple[Rows, int]:
-    """Average precision of every cost on every part left out (costs, folds), and how many machines were stopped.
+    """Cross-validate every cost: average precision (costs, folds), and how many machines did not converge.
 
-    Parts are stratified and not shuffled; precision is scikit-learn's, not interpolated.
+    Folds are stratified and not shuffled. Average precision is scikit-learn's, which is not interpolated.
     """
-    parts: Any = _scikit_learn("model_selection").StratifiedKFold(folds)
-    score: Any = _scikit_learn("metrics").average_precision_score
-    found, stopped = np.zeros((len(costs), folds)), 0
-    for fold, (kept, out) in enumerate(parts.split(rows, positive)):
-        own, other = rows[kept], rows[out]
-        for place, cost in enumerate(costs):
-            machine = trained(config, own, positive[kept], cost)
-            found[place, fold] = score(positive[out], machine.scores(other))
-            stopped += not machine.converged
-    return found, stopped
+    splitter: Any = _scikit_learn("model_selection").StratifiedKFold(folds)
+    average_precision: Any = _scikit_learn("metrics").average_precision_score
+    precision, unconverged = np.zeros((len(costs), folds)), 0
+    for fold, (kept, out) in enumerate(splitter.split(rows, positive)):
+        train, validation = rows[kept], rows[out]
+        for row, cost in enumerate(costs):
+            machine = train_svm(config, train, positive[kept], cost)
+            precision[row, fold] = average_precision(positive[out], machine.scores(validation))
+            unconverged += not machine.converged
+    return precision, unconverged
 
 
 def _scikit_learn(module: str) -> Any:
@@ -189,27 +192,27 @@ def _scikit_learn(module: str) -> Any:
 
 
 @contextmanager
-def quiet() -> Generator[None]:
-    """Keep scikit-learn from warning of every machine that does not converge: a note counts them."""
+def no_convergence_warnings() -> Generator[None]:
+    """Suppress scikit-learn's warning about each machine that does not converge; a note counts them instead."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Liblinear failed to converge")
         yield
 
 
-def unconverged(count: int, fits: int) -> tuple[str, ...]:
-    """A note on machines that were stopped."""
+def convergence_note(count: int, fits: int) -> tuple[str, ...]:
+    """Return a note on machines that did not converge, if any."""
     return (f"{count} of {fits} machines were stopped before they converged.",) if count else ()
 
 
-def precision_of(scores: Rows, targets: NDArray[np.int8]) -> float:
-    """Interpolated average precision of scores (M,) on the images (M,) that are not to be ignored."""
+def interpolated_precision(scores: Rows, targets: NDArray[np.int8]) -> float:
+    """Interpolated average precision of scores (M,), without the images whose target (M,) is -1."""
     counted = targets >= 0
     return metrics.average_precision(torch.from_numpy(scores[counted]), torch.from_numpy(targets[counted] == 1))
 
 
-def by_chance(targets: Tensor) -> float:
-    """Average precision of scores that know nothing, mean over classes of labels (M,) or columns (M, C)."""
+def chance_level(targets: Tensor) -> float:
+    """Average precision of random scores: the mean prevalence of classes, of labels (M,) or columns (M, C)."""
     if targets.ndim == 1:
         targets = (targets[:, None] == targets.unique()).long()
-    shares = (targets == 1).sum(0) / (targets >= 0).sum(0).clamp_min(1)
-    return float(shares[shares > 0].mean())
+    prevalence = (targets == 1).sum(0) / (targets >= 0).sum(0).clamp_min(1)
+    return float(prevalence[prevalence > 0].mean())

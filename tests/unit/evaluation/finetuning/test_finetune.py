@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from seen import coloured, sealed, tiny
 from viewkin.augment.views import test_view as view
 from viewkin.evaluation.finetuning.finetune import finetune, optimizer_of, semi, set_rates, with_head
-from viewkin.evaluation.network import Lessons, teaching_policy
+from viewkin.evaluation.network import TrainingBatches, train_view_policy
 from viewkin.evaluation.network_presets import FINETUNE_PRESETS, SEMI_PRESETS, FinetuneConfig, SemiConfig
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
@@ -84,12 +84,12 @@ def test_simclrs_fine_tuning_is_nesterovs_on_a_cosine_from_a_head_of_zeros():
     torch.manual_seed(seed_for(0, "finetune"))
     whole = with_head(network, 3, 0.0)
     assert not whole[1].weight.any()
-    lessons = Lessons(network, TRAIN, teaching_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
+    batches = TrainingBatches(network, TRAIN, train_view_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
     weights = dict(whole.named_parameters())
     velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     step = 0
     for epoch in range(3):
-        for index, views in lessons.epoch(epoch):
+        for index, views in batches.epoch(epoch):
             rate = 0.05 * 16 / 256 * (1 + math.cos(math.pi * step / 9)) / 2
             gradient = torch.autograd.grad(F.cross_entropy(whole(views), TRAIN.labels[index]), list(weights.values()))
             for (name, weight), slope in zip(weights.items(), gradient, strict=True):
@@ -113,13 +113,13 @@ def test_training_is_sgd_with_a_rate_of_its_own_for_the_head():
     found = finetune(config, network, TRAIN, TEST)
     torch.manual_seed(seed_for(0, "finetune"))
     whole = with_head(network, 3, 0.01)
-    policy = teaching_policy(network.policy, least_area=0.08)
-    lessons = Lessons(network, TRAIN, policy, batch_size=16, seed=0)
+    policy = train_view_policy(network.policy, least_area=0.08)
+    batches = TrainingBatches(network, TRAIN, policy, batch_size=16, seed=0)
     weights = dict(whole.named_parameters())
     velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for epoch in range(3):
         rate = 0.1 * 0.1**epoch
-        for index, views in lessons.epoch(epoch):
+        for index, views in batches.epoch(epoch):
             gradient = torch.autograd.grad(F.cross_entropy(whole(views), TRAIN.labels[index]), list(weights.values()))
             for (name, weight), slope in zip(weights.items(), gradient, strict=True):
                 velocity[name] = 0.9 * velocity[name] + slope + 0.01 * weight.detach()

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from seen import coloured, tiny
 from viewkin.augment.views import ViewMaker
 from viewkin.data.source import ResidentSource, SourceInfo
-from viewkin.evaluation.network import Lessons, teaching_policy
+from viewkin.evaluation.network import TrainingBatches, train_view_policy
 from viewkin.evaluation.probes import multilabel as module
-from viewkin.evaluation.probes.multilabel import MultilabelConfig, Reader, multilabel
+from viewkin.evaluation.probes.multilabel import BlockReader, MultilabelConfig, multilabel
 from viewkin.nets.resnet import ResNet
 from viewkin.runtime.draws import generator_for, seed_for
 from viewkin.runtime.errors import UserError
@@ -40,7 +40,7 @@ def judged():
 
 def scored(found, config, network, source):
     """Logits of the test view."""
-    return torch.cat([found.head(Reader(config, network)(views)) for views in network.test_views(source)]).detach()
+    return torch.cat([found.head(BlockReader(config, network)(views)) for views in network.test_views(source)]).detach()
 
 
 def test_defaults_are_those_of_the_authors_code():
@@ -57,8 +57,8 @@ def test_training_is_sgd_on_the_sum_over_classes_without_what_is_ignored():
     torch.manual_seed(seed_for(0, "multilabel"))
     head = nn.Linear(6 * 4, 2)
     velocity = [torch.zeros_like(weight) for weight in head.parameters()]
-    lessons = Lessons(network, TRAIN, teaching_policy(network.policy, least_area=0.2), batch_size=8, seed=0)
-    taught = [pair for epoch in range(3) for pair in lessons.epoch(epoch)]
+    batches = TrainingBatches(network, TRAIN, train_view_policy(network.policy, least_area=0.2), batch_size=8, seed=0)
+    taught = [pair for epoch in range(3) for pair in batches.epoch(epoch)]
     assert [len(index) for index, _ in taught] == [8, 8, 4] * 3
     for step, (index, views) in enumerate(taught):
         x = F.adaptive_avg_pool2d(network.encoder.stages(views)["conv2"].detach(), 2).flatten(1)
@@ -93,13 +93,13 @@ def test_logits_of_random_crops_are_averaged(monkeypatch):
     config = dataclasses.replace(SHORT, crops=3)
     network = judged()
     found = multilabel(config, network, TRAIN, TEST)
-    maker = ViewMaker(teaching_policy(network.policy, least_area=0.2), network.image_size, {"view": "first"})
+    maker = ViewMaker(train_view_policy(network.policy, least_area=0.2), network.image_size, {"view": "first"})
     scores = []
     for block, (_, images) in enumerate(TEST.blocks(12)):
         draw = generator_for(0, "multilabel crops", block)
         views = [maker(images, maker.sample(len(images), draw, TEST.size))["view"] for _ in range(3)]
         assert not torch.equal(views[0], views[1])
-        scores.append(sum(found.head(Reader(config, network)(view)) for view in views).detach() / 3)
+        scores.append(sum(found.head(BlockReader(config, network)(view)) for view in views).detach() / 3)
     wanted = (TEST.targets[:, 0] == 1).numpy()
     expected = average_precision_score(wanted, torch.cat(scores)[:, 0].numpy())
     assert found.precision[0] == pytest.approx(expected, abs=1e-9)
@@ -109,12 +109,12 @@ def test_blocks_are_counted_from_the_last():
     network = dataclasses.replace(judged(), encoder=ResNet("resnet18", width=2).eval())
     views = torch.randn(2, 3, 16, 16)
     for block, name in ((1, "conv5.2"), (2, "conv5.1"), (9, "conv1")):
-        reader = Reader(dataclasses.replace(SHORT, block=block), network)
+        reader = BlockReader(dataclasses.replace(SHORT, block=block), network)
         expected = F.adaptive_avg_pool2d(network.encoder.blocks(views)[name], 2).flatten(1)
         torch.testing.assert_close(reader(views), expected)
         assert reader.dims == expected.shape[1]
     with pytest.raises(UserError, match="at most 9"):
-        Reader(dataclasses.replace(SHORT, block=10), network)
+        BlockReader(dataclasses.replace(SHORT, block=10), network)
 
 
 def test_one_class_an_image_is_judged_one_against_the_rest():

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from seen import coloured, sealed, tiny
-from viewkin.evaluation.network import Lessons, teaching_policy, unchanged
+from viewkin.evaluation.network import TrainingBatches, check_unchanged, train_view_policy
 from viewkin.evaluation.network_presets import STAGES_PRESETS, StagesConfig
-from viewkin.evaluation.probes.stages import Probe, pools, stages
+from viewkin.evaluation.probes.stages import StageProbe, pooling_layers, stages
 from viewkin.nets.resnet import ResNet
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
@@ -19,7 +19,7 @@ RESNET50 = {"conv1": (64, 112), "conv2": (256, 56), "conv3": (512, 28), "conv4":
 
 
 def pooled_shapes(config, shapes):
-    found = pools(config, shapes)
+    found = pooling_layers(config, shapes)
     maps = {name: torch.empty(1, width, side, side, device="meta") for name, (width, side) in shapes.items()}
     return {name: tuple(found[name](x).shape[1:]) for name, x in maps.items()}
 
@@ -32,7 +32,7 @@ def test_interclrs_windows_give_the_published_sizes_at_224_pixels():
 
 def test_windows_are_placed_as_published():
     # The padding of the stem's counts as zeros, and conv5's two windows a side overlap.
-    pooling = pools(StagesConfig(), RESNET50)
+    pooling = pooling_layers(StagesConfig(), RESNET50)
     stem = pooling["conv1"](torch.ones(1, 1, 112, 112))
     assert stem[0, 0, 0, 0].item() == pytest.approx(36 / 100)
     last = pooling["conv5"](torch.arange(49.0).view(1, 1, 7, 7))
@@ -95,13 +95,13 @@ def test_training_is_nesterovs_sgd_with_decay_on_every_classifier_alone():
         heads[name] = nn.Linear(96, 3)
         nn.init.normal_(heads[name].weight, std=0.01)
         nn.init.zeros_(heads[name].bias)
-    policy = teaching_policy(network.policy, least_area=0.08, colour=True)
-    lessons = Lessons(network, TRAIN, policy, batch_size=16, seed=0)
+    policy = train_view_policy(network.policy, least_area=0.08, colour=True)
+    batches = TrainingBatches(network, TRAIN, policy, batch_size=16, seed=0)
     for name, head in heads.items():
         velocity = [torch.zeros_like(weight) for weight in head.parameters()]
         for epoch in range(6):
             rate = 0.05 * (0.1 if epoch >= 4 else 1)
-            for index, views in lessons.epoch(epoch):
+            for index, views in batches.epoch(epoch):
                 x = F.adaptive_avg_pool2d(encoder.stages(views)[name].detach(), 4)
                 x = (x - x.mean((0, 2, 3), True)) / (x.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
                 loss = F.cross_entropy(head(x.flatten(1)), TRAIN.labels[index])
@@ -128,10 +128,10 @@ def test_pooled_features_alone_have_one_linear_layer_on_augmented_views():
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     optimiser = torch.optim.SGD(head.parameters(), 0.5, momentum=0.9)
-    lessons = Lessons(network, TRAIN, teaching_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
+    batches = TrainingBatches(network, TRAIN, train_view_policy(network.policy, least_area=0.08), batch_size=16, seed=0)
     for epoch in range(2):
         optimiser.param_groups[0]["lr"] = 0.5 * 0.1**epoch
-        for index, views in lessons.epoch(epoch):
+        for index, views in batches.epoch(epoch):
             optimiser.zero_grad()
             F.cross_entropy(head(encoder(views).detach()), TRAIN.labels[index]).backward()
             optimiser.step()
@@ -154,14 +154,14 @@ def test_every_map_is_judged_and_the_network_stays_as_it_was():
 
 def test_a_network_that_changes_while_it_is_judged_is_a_fault():
     layer = nn.BatchNorm1d(2)
-    with pytest.raises(RuntimeError, match="running_mean"), unchanged(layer):
+    with pytest.raises(RuntimeError, match="running_mean"), check_unchanged(layer):
         layer(torch.randn(4, 2))
 
 
 def test_classifiers_see_a_batchnorm_without_scale_and_shift_or_one_a_number():
     kinds = {"channel": (nn.BatchNorm2d, 6, False), "number": (nn.BatchNorm1d, 96, True)}
     for norm, (kind, width, affine) in kinds.items():
-        probe = Probe(dataclasses.replace(SHORT, norm=norm), tiny(), 3, False)
+        probe = StageProbe(dataclasses.replace(SHORT, norm=norm), tiny(), 3, False)
         found = next(module for module in probe.head("conv1") if isinstance(module, kind))
         assert (found.num_features, found.affine) == (width, affine)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from viewkin.evaluation.svms.lowshot import LowshotConfig, drawn, lowshot
-from viewkin.evaluation.svms.solver import MachineConfig, precision_of, scaled, trained
+from viewkin.evaluation.svms.lowshot import LowshotConfig, draw_shots, lowshot
+from viewkin.evaluation.svms.solver import MachineConfig, interpolated_precision, scaled, train_svm
 from viewkin.runtime.errors import UserError
 
 
@@ -26,10 +26,10 @@ def by_loops(config: LowshotConfig, costs: tuple[float, ...]) -> np.ndarray:
         for b in range(config.samples):
             for label in range(4):
                 targets = (TRAIN[1] == label).to(torch.int8).numpy()
-                own = drawn(config, targets, k, b, label)
+                own = draw_shots(config, targets, k, b, label)
                 for d, cost in enumerate(costs):
-                    machine = trained(MachineConfig(), rows[own], targets[own] == 1, cost)
-                    found[a, b, label, d] = precision_of(
+                    machine = train_svm(MachineConfig(), rows[own], targets[own] == 1, cost)
+                    found[a, b, label, d] = interpolated_precision(
                         machine.scores(test), (TEST[1] == label).to(torch.int8).numpy()
                     )
     return found
@@ -63,7 +63,7 @@ def test_the_published_choice_takes_the_best_on_test_for_each_k_and_says_so():
 
 def test_a_draw_holds_k_positives_and_the_negatives_of_each_and_nothing_ignored():
     targets = np.array([1] * 10 + [0] * 70 + [-1] * 40, dtype=np.int8)
-    rows = drawn(LowshotConfig(), targets, 3, 0, 5)
+    rows = draw_shots(LowshotConfig(), targets, 3, 0, 5)
     assert (targets[rows] == 1).sum() == 3
     assert (targets[rows] == 0).sum() == 57
     assert len(set(rows.tolist())) == 60
@@ -71,11 +71,11 @@ def test_a_draw_holds_k_positives_and_the_negatives_of_each_and_nothing_ignored(
 
 def test_draws_differ_by_sample_class_and_seed_and_are_otherwise_the_same():
     targets = np.array([1] * 50 + [0] * 500, dtype=np.int8)
-    first = drawn(LowshotConfig(), targets, 4, 0, 0).tolist()
-    assert first == drawn(LowshotConfig(), targets, 4, 0, 0).tolist()
-    assert first != drawn(LowshotConfig(), targets, 4, 1, 0).tolist()
-    assert first != drawn(LowshotConfig(), targets, 4, 0, 1).tolist()
-    assert first != drawn(LowshotConfig(seed=1), targets, 4, 0, 0).tolist()
+    first = draw_shots(LowshotConfig(), targets, 4, 0, 0).tolist()
+    assert first == draw_shots(LowshotConfig(), targets, 4, 0, 0).tolist()
+    assert first != draw_shots(LowshotConfig(), targets, 4, 1, 0).tolist()
+    assert first != draw_shots(LowshotConfig(), targets, 4, 0, 1).tolist()
+    assert first != draw_shots(LowshotConfig(seed=1), targets, 4, 0, 0).tolist()
 
 
 def test_more_shots_help():

@@ -10,14 +10,14 @@ from sklearn.svm import LinearSVC
 from viewkin.evaluation.svms.solver import (
     PRESETS,
     MachineConfig,
-    by_chance,
-    precision_of,
-    quiet,
+    chance_level,
+    convergence_note,
+    cross_validate,
+    interpolated_precision,
+    no_convergence_warnings,
+    prepare_task,
     scaled,
-    task_of,
-    trained,
-    unconverged,
-    validated,
+    train_svm,
 )
 from viewkin.evaluation.svms.svm import SvmConfig, svm
 from viewkin.runtime.errors import UserError
@@ -47,7 +47,7 @@ def objective(weight: torch.Tensor, rows: torch.Tensor, sign: torch.Tensor, cost
 
 def test_a_machine_minimises_the_squared_hinge_with_positives_twice():
     rows, positive = scaled(TRAIN[0]), (TRAIN[1] == 1).numpy()
-    machine = trained(MachineConfig(tolerance=1e-8, iterations=10**5), rows, positive, 2.0)
+    machine = train_svm(MachineConfig(tolerance=1e-8, iterations=10**5), rows, positive, 2.0)
     x, sign = torch.from_numpy(rows), torch.from_numpy(positive).double() * 2 - 1
     weight = torch.zeros(7, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weight], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
@@ -65,7 +65,7 @@ def test_a_machine_minimises_the_squared_hinge_with_positives_twice():
 
 def test_the_choice_of_the_cost_equals_scikit_learn_s_cross_validation():
     rows, positive = scaled(TRAIN[0]), (TRAIN[1] == 2).numpy()
-    found, _ = validated(MachineConfig(), rows, positive, COSTS, 3)
+    found, _ = cross_validate(MachineConfig(), rows, positive, COSTS, 3)
     for place, cost in enumerate(COSTS):
         machine = LinearSVC(
             C=cost, class_weight={1: 2, -1: 1}, intercept_scaling=1.0, penalty="l2", loss="squared_hinge",
@@ -83,7 +83,7 @@ def test_the_best_cost_on_train_is_used_and_test_is_not_looked_at():
     assert found.cost == other.cost
     assert found.mean > other.mean
     for label, cost in found.cost.items():
-        precision, _ = validated(MachineConfig(), scaled(TRAIN[0]), (TRAIN[1] == label).numpy(), COSTS, 3)
+        precision, _ = cross_validate(MachineConfig(), scaled(TRAIN[0]), (TRAIN[1] == label).numpy(), COSTS, 3)
         assert cost == COSTS[int(precision.mean(1).argmax())]
 
 
@@ -135,7 +135,7 @@ def test_labels_may_have_any_values_and_a_class_without_training_images_is_left_
 
 def test_machines_that_are_stopped_are_counted_and_not_warned_of():
     found = svm(SvmConfig(costs=(1.0, 1e4), machine=MachineConfig(iterations=2)), *TRAIN, *TEST)
-    assert found.notes[-1] == unconverged(28, 28)[0]  # four classes: two costs in three folds, and the last fit
+    assert found.notes[-1] == convergence_note(28, 28)[0]  # four classes: two costs in three folds, and the last fit
 
 
 def test_threads_change_nothing():
@@ -146,7 +146,9 @@ def test_threads_change_nothing():
 def test_duplicated_rows_tie_and_enter_the_precision_together():
     scores, targets = np.array([2.0, 1.0, 1.0, 1.0]), np.array([1, 0, 1, 0], dtype=np.int8)
     assert (
-        precision_of(scores, targets) == precision_of(scores, targets[[0, 2, 1, 3]]) == pytest.approx(0.5 + 0.5 * 0.5)
+        interpolated_precision(scores, targets)
+        == interpolated_precision(scores, targets[[0, 2, 1, 3]])
+        == pytest.approx(0.5 + 0.5 * 0.5)
     )
 
 
@@ -158,8 +160,8 @@ def test_published_searches_have_their_number_of_costs():
 
 
 def test_chance_is_the_share_of_positives():
-    assert by_chance(torch.tensor([4, 4, 9, 9, 9])) == pytest.approx((0.4 + 0.6) / 2)
-    assert by_chance(torch.tensor([[1, 0], [-1, 1], [0, 1], [0, 1]])) == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert chance_level(torch.tensor([4, 4, 9, 9, 9])) == pytest.approx((0.4 + 0.6) / 2)
+    assert chance_level(torch.tensor([[1, 0], [-1, 1], [0, 1], [0, 1]])) == pytest.approx((1 / 3 + 3 / 4) / 2)
 
 
 @pytest.mark.parametrize(
@@ -228,12 +230,12 @@ def test_the_interpolated_precision_is_no_less_than_scikit_learn_s():
     for seed in range(5):
         draw = np.random.default_rng(seed)
         scores, targets = draw.random(40), draw.integers(0, 2, 40).astype(np.int8)
-        assert precision_of(scores, targets) >= average_precision_score(targets, scores) - 1e-12
+        assert interpolated_precision(scores, targets) >= average_precision_score(targets, scores) - 1e-12
 
 
 def test_a_task_keeps_what_each_image_shows():
-    with quiet():
-        task = task_of(TRAIN[0], columns(TRAIN[1]), TEST[0], columns(TEST[1]))
+    with no_convergence_warnings():
+        task = prepare_task(TRAIN[0], columns(TRAIN[1]), TEST[0], columns(TEST[1]))
     assert task.classes == (0, 1, 2, 3)
     assert task.train.dtype == np.float64
     assert task.test_targets.tolist() == columns(TEST[1]).tolist()
