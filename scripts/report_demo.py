@@ -19,13 +19,13 @@ from viewkin.figures.report import add_figure, write_report
 from viewkin.runtime.errors import UserError
 from viewkin.training.logs import read_metrics
 
-INTERCLR = ("--method", "interclr(simclr)", "--set", "method.sampler=random", "--set", "method.lambda_=0.5")
+INTERCLR = ("--method", "interclr(simclr)", "--set", "method.sampler=random", "--set", "method.base_weight=0.5")
 LAMBDAS = {"inter": 0.0, "both": 0.5, "intra": 1.0}
 """InterCLR's weight of the term within images: between images only, both, within images only."""
 RUNS: dict[str, tuple[str, ...]] = {
     **{
         f"{name}{'' if seed == 0 else f'-seed{seed}'}": (
-            *(*INTERCLR, "--set", f"method.lambda_={weight}"),
+            *(*INTERCLR, "--set", f"method.base_weight={weight}"),
             *("--seed", str(seed)),
         )
         for seed in (0, 1)
@@ -82,7 +82,7 @@ def figures(data: str) -> list[tuple[str, str, tuple[str, ...]]]:
         (
             "ablation.svg",
             "Weight of the term within images, two seeds each (InterCLR, figure 8)",
-            ("ablation", *lambdas(), "--setting", "method.lambda_", "--measure", "knn@20"),
+            ("ablation", *lambdas(), "--setting", "method.base_weight", "--measure", "knn@20"),
         ),
         ("segments.png", "Which component of AMDIM's mixture answers for which part", ("segments", MIXTURE)),
     ]

@@ -2,6 +2,8 @@
 
 Settings are frozen dataclasses that compose; a path is field names joined by dots, such as ``method.temperature``.
 A dataclass with a class variable ``kind`` is written with it, so that a field typed by a protocol can be read back.
+If fields had other names before, the class variable ``renamed`` maps old to new; a setting that moved into a nested
+dataclass is renamed to its path there (``graph.hops``). Old names keep working in ``--set`` and in stored files.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def with_text(config: T, assignment: str) -> T:
     """Copy ``config`` with one setting replaced, given as text: ``"method.temperature=0.2"``.
 
     Raises:
-        UserError: as :func:`read`, or a value that the setting's dataclass refuses.
+        UserError: as :func:`read_assignment`, or a value that the setting's dataclass refuses.
     """
     return with_values(config, dict([read_assignment(config, assignment)]))
 
@@ -80,6 +82,7 @@ def read_assignment(config: Any, assignment: str) -> tuple[str, Any]:
     path = path.strip()
     if not equals:
         raise UserError(f"--set {assignment!r} has no value; write path=value, such as optim.lr=0.03.")
+    path = current_path(config, path)
     known = setting_paths(config)
     if path not in known:
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or [p for p in known if path in p][:3]
@@ -90,6 +93,32 @@ def read_assignment(config: Any, assignment: str) -> tuple[str, Any]:
     for part in owner.split(".") if owner else []:
         holder = getattr(holder, part)
     return path, parse(text.strip(), typing.get_type_hints(type(holder))[name], path)
+
+
+def current_path(config: Any, path: str) -> str:
+    """Write a path by the names that settings have now; one that is unknown stays as it is."""
+    holder, parts, done = config, path.split("."), list[str]()
+    while parts:
+        new = getattr(type(holder), "renamed", {}).get(parts[0])
+        if new is not None:
+            parts[:1] = new.split(".")
+        done.append(parts.pop(0))
+        holder = getattr(holder, done[-1], None)
+    return ".".join(done)
+
+
+def with_current_names(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write stored values of one dataclass by the names that its fields have now."""
+    renamed: Mapping[str, str] = getattr(cls, "renamed", {})
+    current = {name: value for name, value in values.items() if name not in renamed}
+    for name, value in values.items():
+        if name in renamed:
+            *owners, last = renamed[name].split(".")
+            place = current
+            for owner in owners:
+                place = place.setdefault(owner, {})
+            place.setdefault(last, value)
+    return current
 
 
 def parse(text: str, kind: Any, path: str) -> Any:
@@ -144,7 +173,7 @@ def settings_to_dict(config: Any) -> dict[str, Any]:
 
 
 def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str = "") -> T:
-    """Read settings written by :func:`to_dict`; fields that are missing take their defaults.
+    """Read settings written by :func:`settings_to_dict`; fields that are missing take their defaults.
 
     Raises:
         UserError: an unknown field or kind (the file is of another version), a value of the wrong type, or one that
@@ -152,7 +181,7 @@ def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, pr
     """
     hints = typing.get_type_hints(cls)
     arguments: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, value in with_current_names(cls, values).items():
         if name == "kind" and "kind" not in {field.name for field in dataclasses.fields(cls)}:  # type: ignore[arg-type]
             continue
         if name not in hints:

@@ -22,7 +22,7 @@ CLUSTERS = {
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_settings_of_the_inter_branch(name):
     method: Any = recipe_named(f"interclr_{name}").method
-    assert (method.lambda_, method.margin, method.margin_kind) == (0.75, -0.5, "cosine")
+    assert (method.base_weight, method.margin, method.margin_kind) == (0.75, -0.5, "cosine")
     assert (method.clusters, method.min_size, method.pool) == (CLUSTERS[name], 20, 0.1)
     assert (method.sampler, method.pool_form, method.positive_self) == ("semihard", "auto", True)
     assert (method.labels, method.label_rule, method.clustered, method.warmup_epochs) == ("online", "dot", "key", 0)

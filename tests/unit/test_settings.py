@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 import pytest
@@ -16,6 +17,7 @@ from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLRConfig
 from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.recipes.catalogue import RECIPES, recipe_named
+from viewkin.runs.run_settings import read_run_settings
 from viewkin.runtime.errors import UserError, require
 from viewkin.settings import (
     parse,
@@ -339,9 +341,9 @@ def test_numbers_of_a_method_are_finite(method, path):
 
 def test_a_refusal_names_every_setting_of_a_wrapped_method_by_its_path():
     with pytest.raises(
-        UserError, match=r"^method\.base\.head is .*; it must be shared where method\.base\.lambda_ is 1"
+        UserError, match=r"^method\.base\.head is .*; it must be shared where method\.base\.base_weight is 1"
     ):
-        with_values(TWICE, {"base.lambda_": 1.0, "base.head": "separate"})
+        with_values(TWICE, {"base.base_weight": 1.0, "base.head": "separate"})
 
 
 def test_a_refusal_when_a_wrapped_method_is_built_names_its_path():
@@ -375,3 +377,45 @@ def test_a_method_refuses_a_setting_that_it_does_not_know(kind, field, value):
     # Beside the command line: from Python, or from an edited recipe.json.
     with pytest.raises(UserError, match=field if field != "norm" else "norm must be"):
         METHOD_CONFIGS[kind](**{field: value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    hops: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """Settings that had other names before: one was renamed, one moved into a part."""
+
+    renamed: ClassVar[dict[str, str]] = {"old": "new", "hops": "part.hops"}
+    new: int = 1
+    part: Part = field(default_factory=Part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    method: Renewed = field(default_factory=Renewed)
+
+
+def test_old_names_of_settings_work_in_texts_and_in_stored_files():
+    now = Around(method=Renewed(new=5, part=Part(hops=7)))
+    for names in (("old", "hops"), ("new", "part.hops")):
+        texts = [f"method.{name}={value}" for name, value in zip(names, (5, 7))]
+        assert with_text(with_text(Around(), texts[0]), texts[1]) == now
+    assert settings_from_dict(Around, {"method": {"old": 5, "hops": 7}}, {}) == now
+    assert settings_from_dict(Around, settings_to_dict(now), {}) == now
+    assert "old" not in settings_to_dict(now)["method"]
+
+
+def test_a_name_of_today_counts_more_than_an_old_one_beside_it():
+    assert settings_from_dict(Renewed, {"old": 5, "new": 6}, {}).new == 6
+
+
+@pytest.mark.parametrize("stored", sorted((Path(__file__).parents[2] / "results").rglob("recipe.json")), ids=str)
+def test_every_stored_run_is_readable(stored):
+    settings = read_run_settings(stored)
+    again = settings_from_dict(Recipe, settings_to_dict(settings.recipe), METHOD_CONFIGS)
+    assert again == settings.recipe
+    weight = json.loads(stored.read_text())["recipe"]["method"].get("lambda_")
+    assert weight is None or settings.recipe.method.base_weight == weight  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from viewkin.evaluation.results import Result
 from viewkin.runs.record import BASELINES, RunRecord, short
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.tables import html_table, text_table
 
 SPEED = "images/s"
 """What the table calls the log's ``images_per_second``."""
@@ -50,6 +51,34 @@ class Line:
     """Settings of the runs that are not the recipe's."""
     data: str
     """Images that were judged."""
+
+
+class Lines(list[Line]):
+    """Lines in a list that shows itself as a table."""
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Give the header and the rows of the table, one row a measure of runs."""
+        header = ["measure", "features", "runs", "mean", "std", "n", "published"]
+        rows = [
+            [
+                line.measure,
+                line.features or "-",
+                f"{Path(line.runs[0]).name}{f' +{len(line.runs) - 1}' if len(line.runs) > 1 else ''}",
+                f"{line.mean:,.2f}",
+                "-" if line.std is None else f"{line.std:.2f}",
+                str(len(line.runs)),
+                line.published or "-",
+            ]
+            for line in self
+        ]
+        return header, rows
+
+    def __repr__(self) -> str:
+        """Write the table."""
+        return text_table(*self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.rows())
 
 
 def groups(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from viewkin.commands.figures.inputs import Drawing
-from viewkin.figures.ablation import Trial, Value, draw_ablation, spreads
+from viewkin.figures.ablation import Trial, Value, draw_ablation, summarise
 from viewkin.runs.record import LOGGED, RunRecord, read_record, short
 from viewkin.runtime.errors import UserError
+from viewkin.settings import current_path
 
 
 def draw_ablation_of(runs: Sequence[str], setting: str, measure: str, features: str) -> Drawing:
@@ -20,7 +21,7 @@ def draw_ablation_of(runs: Sequence[str], setting: str, measure: str, features: 
         UserError: a setting or measure that the runs do not have.
     """
     read = [read_record(Path(run)) for run in dict.fromkeys(runs)]
-    lines = spreads(trials(read, setting, measure, features))
+    lines = summarise(trials(read, setting, measure, features))
     name = measure if measure in LOGGED else f"{measure}, {features}"
     figure = draw_ablation(lines, setting, name)
     return Drawing(figure, "ablation", f"{name} by {setting}", tuple(runs))
@@ -32,6 +33,7 @@ def trials(runs: Sequence[RunRecord], setting: str, measure: str, features: str)
     Raises:
         UserError: a setting or measure that a run does not have; what there is is named.
     """
+    setting = current_path(runs[0].stored.recipe, setting)
     every = [run.settings for run in runs]
     known = list(dict.fromkeys(path for settings in every for path in settings))
     if setting not in known:

@@ -50,10 +50,11 @@ class InterCLRConfig:
     """
 
     kind: ClassVar[str] = "interclr"
+    renamed: ClassVar[Mapping[str, str]] = {"lambda_": "base_weight"}
 
     base: MethodConfig
     """The method that relates the views of one image: the intra branch."""
-    lambda_: float = 0.75
+    base_weight: float = 0.75
     """lambda, weight of the base's terms; the inter term has 1 - lambda. 1 leaves the base as it is."""
     clusters: int | None = None
     """K_c, pseudo-classes; none: one for 128 images."""
@@ -99,7 +100,7 @@ class InterCLRConfig:
     """Weight of the old row of a bank that is made here: 1 - omega (0 overwrites). A base with a bank keeps its own."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.lambda_ <= 1, "method.lambda_", self.lambda_, "0 to 1")
+        require(0 <= self.base_weight <= 1, "method.base_weight", self.base_weight, "0 to 1")
         require(self.clusters is None or self.clusters >= 2, "method.clusters", self.clusters, "at least 2, or none")
         for name in ("min_size", "refresh_steps", "recluster_epochs"):
             require(getattr(self, name) >= 1, f"method.{name}", getattr(self, name), "at least 1")
@@ -113,8 +114,8 @@ class InterCLRConfig:
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         positive = self.temperature is None or 0 < self.temperature < math.inf
         require(positive, "method.temperature", self.temperature, "above 0 and finite, or none")
-        trained = self.head == "shared" or self.lambda_ < 1
-        require(trained, "method.head", self.head, "shared where method.lambda_ is 1, as nothing would train it")
+        trained = self.head == "shared" or self.base_weight < 1
+        require(trained, "method.head", self.head, "shared where method.base_weight is 1, as nothing would train it")
         require(self.warmup_epochs >= 0, "method.warmup_epochs", self.warmup_epochs, "at least 0")
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
@@ -203,7 +204,7 @@ class InterCLR(Wrapper):
     """Pseudo-labels; none where lambda is 1."""
 
     def __init__(self, config: InterCLRConfig, base: ViewMethod, count: int) -> None:
-        own = config.lambda_ < 1 and config.head == "shared"
+        own = config.base_weight < 1 and config.head == "shared"
         super().__init__(base, count=count, momentum=config.bank_momentum if own else None)
         self.config = config
         self.inter_temperature = config.temperature or base.temperature
@@ -216,7 +217,7 @@ class InterCLR(Wrapper):
         if config.head == "separate":
             self._add_head(base, count)
         self.clusters = None
-        if config.lambda_ < 1:
+        if config.base_weight < 1:
             everything = self.memory.everything()
             self.clusters = Clusters(
                 everything, number, min_size=config.min_size, rule=config.label_rule, refresh=config.refresh_steps
@@ -262,8 +263,8 @@ class InterCLR(Wrapper):
         members = self.clusters.members()
         found = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
         inter = torch.stack([loss.mean() for loss, _, _ in found]).mean()
-        terms = {name: self.config.lambda_ * term for name, term in step.terms.items()}
-        terms["interclr"] = (1 - self.config.lambda_) * inter
+        terms = {name: self.config.base_weight * term for name, term in step.terms.items()}
+        terms["interclr"] = (1 - self.config.base_weight) * inter
         kin = {"interclr/positives": torch.cat([positives for _, positives, _ in found], 1)}
         if self.contrastive:
             kin["interclr/negatives"] = torch.cat([negatives for _, _, negatives in found], 1)

@@ -51,7 +51,7 @@ def started(config: InterCLRConfig) -> InterCLR:
 
 @pytest.mark.parametrize("base", ["npid", "npid-infonce", "moco", "simclr", "byol", "eir"])
 def test_with_lambda_one_it_is_its_base_bit_for_bit(base):
-    alone, method = build(METHODS[base]), build(around(base, lambda_=1.0))
+    alone, method = build(METHODS[base]), build(around(base, base_weight=1.0))
     assert set(copied(method)) == {f"base.{name}" for name in copied(alone)}
     encode = encode_of(alone, torch.float32)
     for one in (alone, method):
@@ -69,7 +69,7 @@ def test_with_lambda_one_it_is_its_base_bit_for_bit(base):
 
 @pytest.mark.parametrize("base", ["npid-infonce", "moco", "moco-symmetric", "simclr"])
 def test_terms_are_the_bases_and_margin_nce_over_its_directions(base):
-    method = started(around(base, lambda_=0.6, margin=-0.3))
+    method = started(around(base, base_weight=0.6, margin=-0.3))
     intra, step = method.base(batch(method), AT), method(batch(method), AT)
     assert list(step.terms) == [*intra.terms, "interclr"]
     for name, term in intra.terms.items():
@@ -295,7 +295,7 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"lambda_": 1.2}, "method.lambda_ is 1.2; it must be 0 to 1."),
+        ({"base_weight": 1.2}, "method.base_weight is 1.2; it must be 0 to 1."),
         ({"clusters": 1}, "method.clusters is 1; it must be at least 2, or none."),
         ({"min_size": 0}, "method.min_size is 0; it must be at least 1."),
         ({"negatives": 0}, "method.negatives is 0; it must be at least 1, or none."),
@@ -315,8 +315,8 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"clustered": "both"}, "method.clustered is 'both'; it must be one of key, query."),
         ({"head": "two"}, "method.head is 'two'; it must be one of shared, separate."),
         (
-            {"head": "separate", "lambda_": 1.0},
-            "method.head is 'separate'; it must be shared where method.lambda_ is 1, as nothing would train it.",
+            {"head": "separate", "base_weight": 1.0},
+            "method.head is 'separate'; it must be shared where method.base_weight is 1, as nothing would train it.",
         ),
         ({"warmup_epochs": -1}, "method.warmup_epochs is -1; it must be at least 0."),
         ({"bank_momentum": 1.0}, "method.bank_momentum is 1.0; it must be at least 0 and below 1."),
