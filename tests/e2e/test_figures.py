@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from commandline import TINY, images_in, viewkin
-from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, read_finds, read_parts
-from viewkin.figures.report import UNDRAWN
+from viewkin.figures.evidence import ASSIGNMENTS_FILE, EVIDENCE_FILE, read_assignments, read_related
+from viewkin.figures.report import NO_MATPLOTLIB
 
 DATA = "generated:images=64"
 
@@ -22,7 +22,7 @@ def kin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("kin") / "kin"
     ended = viewkin("train", DATA, "--recipe", "demo", "--method", "interclr(npid)", *TINY, "--out", out)
     assert ended.code == 0, ended.err
-    assert str(out / KIN_FILE) in ended.out
+    assert str(out / EVIDENCE_FILE) in ended.out
     return out
 
 
@@ -43,7 +43,7 @@ def drawn(*arguments: object) -> str:
 
 
 def test_a_run_leaves_evidence_of_fixed_anchors_with_similarities(kin):
-    finds = read_finds(kin / KIN_FILE)
+    finds = read_related(kin / EVIDENCE_FILE)
     assert {find.what for find in finds} == {"interclr/positives", "interclr/negatives"}
     assert len({find.anchor for find in finds}) == 64
     for find in finds:
@@ -54,12 +54,12 @@ def test_a_run_leaves_evidence_of_fixed_anchors_with_similarities(kin):
 
 
 def test_a_run_without_kin_leaves_none(trained):
-    assert not (trained / KIN_FILE).exists()
-    assert not (trained / PARTS_FILE).exists()
+    assert not (trained / EVIDENCE_FILE).exists()
+    assert not (trained / ASSIGNMENTS_FILE).exists()
 
 
 def test_amdim_leaves_the_assignments_of_both_maps(mixed):
-    parts = read_parts(mixed / PARTS_FILE)
+    parts = read_assignments(mixed / ASSIGNMENTS_FILE)
     assert {(part.what, tuple(part.components.shape)) for part in parts} == {("amdim/7", (7, 7)), ("amdim/5", (5, 5))}
     components = json.loads((mixed / "recipe.json").read_text())["recipe"]["method"]["mixtures"]
     assert all(0 <= int(part.components.min()) <= int(part.components.max()) < components for part in parts)
@@ -146,9 +146,9 @@ def test_a_machine_without_matplotlib_trains_and_says_what_is_missing(workplace,
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     ended = viewkin("train", DATA, "--recipe", "demo", *TINY, "--out", "run")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.count(UNDRAWN) == 1
+    assert ended.out.count(NO_MATPLOTLIB) == 1
     page = (workplace / "run" / "report.html").read_text()
-    assert UNDRAWN in page
+    assert NO_MATPLOTLIB in page
     assert "<img" not in page
     ended = viewkin("figures", "neighbours", "run")
     assert (ended.code, ended.err) == (2, "error: Figures need matplotlib; install it with: pip install matplotlib.\n")
@@ -187,7 +187,7 @@ REFUSED = {
     "similarities run --of evidence": "run has no evidence.parquet",
     "similarities run --of luck": "--of is 'luck'",
     "similarities run --nearest 1": "--nearest is 1.0; it must be a share between 0 and 1",
-    "negatives run": "run has no evidence.parquet; a run of a method with kin or negatives",
+    "negatives run": "run has no evidence.parquet; a run of a method that relates images",
     "positives photos": "photos holds no run",
     "segments run": "run has no assignments.parquet; a run of amdim with method.mixtures above 1",
     "curves run --series los": "logged no 'los'; did you mean loss",

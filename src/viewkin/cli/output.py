@@ -17,7 +17,7 @@ from viewkin.commands.figures.inputs import WrittenDrawing
 from viewkin.commands.recipes import Offer
 from viewkin.commands.train import Training
 from viewkin.evaluation.results import Result
-from viewkin.figures.report import UNDRAWN
+from viewkin.figures.report import NO_MATPLOTLIB
 from viewkin.figures.style import can_draw
 
 
@@ -131,7 +131,7 @@ def show_training(console: Console, training: Training) -> None:
         show_results(console, f"kNN accuracy in percent, {results[0].data}", results)
     say(
         console,
-        *([] if can_draw() else [UNDRAWN]),
+        *([] if can_draw() else [NO_MATPLOTLIB]),
         *([training.learnt] if training.learnt else []),
         f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
         *(f"Evidence: {path} (for 'viewkin figures')" for path in training.evidence),

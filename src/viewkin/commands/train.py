@@ -12,12 +12,11 @@ from torch import Tensor
 from viewkin.augment.views import ViewMaker
 from viewkin.commands.evaluate import EvaluateRequest, judged
 from viewkin.commands.figures.neighbours import neighbour_rows, titled
-from viewkin.data.dataset import survey
 from viewkin.data.source import Source
 from viewkin.encode.model import Model
 from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.results import Result, write_results
-from viewkin.figures.grids import Tile, draw_grid
+from viewkin.figures.image_grid import Tile, draw_grid
 from viewkin.figures.report import write_report
 from viewkin.figures.style import can_draw, content_of
 from viewkin.ops.neighbours import nearest_others
@@ -108,13 +107,13 @@ def by_neighbours(run: TrainedRun, device: torch.device) -> tuple[list[Result], 
     out, stored, source = run.plan.out, run.plan.stored, run.plan.source
     # A test split need not have the classes that were trained on: these are judged among themselves.
     chosen = stored.recipe.data.classes
-    holdout = None if chosen is None and "test" in survey(stored.data).splits else 0.2
+    holdout = None if chosen is None and "test" in run.plan.dataset.splits else 0.2
     # 200 voters, as published, are too many for the classes of a small set.
     settings = ("k=20",) if len(source) < SMALL else ()
     wanted = EvaluateRequest(
         protocol="knn",
         model=str(out),
-        data=stored.data,
+        data=run.plan.dataset,
         holdout=holdout,
         classes=chosen,
         settings=settings,

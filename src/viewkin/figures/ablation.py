@@ -1,4 +1,4 @@
-"""One measure against one setting, with the spread over seeds."""
+"""Plots of one measure over the values of one setting, with the standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from viewkin.figures.style import FAINT, POINT, legend, panels, shortened, sign_of, styled, text_width
+from viewkin.figures.style import FAINT, POINT, colour_and_marker, legend, panels, shortened, styled, text_width
 from viewkin.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 560.0, 380.0
-"""Of the figure without its legend, units."""
+"""Size of the figure without its legend, units."""
 LOGARITHMIC = 20.0
-"""From this ratio of the largest setting to the smallest on, three or more of them lie on a logarithmic axis."""
-BESIDE = 0.08
-"""Distance of the points of two lines at one word, of the distance of two words."""
+"""The axis is logarithmic if the largest of three or more settings is at least so many times the smallest."""
+OFFSET = 0.08
+"""Horizontal offset between the points of two lines at the same word, as a fraction of the distance of two words."""
 Value = str | float | int | bool | None
 
 
@@ -29,32 +29,32 @@ class Trial:
     """One run."""
 
     setting: Value
-    """Value of the setting that is looked at."""
+    """Value of the setting on the x axis."""
     others: str
-    """The other settings in which the runs differ, as text; the seed is none of them."""
+    """The other settings in which the runs differ, except the seed, as text."""
     measure: float
-    """What was measured."""
+    """Measured value."""
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The runs of one setting."""
+class SettingSummary:
+    """Mean and standard deviation of the runs with one value of the setting."""
 
     setting: Value
     mean: float
     std: float | None
-    """Standard deviation over seeds (n - 1); None of a single run."""
+    """Standard deviation over seeds (n - 1); None for a single run."""
     count: int
 
 
-def spreads(trials: Sequence[Trial]) -> dict[str, list[Spread]]:
-    """Join runs that differ in their seed only: for each combination of other settings a line, by rising setting."""
+def summarise(trials: Sequence[Trial]) -> dict[str, list[SettingSummary]]:
+    """Average the runs that differ only in their seed: a line for each combination of other settings, sorted."""
     lines: dict[str, dict[Value, list[float]]] = {}
     for trial in trials:
         lines.setdefault(trial.others, {}).setdefault(trial.setting, []).append(trial.measure)
     return {
         others: [
-            Spread(setting, fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+            SettingSummary(setting, fmean(values), stdev(values) if len(values) > 1 else None, len(values))
             for setting, values in sorted(line.items(), key=lambda item: _order(item[0]))
         ]
         for others, line in lines.items()
@@ -62,24 +62,26 @@ def spreads(trials: Sequence[Trial]) -> dict[str, list[Spread]]:
 
 
 @styled()
-def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) -> Figure:
-    """Draw a line for each combination of other settings; numbers lie at their place, words side by side, unjoined.
+def draw_ablation(lines: dict[str, list[SettingSummary]], setting: str, measure: str) -> Figure:
+    """Draw a line for each combination of other settings.
+
+    Numeric settings are placed at their value; words are placed side by side and not joined by lines.
 
     Raises:
-        UserError: no run.
+        UserError: there are no runs.
     """
     if not lines:
         raise UserError("There is no run to draw.")
     names = list(lines) if list(lines) != [""] else []
     figure, (axes,) = panels(1, WIDTH, HEIGHT, names)
-    places = _places(axes, sorted({point.setting for line in lines.values() for point in line}, key=_order))
+    places = _x_positions(axes, sorted({point.setting for line in lines.values() for point in line}, key=_order))
     for number, line in enumerate(lines.values()):
-        colour, marker = sign_of(number)
+        colour, marker = colour_and_marker(number)
         bars = [math.nan if point.std is None else point.std for point in line]
-        aside = 0.0 if numeric(places) else BESIDE * (number - (len(lines) - 1) / 2)
-        where = [places[point.setting] + aside for point in line]
+        offset = 0.0 if numeric(places) else OFFSET * (number - (len(lines) - 1) / 2)
+        x = [places[point.setting] + offset for point in line]
         drawn = axes.errorbar(
-            where, [point.mean for point in line], bars, color=colour, marker=marker, markersize=5, capsize=4
+            x, [point.mean for point in line], bars, color=colour, marker=marker, markersize=5, capsize=4
         )
         drawn[0].set_linestyle("-" if numeric(places) else "none")
     runs = [point.count for line in lines.values() for point in line]
@@ -89,17 +91,17 @@ def draw_ablation(lines: dict[str, list[Spread]], setting: str, measure: str) ->
     axes.text(0, 1.02, f"{about}runs a point: {seeds}", transform=axes.transAxes, color=FAINT, size=11 * POINT)
     axes.set(xlabel=shortened(setting, 12, WIDTH - 80), ylabel=shortened(measure, 12, HEIGHT - 80))
     if names:
-        legend(figure, [(name, *sign_of(number)) for number, name in enumerate(names)])
+        legend(figure, [(name, *colour_and_marker(number)) for number, name in enumerate(names)])
     return figure
 
 
 def numeric(values: Iterable[Value]) -> bool:
-    """Whether all settings are numbers, so that what lies between two of them means something."""
+    """Whether all settings are numbers, so that a line between two of them makes sense."""
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
-def _places(axes: Axes, values: Sequence[Value]) -> dict[Value, float]:
-    """Where each setting lies on the axis; those whose names have room get a tick."""
+def _x_positions(axes: Axes, values: Sequence[Value]) -> dict[Value, float]:
+    """Place each setting on the x axis; a tick is left out where its label would overlap."""
     numbers = numeric(values)
     places = {value: float(value) if numbers else float(n) for n, value in enumerate(values)}  # type: ignore[arg-type]
     low, high = min(places.values()), max(places.values())
@@ -123,7 +125,7 @@ def _places(axes: Axes, values: Sequence[Value]) -> dict[Value, float]:
 
 
 def _order(value: Value) -> tuple[int, float, str]:
-    """Sort none first, then numbers, then words."""
+    """Sort key: None first, then numbers, then words."""
     if value is None:
         return 0, 0.0, ""
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""Curves of what a run logged."""
+"""Curves of the values that a run logged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from viewkin.figures.style import COLOURS, UNIT, legend, panels, shortened, sign_of, styled
+from viewkin.figures.style import COLOURS, UNIT, colour_and_marker, legend, panels, shortened, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 CARD = (360.0, 190.0)
 PANEL = (400.0, 260.0)
-"""Width and height of a report's curve, and of a panel of several, units."""
+"""Width and height of a curve in a report, and of a panel in a figure of several, units."""
 POINTS = 400
-"""Most points of a curve; a longer one keeps the first, smallest, largest and last of each stretch."""
+"""Maximum number of points of a curve; a longer one keeps the first, smallest, largest and last of each stretch."""
 NOISY = 100
-"""Points from which a curve is drawn faint under its running mean, so that noise does not hide the trend."""
+"""From so many points on, the curve is drawn faint under its running mean, so that noise does not hide the trend."""
 CLOCKS = ("step", "epoch", "round")
-"""Entries that say where a row stands, not what was measured there."""
-OF_LINES = ("cpu_seconds",)
-"""Sums over the steps since the line before: lines are unequally many steps apart, so a curve of them says nothing."""
+"""Entries that tell the position of a row and are not measured values."""
+NOT_DRAWN = ("cpu_seconds",)
+"""Sums over the steps since the previous row; the number of steps varies, so a curve would mislead."""
 Points = Sequence[tuple[float, float]]
 """Step and value."""
 
@@ -31,12 +31,12 @@ Points = Sequence[tuple[float, float]]
 def series_of(history: Sequence[Mapping[str, object]]) -> dict[str, list[tuple[float, float]]]:
     """Collect every numeric series as (step, value) points, in order of first appearance.
 
-    A row without ``step`` counts as the row's own place; a series need not be in every row.
+    The step of a row without ``step`` is the row's number. A series need not be in every row.
     """
     series: dict[str, list[tuple[float, float]]] = {}
-    for place, row in enumerate(history):
-        step = row.get("step", place)
-        at = float(step) if isinstance(step, (int, float)) else float(place)
+    for number, row in enumerate(history):
+        step = row.get("step", number)
+        at = float(step) if isinstance(step, (int, float)) else float(number)
         for name, value in row.items():
             if name not in CLOCKS and isinstance(value, (int, float)) and not isinstance(value, bool):
                 series.setdefault(name, []).append((at, float(value)))
@@ -45,7 +45,7 @@ def series_of(history: Sequence[Mapping[str, object]]) -> dict[str, list[tuple[f
 
 @styled()
 def draw_card(points: Points) -> Figure:
-    """Draw one series small, without a title, for the report."""
+    """Draw one series as a small figure without a title, for the report."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(CARD[0] / UNIT, CARD[1] / UNIT))
@@ -58,10 +58,10 @@ def draw_card(points: Points) -> Figure:
 
 @styled()
 def draw_curves(runs: Mapping[str, Mapping[str, Points]], names: Sequence[str]) -> Figure:
-    """Draw several runs' series over the steps: a panel a series, a colour a run.
+    """Draw the series of several runs over the steps: one panel per series, one colour per run.
 
     Args:
-        runs: title of each run to its series.
+        runs: title of each run -> its series.
         names: series to draw.
     """
     figure, axes = panels(len(names), *PANEL, list(runs))
@@ -69,27 +69,28 @@ def draw_curves(runs: Mapping[str, Mapping[str, Points]], names: Sequence[str]) 
         panel.set_title(shortened(name, 14, PANEL[0] - 60))
         for place, series in enumerate(runs.values()):
             if name in series:
-                _curve(panel, series[name], sign_of(place)[0])
-    legend(figure, [(run, sign_of(place)[0], "o") for place, run in enumerate(runs)], "by step")
+                _curve(panel, series[name], colour_and_marker(place)[0])
+    legend(figure, [(run, colour_and_marker(place)[0], "o") for place, run in enumerate(runs)], "by step")
     return figure
 
 
 def _curve(axes: Axes, points: Points, colour: str) -> None:
-    """One series; values that are not finite break it."""
+    """Draw one series; values that are not finite leave a gap."""
     from matplotlib.ticker import EngFormatter, FuncFormatter
 
-    for run in _runs(points):
-        noisy = len(run) >= NOISY
+    for stretch in _finite_stretches(points):
+        noisy = len(stretch) >= NOISY
         if noisy:
-            axes.plot(*zip(*_thin(run)), color=colour, linewidth=0.8, alpha=0.3)
-        axes.plot(*zip(*_thin(_trend(run) if noisy else run)), color=colour, marker="" if len(run) > 1 else ".")
+            axes.plot(*zip(*_thin(stretch)), color=colour, linewidth=0.8, alpha=0.3)
+        line = _thin(_trend(stretch) if noisy else stretch)
+        axes.plot(*zip(*line), color=colour, marker="" if len(stretch) > 1 else ".")
     axes.locator_params(nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value)))
 
 
 def format_value(value: float) -> str:
-    """Write a number in at most four significant digits: 0.0314, 12,300, 1e-05."""
+    """Format a number with at most four significant digits: 0.0314, 12,300, 1e-05."""
     if not math.isfinite(value):
         return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:
@@ -100,19 +101,19 @@ def format_value(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def _runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """Stretches of finite values between those that are not."""
-    runs: list[list[tuple[float, float]]] = [[]]
+def _finite_stretches(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """Split a series at the values that are not finite."""
+    stretches: list[list[tuple[float, float]]] = [[]]
     for x, y in points:
         if math.isfinite(y):
-            runs[-1].append((x, y))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
+            stretches[-1].append((x, y))
+        elif stretches[-1]:
+            stretches.append([])
+    return [stretch for stretch in stretches if stretch]
 
 
 def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Running mean over a twentieth of the points around each one, fewer at the ends so that these stay in place."""
+    """Running mean over a twentieth of the points around each one; over fewer near the ends, to stay centred."""
     sums = list(itertools.accumulate((y for _, y in points), initial=0.0))
     reach, last = len(points) // 40, len(points) - 1
     trend: list[tuple[float, float]] = []
@@ -123,7 +124,7 @@ def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Keep the shape of a long curve in few points, peaks included."""
+    """Reduce a long curve to few points that keep its shape and its peaks."""
     if len(points) <= POINTS:
         return list(points)
     stretch = 4 * len(points) / POINTS

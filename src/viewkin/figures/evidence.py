@@ -1,20 +1,20 @@
-"""What a method took for kin and for strangers, and how it divided images, as tables beside a run.
+"""Tables in a run directory: the positives and negatives that its method chose, and how it assigned parts of images.
 
-``evidence.parquet`` has one row an anchor and kind of find:
+``evidence.parquet`` has one row per anchor and kind of related images:
 
 =============  =======================  =====================================================================
 anchor         int64                    position of the anchor in the set that was trained on
 path           string                   path or row id of the anchor
-what           string                   ``term/what``: ``interclr/positives``, ``invp/hop1``; names whose second
-                                        part begins with ``negatives`` are strangers, all others kin
-image          list of int64            positions of the images found, in the method's order, 64 at most
-similarity     list of float32, null    cosine of each to the anchor in the method's memory; null without one
+what           string                   ``term/what``: ``interclr/positives``, ``invp/hop1``; negatives if the second
+                                        part begins with ``negatives``, else positives
+image          list of int64            positions of the related images, in the method's order, 64 at most
+similarity     list of float32, null    cosine of each to the anchor in the method's memory; null without a memory
 =============  =======================  =====================================================================
 
-``assignments.parquet`` has one row an anchor and map of a network: anchor, path, what (``amdim/7``), height and width
-(int32), and component (list of int16, row by row): which component of the mixture answers for each part.
+``assignments.parquet`` has one row per anchor and feature map: anchor, path, what (``amdim/7``), height and width
+(int32), and component (list of int16, row by row): the mixture component that each part is assigned to.
 
-Both keep in their schema, under ``viewkin``, a JSON object: run, step, and images (the size of the set).
+The schema of both has under ``viewkin`` a JSON object: run, step, and images (the size of the set).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from torch import Tensor
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 
-KIN_FILE, PARTS_FILE = "evidence.parquet", "assignments.parquet"
-KEPT = 64
-"""Most images that are kept of a find."""
+EVIDENCE_FILE, ASSIGNMENTS_FILE = "evidence.parquet", "assignments.parquet"
+MAX_IMAGES = 64
+"""Maximum number of related images per row."""
 KEY = b"viewkin"
-KIN = pa.schema(
+EVIDENCE = pa.schema(
     [
         ("anchor", pa.int64()),
         ("path", pa.string()),
@@ -46,7 +46,7 @@ KIN = pa.schema(
         ("similarity", pa.list_(pa.float32())),
     ]
 )
-PARTS = pa.schema(
+ASSIGNMENTS = pa.schema(
     [
         ("anchor", pa.int64()),
         ("path", pa.string()),
@@ -59,8 +59,8 @@ PARTS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Find:
-    """What one term took for kin, or for strangers, of one anchor."""
+class RelatedImages:
+    """The images that one term related to an anchor, as positives or as negatives."""
 
     anchor: int
     """Position in the set."""
@@ -69,19 +69,19 @@ class Find:
     what: str
     """``term/what``."""
     images: tuple[int, ...]
-    """Positions of the images found."""
+    """Positions of the related images."""
     similarities: tuple[float, ...] | None = None
     """Cosine of each to the anchor."""
 
     @property
-    def strangers(self) -> bool:
-        """Whether these were taken for strangers."""
+    def negatives(self) -> bool:
+        """Whether the images are negatives."""
         return self.what.rpartition("/")[2].startswith("negatives")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Components of one anchor's parts."""
+class PartAssignments:
+    """The mixture components that the parts of one anchor are assigned to."""
 
     anchor: int
     path: str
@@ -90,58 +90,60 @@ class Parts:
     """(h, w) int64."""
 
 
-def write_finds(path: Path, finds: Sequence[Find], about: Mapping[str, Any]) -> None:
-    """Write ``evidence.parquet``, whole or not at all."""
+def write_related(path: Path, related: Sequence[RelatedImages], about: Mapping[str, Any]) -> None:
+    """Write ``evidence.parquet`` atomically."""
     columns = [
-        [find.anchor for find in finds],
-        [find.path for find in finds],
-        [find.what for find in finds],
-        [list(find.images) for find in finds],
-        [None if find.similarities is None else list(find.similarities) for find in finds],
+        [row.anchor for row in related],
+        [row.path for row in related],
+        [row.what for row in related],
+        [list(row.images) for row in related],
+        [None if row.similarities is None else list(row.similarities) for row in related],
     ]
-    _write(path, columns, KIN, about)
+    _write(path, columns, EVIDENCE, about)
 
 
-def write_parts(path: Path, parts: Sequence[Parts], about: Mapping[str, Any]) -> None:
-    """Write ``assignments.parquet``, whole or not at all."""
+def write_assignments(path: Path, assignments: Sequence[PartAssignments], about: Mapping[str, Any]) -> None:
+    """Write ``assignments.parquet`` atomically."""
     columns = [
-        [part.anchor for part in parts],
-        [part.path for part in parts],
-        [part.what for part in parts],
-        [part.components.shape[0] for part in parts],
-        [part.components.shape[1] for part in parts],
-        [part.components.flatten().tolist() for part in parts],
+        [row.anchor for row in assignments],
+        [row.path for row in assignments],
+        [row.what for row in assignments],
+        [row.components.shape[0] for row in assignments],
+        [row.components.shape[1] for row in assignments],
+        [row.components.flatten().tolist() for row in assignments],
     ]
-    _write(path, columns, PARTS, about)
+    _write(path, columns, ASSIGNMENTS, about)
 
 
-def read_finds(path: Path) -> list[Find]:
+def read_related(path: Path) -> list[RelatedImages]:
     """Read ``evidence.parquet``.
 
     Raises:
-        UserError: there is none, or it holds something else.
+        UserError: the file is missing, or is something else.
     """
     return [
-        Find(
+        RelatedImages(
             anchor=row["anchor"],
             path=row["path"],
             what=row["what"],
             images=tuple(row["image"]),
             similarities=None if row["similarity"] is None else tuple(row["similarity"]),
         )
-        for row in _rows(path, KIN)
+        for row in _rows(path, EVIDENCE)
     ]
 
 
-def read_parts(path: Path) -> list[Parts]:
+def read_assignments(path: Path) -> list[PartAssignments]:
     """Read ``assignments.parquet``.
 
     Raises:
-        UserError: there is none, or it holds something else.
+        UserError: the file is missing, or is something else.
     """
     return [
-        Parts(row["anchor"], row["path"], row["what"], torch.tensor(row["component"]).view(row["height"], row["width"]))
-        for row in _rows(path, PARTS)
+        PartAssignments(
+            row["anchor"], row["path"], row["what"], torch.tensor(row["component"]).view(row["height"], row["width"])
+        )
+        for row in _rows(path, ASSIGNMENTS)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Histograms of cosines: of positives, of any two images, and of images and those nearest to them."""
+"""Histograms of cosines: of positive pairs, of random pairs, and of images and their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 BINS = 50
 PAIRS = 100_000
-"""Pairs of any two images that are compared."""
+"""Number of random pairs that are compared."""
 WIDTH, HEIGHT = 430.0, 310.0
-"""Of a panel, units."""
-POSITIVE, ANY, NEAREST = COLOURS[5], COLOURS[0], COLOURS[2]
-ASKED = 500
-"""Images whose nearest are sought."""
+"""Size of a panel, units."""
+POSITIVE, RANDOM, NEAREST = COLOURS[5], COLOURS[0], COLOURS[2]
+MAX_QUERIES = 500
+"""Number of images whose nearest neighbours are searched."""
 Panel = tuple[str, Sequence[Tensor]]
-"""Title; cosines of positives, of any two and, if they are shown, of images and those nearest to them."""
+"""Title; cosines of positive pairs, of random pairs and, optionally, of images and their nearest neighbours."""
 
 
 def positive_pairs(labels: Tensor, *, seed: int = 0, most: int = PAIRS) -> Tensor:
-    """Draw pairs of two images of one class: (P, 2); an image has none where it is alone in its class or unlabelled."""
+    """Draw pairs of two images of one class: (P, 2). Unlabelled images and images alone in their class are left out."""
     generator = generator_for(seed, "positive pairs")
-    found: list[Tensor] = []
+    pairs: list[Tensor] = []
     for label in labels[labels >= 0].unique():
-        own = (labels == label).nonzero().squeeze(1)
-        if len(own) > 1:
-            count = min(len(own) * (len(own) - 1) // 2, max(most * len(own) // len(labels), 1))
-            found.append(own[_two(len(own), count, generator)])
-    return torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.int64)
+        members = (labels == label).nonzero().squeeze(1)
+        if len(members) > 1:
+            count = min(len(members) * (len(members) - 1) // 2, max(most * len(members) // len(labels), 1))
+            pairs.append(members[_distinct_pairs(len(members), count, generator)])
+    return torch.cat(pairs) if pairs else torch.zeros(0, 2, dtype=torch.int64)
 
 
-def any_pairs(count: int, *, seed: int = 0, most: int = PAIRS) -> Tensor:
+def random_pairs(count: int, *, seed: int = 0, most: int = PAIRS) -> Tensor:
     """Draw pairs of two different images among ``count``: (P, 2)."""
-    return _two(count, min(count * (count - 1), most), generator_for(seed, "any pairs"))
+    return _distinct_pairs(count, min(count * (count - 1), most), generator_for(seed, "any pairs"))
 
 
 def cosines(rows: Tensor, pairs: Tensor) -> Tensor:
@@ -51,34 +51,41 @@ def cosines(rows: Tensor, pairs: Tensor) -> Tensor:
 
 
 def nearest_cosines(rows: Tensor, share: float, *, seed: int = 0) -> Tensor:
-    """Cosines of ``ASKED`` of unit rows (N, D), at most, and the share of the others that is nearest to each: (P,)."""
-    asked = torch.randperm(len(rows), generator=generator_for(seed, "nearest"))[:ASKED]
-    return nearest_others(rows, asked.to(rows.device), max(round(share * len(rows)), 1))[0].flatten()
+    """Cosines of unit rows (N, D) and their nearest neighbours: (P,).
+
+    Args:
+        rows: (N, D) unit norm; at most ``MAX_QUERIES`` random rows are queries.
+        share: number of neighbours of a query, as a fraction of N.
+        seed: seed of the choice of queries.
+    """
+    queries = torch.randperm(len(rows), generator=generator_for(seed, "nearest"))[:MAX_QUERIES]
+    return nearest_others(rows, queries.to(rows.device), max(round(share * len(rows)), 1))[0].flatten()
 
 
-def shares(values: Tensor, low: float, high: float, bins: int = BINS) -> list[float]:
-    """Percentage of the values in each of equal bins from low to high; a value beyond counts in the last one."""
+def percentages(values: Tensor, low: float, high: float, bins: int = BINS) -> list[float]:
+    """Percentage of the values in each of ``bins`` equal bins from low to high; values beyond are clamped."""
     counts = torch.histc(values.float().clamp(low, high), bins, low, high)
     return (100 * counts / max(len(values), 1)).tolist()
 
 
 @styled()
 def draw_histograms(models: Sequence[Panel], positives: str, nearest: str = "") -> Figure:
-    """Draw one panel a model: the cosines of positives over those of any two images.
+    """Draw one panel per model: the cosines of positive pairs over those of random pairs.
 
-    The panels share the axis of cosines, not that of shares, or the narrow one would flatten all others.
+    The panels share the axis of cosines, but not that of percentages, on which a narrow histogram would flatten the
+    others.
 
     Args:
         models: title and the cosines of each kind.
-        positives: what the positives are, for the legend.
-        nearest: what the nearest are, where there are cosines of them.
+        positives: name of the positives in the legend.
+        nearest: name of the nearest neighbours in the legend; empty if there are none.
     """
     low = max(float(torch.cat([part for _, kinds in models for part in kinds]).min()), -1.0)
-    colours = (POSITIVE, ANY, NEAREST)
+    colours = (POSITIVE, RANDOM, NEAREST)
     names = [f"{name}, mean dashed" for name in (positives, "any two images", nearest) if name]
     figure, axes = panels(len(models), WIDTH, HEIGHT, names)
     for panel, (title, kinds) in zip(axes, models):
-        # The positives, which are what one looks for, come last, and stay on top.
+        # The positives are drawn last, so that they stay on top.
         for place, (values, colour) in enumerate(reversed(list(zip(kinds, colours)))):
             _histogram(panel, values, low, colour, place)
         panel.set_title(shortened(title, 14, WIDTH - (220 if nearest else 180)))
@@ -88,17 +95,17 @@ def draw_histograms(models: Sequence[Panel], positives: str, nearest: str = "") 
     return figure
 
 
-def _two(count: int, pairs: int, generator: torch.Generator) -> Tensor:
-    """Two different numbers below ``count``, ``pairs`` times: (P, 2)."""
+def _distinct_pairs(count: int, pairs: int, generator: torch.Generator) -> Tensor:
+    """Draw ``pairs`` pairs of two different numbers below ``count``: (P, 2)."""
     first = torch.randint(count, (pairs,), generator=generator)
     step = torch.randint(1, count, (pairs,), generator=generator)
     return torch.stack([first, (first + step) % count], 1)
 
 
 def _histogram(panel: Axes, values: Tensor, low: float, colour: str, place: int) -> None:
-    """Bars, a dashed line at the mean, and its number above the plot, where nothing crosses it."""
+    """Draw bars, a dashed line at the mean, and the mean's value above the plot."""
     edges = torch.linspace(low, 1.0, BINS + 1).tolist()
-    bars = shares(values, low, 1.0)
+    bars = percentages(values, low, 1.0)
     panel.stairs(bars, edges, fill=True, color=colour, alpha=0.3)
     panel.stairs(bars, edges, color=colour, linewidth=1.2)
     mean = float(values.mean())

@@ -1,4 +1,4 @@
-"""Maps: embeddings in the plane, so that what lies close together is alike."""
+"""Two-dimensional maps of embeddings by t-SNE or UMAP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viewkin.figures.style import GRID, OTHER, legend, panels, shortened, sign_of, signs, styled
+from viewkin.figures.style import GRID, OTHER, colour_and_marker, legend, max_groups, panels, shortened, styled
 from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.progress import progress_bar
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PERPLEXITY = 30.0
-"""Effective number of neighbours that t-SNE keeps close (METHODS 8.8)."""
+"""Perplexity of t-SNE (METHODS 8.8)."""
 SEEDS = 2**32
-"""Seeds that the libraries take, from 0."""
+"""The libraries accept seeds from 0 to below this."""
 SIDE = 430.0
 """Side of a panel, units."""
 REST = "others"
@@ -30,13 +30,13 @@ Group = tuple[str, str, str]
 
 
 def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
-    """Place rows (N, D) in the plane by t-SNE from their first two principal components: (N, 2).
+    """Map rows (N, D) to the plane by t-SNE, initialised by their first two principal components: (N, 2).
 
-    openTSNE where it is installed, for it is faster, else scikit-learn. Fewer than 91 rows take a third of their
-    number for the perplexity, as neither takes more.
+    Uses openTSNE if it is installed, because it is faster, else scikit-learn. The perplexity is at most a third of
+    N - 1, the limit of both libraries.
 
     Raises:
-        UserError: fewer than five rows, or a seed out of range.
+        UserError: there are fewer than five rows, or the seed is out of range.
 
     References:
         van der Maaten and Hinton, Visualizing data using t-SNE, 2008.
@@ -44,29 +44,29 @@ def tsne(rows: Tensor, *, seed: int = 0) -> Tensor:
     _check(rows, seed)
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = rows.detach().cpu().float().numpy()
-    found = _optional("openTSNE")
+    open_tsne = _optional("openTSNE")
     with progress_bar(f"t-SNE of {len(rows):,} points", None):
-        if found is not None:
-            return _tensor(found.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
-        slower = importlib.import_module("sklearn.manifold")  # here, for it is slow to import
-        return _tensor(slower.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
+        if open_tsne is not None:
+            return _tensor(open_tsne.TSNE(perplexity=perplexity, initialization="pca", random_state=seed).fit(points))
+        manifold = importlib.import_module("sklearn.manifold")  # imported here because it is slow to import
+        return _tensor(manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
 
 
 def umap(rows: Tensor, *, seed: int = 0) -> Tensor:
-    """Place rows (N, D) in the plane by UMAP with 15 neighbours by cosine: (N, 2).
+    """Map rows (N, D) to the plane by UMAP with 15 neighbours by cosine: (N, 2).
 
     Raises:
-        UserError: fewer than five rows, a seed out of range, or umap-learn is not installed.
+        UserError: there are fewer than five rows, the seed is out of range, or umap-learn is not installed.
 
     References:
         McInnes, Healy and Melville, UMAP, 2018.
     """
     _check(rows, seed)
-    found = _optional("umap")
-    if found is None:
+    umap_learn = _optional("umap")
+    if umap_learn is None:
         raise UserError("A UMAP map needs umap-learn; install it with pip install 'viewkin[umap]', or take t-SNE.")
     neighbours = min(15, len(rows) - 1)
-    reducer = found.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
+    reducer = umap_learn.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
     with progress_bar(f"UMAP of {len(rows):,} points", None):
         return _tensor(reducer.fit_transform(rows.detach().cpu().float().numpy()))
 
@@ -75,24 +75,26 @@ PROJECTIONS = {"tsne": tsne, "umap": umap}
 """Name to function."""
 
 
-def grouped(names: Sequence[str]) -> tuple[list[int], list[Group]]:
-    """Sort points into groups that can be told apart, in the order of their names.
+def assign_groups(names: Sequence[str]) -> tuple[list[int], list[Group]]:
+    """Assign points to groups with distinct colours and markers, in the order of their names.
 
     Args:
-        names: one a point; empty where it has none.
+        names: one per point; empty for a point without a name.
 
     Returns:
-        The group of each point, and what each group is called and looks like. Of more groups than there are signs,
-        the largest keep one; the rest, and points without a name, share grey.
+        The group of each point; and name, colour and marker of each group. If there are more names than distinct
+        signs, only the most frequent names get one; all other points share a grey group.
     """
-    known = {name: names.count(name) for name in sorted(set(names) - {""}, key=_natural)}
-    kept = sorted(known, key=lambda name: -known[name])[: signs()] if len(known) > signs() else list(known)
-    entries: list[Group] = [(name, *sign_of(place)) for place, name in enumerate(sorted(kept, key=_natural))]
-    places = {entry[0]: place for place, entry in enumerate(entries)}
-    found = [places.get(name, len(entries)) for name in names]
-    if len(entries) in found:
+    counts = {name: names.count(name) for name in sorted(set(names) - {""}, key=_natural)}
+    kept = (
+        sorted(counts, key=lambda name: -counts[name])[: max_groups()] if len(counts) > max_groups() else list(counts)
+    )
+    entries: list[Group] = [(name, *colour_and_marker(group)) for group, name in enumerate(sorted(kept, key=_natural))]
+    group_of = {name: group for group, (name, _, _) in enumerate(entries)}
+    groups = [group_of.get(name, len(entries)) for name in names]
+    if len(entries) in groups:
         entries.append((REST, OTHER, "o"))
-    return found, entries
+    return groups, entries
 
 
 @styled()
@@ -102,12 +104,12 @@ def draw_maps(
     """Draw maps of the same points side by side, with one legend.
 
     Args:
-        maps: title and places (N, 2) each.
-        names: what each point is coloured by.
-        by: what that is, for the legend.
-        owner: (N,) the image that each point is a view of; its views are joined by lines to their middle.
+        maps: title and points (N, 2) each.
+        names: group name of each point, which sets its colour.
+        by: title of these names in the legend.
+        owner: (N,) the image that each point is a view of; lines join the views of an image to their mean.
     """
-    groups, entries = grouped(names)
+    groups, entries = assign_groups(names)
     figure, axes = panels(len(maps), SIDE, SIDE + 16, [name for name, *_ in entries])
     for panel, (title, points) in zip(axes, maps):
         panel.set_title(shortened(title, 14, SIDE - 40))
@@ -128,27 +130,27 @@ def _check(rows: Tensor, seed: int) -> None:
 
 
 def _points(panel: Axes, points: Tensor, groups: Sequence[int], entries: Sequence[Group]) -> None:
-    """Scatter the points (N, 2) in their own order, so that no group lies on top of all others."""
-    number = torch.tensor(groups)
+    """Scatter the points (N, 2) in their given order, so that no group covers all others."""
+    group_of = torch.tensor(groups)
     size = 18 if len(points) <= 1500 else 9
     for marker in dict.fromkeys(marker for *_, marker in entries):
-        own = torch.tensor([entries[group][2] == marker for group in groups])
-        colours = [entries[group][1] for group in number[own].tolist()]
-        x, y = points[own].unbind(1)
+        with_marker = torch.tensor([entries[group][2] == marker for group in groups])
+        colours = [entries[group][1] for group in group_of[with_marker].tolist()]
+        x, y = points[with_marker].unbind(1)
         panel.scatter(x.numpy(), y.numpy(), s=size, c=colours, marker=marker, alpha=0.8, linewidths=0)
 
 
 def _spokes(panel: Axes, points: Tensor, owner: Tensor, colours: Sequence[str]) -> None:
-    """Lines from the views of each image to their middle."""
+    """Draw lines from the views of each image to their mean."""
     from matplotlib.collections import LineCollection
 
-    middles = {image: points[owner == image].mean(0).tolist() for image in owner.unique().tolist()}
-    ends = [(points[row].tolist(), middles[image]) for row, image in enumerate(owner.tolist())]
+    means = {image: points[owner == image].mean(0).tolist() for image in owner.unique().tolist()}
+    ends = [(points[row].tolist(), means[image]) for row, image in enumerate(owner.tolist())]
     panel.add_collection(LineCollection(ends, colors=list(colours), linewidths=0.8, alpha=0.5, zorder=0.9))
 
 
 def _natural(name: str) -> tuple[int, str]:
-    """Sort numbers by size, then names."""
+    """Sort key: numbers by value, then names."""
     return (int(name), "") if name.isdecimal() else (10**9, name)
 
 
@@ -157,7 +159,7 @@ def _tensor(points: Any) -> Tensor:
 
 
 def _optional(module: str) -> Any:
-    """Import a module that may be missing or broken."""
+    """Import a module; None if it is missing or broken."""
     try:
         return importlib.import_module(module)
     except (ImportError, RuntimeError):

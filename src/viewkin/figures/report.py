@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens anywhere, without a network."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from viewkin.figures.curves import OF_LINES, draw_card, format_value, series_of
+from viewkin.figures.curves import NOT_DRAWN, draw_card, format_value, series_of
 from viewkin.figures.style import can_draw, content_of
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 
-UNDRAWN = "Figures were not drawn, for matplotlib is missing; install it with: pip install matplotlib."
+NO_MATPLOTLIB = "Figures were not drawn because matplotlib is missing; install it with: pip install matplotlib."
 
 STYLE = """
 :root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8;
@@ -54,15 +54,14 @@ def write_report(
     sheets: Sequence[tuple[str, bytes]] = (),
     warnings: Sequence[str] = (),
 ) -> None:
-    """Write the report, whole or not at all: warnings, facts, a curve for every logged series, pictures.
+    """Write the report atomically: warnings, facts, a curve for every logged series, pictures.
 
     Args:
-        path: HTML file to write; it needs nothing beside it.
+        path: HTML file to write; it needs no other files.
         title: heading.
         facts: (name, value) pairs.
-        history: one mapping a logged line; every numeric entry becomes a curve over ``step``, but
-            for ``OF_LINES``.
-        sheets: (caption, PNG file) pairs, such as neighbour sheets.
+        history: one mapping per logged line; every numeric entry except ``NOT_DRAWN`` becomes a curve over ``step``.
+        sheets: (caption, PNG file) pairs, such as sheets of neighbours.
         warnings: plain sentences, shown first.
 
     Raises:
@@ -80,23 +79,23 @@ def write_report(
 
 
 def add_figure(path: Path, name: str, caption: str, content: bytes, kind: str) -> None:
-    """Put a figure at the end of a report, in the place of an earlier one of the same name.
+    """Add a figure to the end of a report; it replaces an earlier figure of the same name.
 
     Args:
         path: the report.
-        name: a word that no other figure of the report has.
-        caption: line above it.
-        content: the file.
+        name: a word that identifies the figure within the report.
+        caption: text above the figure.
+        content: bytes of the image file.
         kind: ``png`` or ``svg``.
 
     Raises:
-        UserError: the report cannot be read or written, or is no report.
+        UserError: the report cannot be read or written, or the file is not a report.
     """
     begin, end = f"<!-- figure {name} -->", f"<!-- end of figure {name} -->"
     try:
         page = path.read_text(encoding="utf-8")
-        head, found, rest = page.partition(begin)
-        page = head + rest.partition(end)[2] if found else page
+        head, earlier, rest = page.partition(begin)
+        page = head + rest.partition(end)[2] if earlier else page
         if CLOSING not in page:
             raise UserError(f"{path} is no report of a run; leave it out or train again.")
         before, _, after = page.rpartition(CLOSING)
@@ -119,32 +118,32 @@ def _page(
     sheets: Sequence[tuple[str, bytes]],
     warnings: Sequence[str],
 ) -> str:
-    """The whole document."""
-    alarm = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
+    """Build the HTML document."""
+    warning_items = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    series = {name: points for name, points in series_of(history).items() if name not in OF_LINES}
+    series = {name: points for name, points in series_of(history).items() if name not in NOT_DRAWN}
     cards = "".join(_card(name, points) for name, points in series.items()) if can_draw() else ""
-    none = UNDRAWN if series else "Nothing was logged."
+    none = NO_MATPLOTLIB if series else "Nothing was logged."
     curves = f'<div class="curves">{cards}</div>' if cards else f'<p class="none">{none}</p>'
     pictures = "".join(_picture(caption, png) for caption, png in sheets)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
-        + (f'<ul class="warnings">{alarm}</ul>' if alarm else "")
+        + (f'<ul class="warnings">{warning_items}</ul>' if warning_items else "")
         + (f'<dl class="facts">{terms}</dl>' if terms else "")
         + f"<h2>Training, by step</h2>{curves}"
-        + f"<h2>FigureInputs</h2>{pictures}"
+        + f"<h2>Figures</h2>{pictures}"
         + CLOSING
         + "\n"
     )
 
 
 def _card(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """One series: its name, its last value, its curve; values that are not finite are counted below."""
+    """Show one series: name, last value and curve; values that are not finite are counted below."""
     finite = [(x, y) for x, y in points if math.isfinite(y)]
-    lost = len(points) - len(finite)
-    note = f'<p class="lost">{lost} of {len(points)} values are not finite numbers</p>' if lost else ""
+    infinite = len(points) - len(finite)
+    note = f'<p class="lost">{infinite} of {len(points)} values are not finite numbers</p>' if infinite else ""
     curve = ""
     if finite:
         (start, first), (end, last) = finite[0], finite[-1]
@@ -158,7 +157,7 @@ def _card(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _picture(caption: str, content: bytes, kind: str = "png") -> str:
-    """One embedded picture that scrolls sideways where the window is narrow."""
+    """Embed one picture; it scrolls sideways in a narrow window."""
     return (
         f'<figure class="sheet"><figcaption>{escape(caption)}</figcaption><div class="scroll">'
         f'<img alt="{escape(caption)}" src="{_embedded(content, kind)}"></div></figure>'
@@ -166,6 +165,6 @@ def _picture(caption: str, content: bytes, kind: str = "png") -> str:
 
 
 def _embedded(content: bytes, kind: str) -> str:
-    """A file as an address that holds all of it."""
+    """Encode a file as a data URL."""
     data = base64.b64encode(content).decode("ascii")
     return f"data:image/{'svg+xml' if kind == 'svg' else kind};base64,{data}"

@@ -1,7 +1,7 @@
-"""One look for all figures, which matplotlib draws: colours, signs, fonts, and how a figure becomes a file.
+"""The common style of all matplotlib figures: colours, markers, fonts, and writing files.
 
-matplotlib is imported where a figure is drawn and nowhere else: nobody waits for it who draws nothing, and a machine
-without it trains and evaluates.
+matplotlib is imported only where a figure is drawn. Commands that draw nothing do not wait for it, and training and
+evaluation work without it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 INK, FAINT, GRID, OTHER = "#24282e", "#60656e", "#e2e5e9", "#aaaeb4"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#807000", "#000000")
-"""Told apart with any colour vision (Okabe and Ito, 2008, their yellow darkened to be seen on white)."""
+"""Safe for colour-blind readers (Okabe and Ito, 2008, with the yellow darkened to be visible on white)."""
 MARKERS = ("o", "^", "s")
-"""A second sign beside the colour, where there are more groups than colours."""
-UNIT, SHARP = 96, 2
-"""Units of length to an inch, as a browser counts its pixels; pixels of a PNG to a unit."""
+"""Used in addition to the colour if there are more groups than colours."""
+UNIT, PIXELS_PER_UNIT = 96, 2
+"""Units of length per inch (one unit is a CSS pixel); pixels of a PNG per unit."""
 POINT = 72 / UNIT
-"""Points, in which matplotlib counts fonts and lines, to a unit."""
+"""matplotlib's points (the size of fonts and lines) per unit."""
 SUFFIXES = (".png", ".svg")
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -60,11 +60,11 @@ STYLE: dict[Any, Any] = {
     "ytick.color": FAINT,
     "ytick.labelsize": 11 * POINT,
 }
-"""What differs from matplotlib's own defaults. A dollar sign in a name is no formula, and files repeat themselves."""
+"""Settings that differ from matplotlib's defaults: dollar signs are not formulas, and SVG ids are reproducible."""
 
 
 def check_drawable() -> None:
-    """Refuse to draw without matplotlib.
+    """Check that matplotlib is available.
 
     Raises:
         UserError: it is missing.
@@ -84,7 +84,7 @@ def can_draw() -> bool:
 
 @contextmanager
 def styled() -> Generator[None]:
-    """Draw in the one look; a context, or a decorator of what draws.
+    """Apply the common style, as a context manager or as a decorator of a drawing function.
 
     Raises:
         UserError: matplotlib is missing.
@@ -93,19 +93,19 @@ def styled() -> Generator[None]:
     import matplotlib
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # A name in a script that the font lacks has boxes in a PNG and is whole in an SVG.
+        # Characters that the font lacks become boxes in a PNG; an SVG keeps them.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
 def panels(count: int, width: float, height: float, names: Sequence[str] = ()) -> tuple[Figure, list[Axes]]:
-    """Make a figure with a plot area for each panel, three at most in a line, and room for a legend below.
+    """Make a figure with ``count`` panels, at most three per line, and room for a legend below.
 
     Args:
-        count: panels.
-        width: of a panel with its ticks and labels, units.
-        height: of a panel, units.
-        names: what :func:`legend` will have to say.
+        count: number of panels.
+        width: width of a panel with its ticks and labels, units.
+        height: height of a panel, units.
+        names: entries of the later :func:`legend`.
     """
     from matplotlib.figure import Figure
 
@@ -119,24 +119,24 @@ def panels(count: int, width: float, height: float, names: Sequence[str] = ()) -
     return figure, axes[:count]
 
 
-def sign_of(group: int) -> tuple[str, str]:
+def colour_and_marker(group: int) -> tuple[str, str]:
     """Colour and marker of a group: all colours with one marker first, then the next marker."""
     return COLOURS[group % len(COLOURS)], MARKERS[group // len(COLOURS) % len(MARKERS)]
 
 
-def signs() -> int:
-    """How many groups can be told apart."""
+def max_groups() -> int:
+    """Number of groups with distinct colour and marker."""
     return len(COLOURS) * len(MARKERS)
 
 
 def legend(figure: Figure, entries: Sequence[tuple[str, str, str]], title: str = "") -> None:
-    """Set a legend of (name, colour, marker) below the panels."""
+    """Add a legend with entries (name, colour, marker) below the panels."""
     from matplotlib.lines import Line2D
 
     width = UNIT * figure.get_figwidth()
     handles = [Line2D([], [], color=colour, marker=marker, linestyle="none") for _, colour, marker in entries]
     names = [shortened(name, 12, width - 60) for name, *_ in entries]
-    made = figure.legend(
+    added = figure.legend(
         handles,
         names,
         loc="outside lower left",
@@ -145,11 +145,11 @@ def legend(figure: Figure, entries: Sequence[tuple[str, str, str]], title: str =
         alignment="left",
         handletextpad=0.1,
     )
-    made.get_title().set_color(FAINT)
+    added.get_title().set_color(FAINT)
 
 
 def text_width(text: str, size: float) -> float:
-    """Width of a line of text of so many units' size, in units."""
+    """Width of a line of text at a font size, both in units."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
@@ -158,7 +158,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def shortened(text: str, size: float, width: float) -> str:
-    """Cut a text to a width, with dots for what is left out."""
+    """Shorten a text to a width, with dots at the end if something was cut."""
     if text_width(text, size) <= width:
         return text
     while len(text) > 1 and text_width(f"{text}...", size) > width:
@@ -167,21 +167,21 @@ def shortened(text: str, size: float, width: float) -> str:
 
 
 def content_of(figure: Figure, kind: str) -> bytes:
-    """Turn a figure into a ``png`` or an ``svg``, the same bytes every time."""
+    """Encode a figure as ``png`` or ``svg``; the same figure always gives the same bytes."""
     stream = io.BytesIO()
     with styled():
         if kind == "svg":
             figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
         else:
-            figure.savefig(stream, format="png", dpi=SHARP * UNIT, metadata={"Software": None})
+            figure.savefig(stream, format="png", dpi=PIXELS_PER_UNIT * UNIT, metadata={"Software": None})
     return stream.getvalue()
 
 
 def write_figure(figure: Figure, path: Path) -> bytes:
-    """Write a file, PNG or SVG by its suffix, whole or not at all; return what is in it.
+    """Write a PNG or SVG file atomically, by its suffix, and return its bytes.
 
     Raises:
-        UserError: another suffix, or a place that cannot be written.
+        UserError: the path has another suffix or cannot be written.
     """
     check_suffix(path)
     content = content_of(figure, path.suffix.lower().removeprefix("."))
@@ -195,16 +195,16 @@ def write_figure(figure: Figure, path: Path) -> bytes:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a figure of another format.
+    """Check the suffix of a figure's path.
 
     Raises:
-        UserError: neither PNG nor SVG.
+        UserError: it is neither ``.png`` nor ``.svg``.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out {path} must end in .png or .svg.")
 
 
 def _columns(names: Sequence[str], width: float) -> int:
-    """Columns of a legend within ``width`` units."""
+    """Number of legend columns that fit in ``width`` units."""
     widest = max((text_width(name, 12) for name in names), default=0.0)
     return max(1, min(len(names), int(width / (min(widest, width - 60) + 52))))

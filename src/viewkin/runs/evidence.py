@@ -14,7 +14,15 @@ from viewkin.augment.policies import Policy
 from viewkin.augment.views import test_view
 from viewkin.data.source import Source
 from viewkin.encode.features import frozen
-from viewkin.figures.evidence import KEPT, KIN_FILE, PARTS_FILE, Find, Parts, write_finds, write_parts
+from viewkin.figures.evidence import (
+    ASSIGNMENTS_FILE,
+    EVIDENCE_FILE,
+    MAX_IMAGES,
+    PartAssignments,
+    RelatedImages,
+    write_assignments,
+    write_related,
+)
 from viewkin.methods.base import Batch, Method, ViewMethod
 from viewkin.runs.run_settings import RunSettings, rebuilt
 from viewkin.runtime.draws import Draw
@@ -44,22 +52,22 @@ def write_evidence(out: Path, stored: RunSettings, source: Source, device: torch
     finds, parts = explained(method, stored.recipe, source, state["progress"], device)
     about = {"run": stored.recipe.name, "step": state["progress"]["step"], "images": len(source)}
     if finds:
-        write_finds(out / KIN_FILE, finds, about)
+        write_related(out / EVIDENCE_FILE, finds, about)
     if parts:
-        write_parts(out / PARTS_FILE, parts, about)
-    return [out / name for name, found in ((KIN_FILE, finds), (PARTS_FILE, parts)) if found]
+        write_assignments(out / ASSIGNMENTS_FILE, parts, about)
+    return [out / name for name, found in ((EVIDENCE_FILE, finds), (ASSIGNMENTS_FILE, parts)) if found]
 
 
 def explained(
     method: Method, recipe: Recipe, source: Source, progress: Mapping[str, Any], device: torch.device
-) -> tuple[list[Find], list[Parts]]:
+) -> tuple[list[RelatedImages], list[PartAssignments]]:
     """Let a method explain the anchors, in eval mode."""
     at = _progress(recipe, len(source), progress)
     policy = recipe.augment.chosen()
     anchors = torch.linspace(0, len(source) - 1, min(ANCHORS, len(source))).long()
     bank = method.bank if isinstance(method, ViewMethod) else None
-    finds: list[Find] = []
-    parts: list[Parts] = []
+    finds: list[RelatedImages] = []
+    parts: list[PartAssignments] = []
     with frozen(method):
         for number, index in enumerate(anchors.split(TOGETHER)):
             if len(index) < 2:  # no method compares an image with nothing
@@ -67,9 +75,12 @@ def explained(
             batch = _batch(method, recipe, source, policy, index, number, device)
             for what, found in method.explain(batch, at).items():
                 if found.ndim == 2:
-                    finds += _finds(what, found[:, :KEPT].cpu(), index, source, bank)
+                    finds += _finds(what, found[:, :MAX_IMAGES].cpu(), index, source, bank)
                 else:
-                    parts += [Parts(i, str(source.ids[i]), what, part) for i, part in zip(index.tolist(), found.cpu())]
+                    parts += [
+                        PartAssignments(i, str(source.keys[i]), what, part)
+                        for i, part in zip(index.tolist(), found.cpu())
+                    ]
     return finds, parts
 
 
@@ -88,13 +99,13 @@ def _batch(
     return Batch(views=dict.fromkeys(method.view_spec, view), index=index.to(device), draw=draw)
 
 
-def _finds(what: str, images: Tensor, index: Tensor, source: Source, bank: Any) -> list[Find]:
+def _finds(what: str, images: Tensor, index: Tensor, source: Source, bank: Any) -> list[RelatedImages]:
     cosine = None if bank is None else _cosines(bank, index, images)
-    finds: list[Find] = []
+    finds: list[RelatedImages] = []
     for row, anchor in enumerate(index.tolist()):
         there = images[row] >= 0  # -1 fills up
         similar = None if cosine is None else tuple(cosine[row][there].tolist())
-        finds.append(Find(anchor, str(source.ids[anchor]), what, tuple(images[row][there].tolist()), similar))
+        finds.append(RelatedImages(anchor, str(source.keys[anchor]), what, tuple(images[row][there].tolist()), similar))
     return finds
 
 

@@ -5,7 +5,7 @@ import torch
 
 from viewkin.commands.figures.evidence import distinct, easiest, hardest
 from viewkin.commands.figures.neighbours import askers
-from viewkin.figures.evidence import Find
+from viewkin.figures.evidence import RelatedImages
 
 
 def test_images_that_ask_come_of_the_classes_in_turn():
@@ -24,7 +24,7 @@ def test_without_labels_they_are_spread_evenly():
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 9, 30])
 def test_no_positive_is_both_easy_and_hard(count):
     similarities = [(37 * place % count) / count for place in range(count)]
-    find = Find(
+    find = RelatedImages(
         anchor=99, path="a", what="invp/positives", images=tuple(range(count)), similarities=tuple(similarities)
     )
     easy, hard = easiest(find), hardest(find)

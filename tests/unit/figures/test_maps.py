@@ -5,8 +5,8 @@ import torch
 from matplotlib.colors import to_hex
 
 from viewkin.figures import maps
-from viewkin.figures.maps import draw_maps, grouped, tsne, umap
-from viewkin.figures.style import COLOURS, signs
+from viewkin.figures.maps import assign_groups, draw_maps, tsne, umap
+from viewkin.figures.style import COLOURS, max_groups
 from viewkin.runtime.errors import UserError
 
 
@@ -87,17 +87,17 @@ def test_umap_keeps_what_is_alike_together_or_names_what_to_install():
 
 
 def test_groups_come_in_the_order_of_their_names_and_numbers_by_size():
-    places, entries = grouped(["10", "9", "", "9"])
+    places, entries = assign_groups(["10", "9", "", "9"])
     assert [name for name, *_ in entries] == ["9", "10", "others"]
     assert places == [1, 0, 2, 0]
 
 
 def test_of_too_many_groups_the_largest_keep_a_sign():
-    names = [f"g{n}" for n in range(signs() + 3)] + [f"g{n}" for n in range(signs())]
-    places, entries = grouped(names)
-    assert len(entries) == signs() + 1
+    names = [f"g{n}" for n in range(max_groups() + 3)] + [f"g{n}" for n in range(max_groups())]
+    places, entries = assign_groups(names)
+    assert len(entries) == max_groups() + 1
     assert entries[-1][0] == "others"
-    assert places[signs() : signs() + 3] == [signs()] * 3
+    assert places[max_groups() : max_groups() + 3] == [max_groups()] * 3
 
 
 def test_every_point_is_drawn_in_every_panel_in_its_groups_colour():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from viewkin.figures import report
 from viewkin.figures.curves import NOISY, POINTS, draw_card, draw_curves, format_value, series_of
-from viewkin.figures.report import UNDRAWN, add_figure, write_report
+from viewkin.figures.report import NO_MATPLOTLIB, add_figure, write_report
 from viewkin.figures.style import COLOURS, content_of
 from viewkin.runtime.errors import UserError
 
@@ -157,7 +157,7 @@ def test_without_matplotlib_the_report_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     write_report(tmp_path / "report.html", title="A run", history=[{"step": 0, "loss": 5.0}])
     page = (tmp_path / "report.html").read_text()
-    assert UNDRAWN in page
+    assert NO_MATPLOTLIB in page
     assert "<img" not in page
 
 

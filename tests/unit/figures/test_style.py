@@ -5,12 +5,12 @@ import pytest
 from viewkin.figures import style
 from viewkin.figures.style import (
     COLOURS,
+    colour_and_marker,
     content_of,
     legend,
+    max_groups,
     panels,
     shortened,
-    sign_of,
-    signs,
     styled,
     text_width,
     write_figure,
@@ -22,7 +22,7 @@ from viewkin.runtime.errors import UserError
 def drawn(names=("a < b & $c$", "_under", "猫")):
     figure, (axes,) = panels(1, 200, 150, names)
     axes.plot([0, 1], [1, 3])
-    legend(figure, [(name, *sign_of(place)) for place, name in enumerate(names)])
+    legend(figure, [(name, *colour_and_marker(place)) for place, name in enumerate(names)])
     return figure
 
 
@@ -55,8 +55,8 @@ def test_settings_of_others_stay_as_they_were():
 
 
 def test_every_group_has_a_sign_of_its_own():
-    found = [sign_of(group) for group in range(signs())]
-    assert len(set(found)) == signs() == 3 * len(COLOURS)
+    found = [colour_and_marker(group) for group in range(max_groups())]
+    assert len(set(found)) == max_groups() == 3 * len(COLOURS)
     assert len({marker for _, marker in found[: len(COLOURS)]}) == 1
 
 

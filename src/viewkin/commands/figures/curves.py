@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from viewkin.commands.figures.inputs import Drawing
-from viewkin.figures.curves import OF_LINES, draw_curves, series_of
+from viewkin.figures.curves import NOT_DRAWN, draw_curves, series_of
 from viewkin.runs.record import read_record
 from viewkin.runtime.errors import UserError
 from viewkin.training.logs import read_metrics
@@ -38,7 +38,7 @@ def draw_curves_of(runs: Sequence[str], names: Sequence[str]) -> Drawing:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
             raise UserError(f"The runs logged no {name!r}; did you mean {', '.join(near)}?")
     first = [name for name in ("loss", "knn_monitor") if name in known]
-    chosen = list(names) or list(dict.fromkeys([*first, *(name for name in known if name not in OF_LINES)]))[:SHOWN]
+    chosen = list(names) or list(dict.fromkeys([*first, *(name for name in known if name not in NOT_DRAWN)]))[:SHOWN]
     titles = dict(zip(read, distinct_names([Path(run) for run in read])))
     figure = draw_curves({titles[run]: series for run, series in read.items()}, chosen)
     return Drawing(figure, "curves", f"Training of {', '.join(titles.values())}", tuple(read))

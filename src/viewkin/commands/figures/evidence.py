@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, training_images
-from viewkin.figures.evidence import KIN_FILE, PARTS_FILE, Find, read_finds, read_parts
-from viewkin.figures.grids import Tile, draw_grid, kin_tile, stranger_tile
+from viewkin.figures.evidence import ASSIGNMENTS_FILE, EVIDENCE_FILE, RelatedImages, read_assignments, read_related
+from viewkin.figures.image_grid import Tile, draw_grid, negative_tile, positive_tile
 from viewkin.figures.segments import draw_segments
 from viewkin.runs.run_settings import read_run_settings
 from viewkin.runtime.draws import generator_for
@@ -30,9 +30,9 @@ def draw_negatives(runs: Sequence[str], anchors: int) -> Drawing:
         UserError: a run without evidence of negatives.
     """
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
-    sheet = Sheet(runs, anchors, lambda find: find.strangers, "negatives")
+    sheet = Sheet(runs, anchors, lambda find: find.negatives, "negatives")
     blocks = [
-        (sheet.title(run, find_of), [sheet.tiles(find_of[a], some, stranger_tile) for a in sheet.anchors])
+        (sheet.title(run, find_of), [sheet.tiles(find_of[a], some, negative_tile) for a in sheet.anchors])
         for run, find_of in sheet.finds
     ]
     note = f"{STRANGERS} of each anchor's negatives, at random; red and x: false ones, of the anchor's class."
@@ -47,12 +47,12 @@ def draw_positives(runs: Sequence[str], anchors: int) -> Drawing:
         UserError: a run without evidence of positives.
     """
     require(1 <= anchors <= 40, "--anchors", anchors, "1 to 40")
-    sheet = Sheet(runs, anchors, lambda find: not find.strangers, "positives")
+    sheet = Sheet(runs, anchors, lambda find: not find.negatives, "positives")
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for run, find_of in sheet.finds:
         few = all(len(distinct(find_of[anchor])) <= KIN for anchor in sheet.anchors)
         for name, order in (("all", distinct),) if few else (("easy", easiest), ("hard", hardest)):
-            rows = [sheet.tiles(find_of[anchor], order, kin_tile) for anchor in sheet.anchors]
+            rows = [sheet.tiles(find_of[anchor], order, positive_tile) for anchor in sheet.anchors]
             blocks.append((f"{sheet.title(run, find_of)}, {name}", rows))
     note = "Positives most (easy) or least (hard) like the anchor"
     note += "." if sheet.source.labels is None else "; green: of its class, red and x: of another."
@@ -63,7 +63,7 @@ def draw_positives(runs: Sequence[str], anchors: int) -> Drawing:
 class Sheet:
     """Anchors and what some runs, trained on the same images, found for them."""
 
-    def __init__(self, runs: Sequence[str], anchors: int, wanted: Callable[[Find], bool], noun: str) -> None:
+    def __init__(self, runs: Sequence[str], anchors: int, wanted: Callable[[RelatedImages], bool], noun: str) -> None:
         """Read the evidence of one kind.
 
         Raises:
@@ -72,9 +72,9 @@ class Sheet:
         left = [(run, finds_of(run)) for run in runs]
         opened = [(run, finds, training_images(run, finds)) for run, finds in left]
         self.source = opened[0][2]
-        self.finds: list[tuple[str, dict[int, Find]]] = []
+        self.finds: list[tuple[str, dict[int, RelatedImages]]] = []
         for run, finds, source in opened:
-            if list(source.ids) != list(self.source.ids):
+            if list(source.keys) != list(self.source.keys):
                 raise UserError(f"{run} and {runs[0]} were trained on different images; show them one by one.")
             # Of several finds of an anchor (hops of a graph, then the positives chosen among them) the last counts.
             found = {find.anchor: find for find in finds if wanted(find) and distinct(find)}
@@ -87,7 +87,7 @@ class Sheet:
         chosen = torch.linspace(0, len(common) - 1, min(anchors, len(common))).long().unique()
         self.anchors = [common[i] for i in chosen.tolist()]
 
-    def title(self, run: str, finds: dict[int, Find]) -> str:
+    def title(self, run: str, finds: dict[int, RelatedImages]) -> str:
         """Name a run and the term that found."""
         return f"{Path(run).resolve().name}: {next(iter(finds.values())).what}"
 
@@ -97,8 +97,8 @@ class Sheet:
 
     def tiles(
         self,
-        find: Find,
-        order: Callable[[Find], list[int]],
+        find: RelatedImages,
+        order: Callable[[RelatedImages], list[int]],
         tile: Callable[[Tensor, int, int, float | None], Tile],
     ) -> list[Tile]:
         """Tiles of what was found for one anchor, chosen and ordered by ``order``."""
@@ -119,30 +119,30 @@ class Sheet:
         return [Tile(image.cpu(), name) for image, name in zip(images, names)]
 
 
-def finds_of(run: str) -> list[Find]:
+def finds_of(run: str) -> list[RelatedImages]:
     """Evidence of a run.
 
     Raises:
         UserError: no run, or it has none.
     """
     read_run_settings(Path(run))
-    path = Path(run) / KIN_FILE
+    path = Path(run) / EVIDENCE_FILE
     if not path.is_file():
         raise UserError(
-            f"{run} has no {KIN_FILE}; a run of a method with kin or negatives, such as interclr or invp, writes it "
+            f"{run} has no {EVIDENCE_FILE}; a run of a method that relates images, such as interclr or invp, writes it "
             "when it ends."
         )
-    return read_finds(path)
+    return read_related(path)
 
 
-def some(find: Find) -> list[int]:
+def some(find: RelatedImages) -> list[int]:
     """Places of a few finds at random, always the same, each image once."""
     places = sorted(distinct(find))
     order = torch.randperm(len(places), generator=generator_for(0, "shown", find.anchor))
     return [places[i] for i in order[:STRANGERS].tolist()]
 
 
-def distinct(find: Find) -> list[int]:
+def distinct(find: RelatedImages) -> list[int]:
     """Places of the finds but the anchor itself, each image once, most similar first where that is known."""
     places: dict[int, int] = {}
     for place, image in enumerate(find.images):
@@ -152,13 +152,13 @@ def distinct(find: Find) -> list[int]:
     return list(places.values()) if similar is None else sorted(places.values(), key=lambda place: -similar[place])
 
 
-def easiest(find: Find) -> list[int]:
+def easiest(find: RelatedImages) -> list[int]:
     """Places of the most similar, of the more similar half at most, so that none is easy and hard."""
     places = distinct(find)
     return places[: min(-(-len(places) // 2), KIN)]
 
 
-def hardest(find: Find) -> list[int]:
+def hardest(find: RelatedImages) -> list[int]:
     """Places of the least similar, the least first, of the less similar half at most."""
     places = distinct(find)
     return places[::-1][: min(len(places) // 2, KIN)]
@@ -171,7 +171,7 @@ def evidence_pairs(request: FigureRequest) -> tuple[FigureInputs, Tensor]:
         UserError: the first model is no run with positives.
     """
     run = request.models[0]
-    finds = [find for find in finds_of(run) if not find.strangers]
+    finds = [find for find in finds_of(run) if not find.negatives]
     pairs = [(find.anchor, image) for find in finds for image in find.images if image != find.anchor]
     if not pairs:
         raise UserError(f"The method of {run} has no positives to show; take --of label.")
@@ -190,11 +190,11 @@ def draw_segments_of(run: str, anchors: int, scale: str) -> Drawing:
     """
     require(1 <= anchors <= 64, "--anchors", anchors, "1 to 64")
     require(scale in ("5", "7"), "--scale", scale, "5 or 7")
-    path = Path(run) / PARTS_FILE
+    path = Path(run) / ASSIGNMENTS_FILE
     read_run_settings(Path(run))
     if not path.is_file():
-        raise UserError(f"{run} has no {PARTS_FILE}; a run of amdim with method.mixtures above 1 writes it.")
-    parts = [part for part in read_parts(path) if part.what.endswith(f"/{scale}")]
+        raise UserError(f"{run} has no {ASSIGNMENTS_FILE}; a run of amdim with method.mixtures above 1 writes it.")
+    parts = [part for part in read_assignments(path) if part.what.endswith(f"/{scale}")]
     source = training_images(run, parts)
     chosen = torch.linspace(0, len(parts) - 1, min(anchors, len(parts))).long().unique().tolist()
     images = source.images(torch.tensor([parts[i].anchor for i in chosen]))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from viewkin.data.dataset import open_source, survey
+from viewkin.data.dataset import Dataset, Images
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, stored_size
-from viewkin.figures.evidence import Find, Parts
+from viewkin.figures.evidence import PartAssignments, RelatedImages
 from viewkin.figures.report import add_figure
 from viewkin.figures.style import check_drawable, check_suffix, write_figure
-from viewkin.runs.images import few, opened
+from viewkin.runs.images import few, open_training_images
 from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runs.run_settings import read_run_settings
 from viewkin.runtime.errors import UserError
@@ -35,7 +35,7 @@ class FigureRequest:
 
     models: tuple[str, ...]
     """Run directories, backbone files, checkpoints, or ``pixels``."""
-    data: str | None = None
+    data: Images | None = None
     """Images; None: those of the first model's run."""
     splits: tuple[str, ...] = ()
     """Splits; none: test where there is one, else train."""
@@ -62,24 +62,23 @@ class FigureInputs:
             raise UserError(f"--most is {request.most}; it must be at least 2 images.")
         self.device = device_named(request.device)
         self.models = opened_models(request, self.device)
-        place = request.data or data_of(request.models)
-        found = survey(place)
-        splits = request.splits or (("test",) if "test" in found.splits else ("train",))
+        dataset = Dataset.of(data_of(request.models) if request.data is None else request.data)
+        splits = request.splits or (("test",) if "test" in dataset.splits else ("train",))
         for split in splits:
-            if split not in found.splits:
-                raise UserError(f"{place} has no {split} split; it has {', '.join(found.splits)}.")
-        size = stored_size(found, max(model.image_size for _, model in self.models))
+            if split not in dataset.splits:
+                raise UserError(f"{dataset.name} has no {split} split; it has {', '.join(dataset.splits)}.")
+        size = stored_size(dataset.survey(splits[0]), max(model.image_size for _, model in self.models))
         share = max(request.most // len(splits), 2)
         squash = any(model.policy.squash for _, model in self.models)
-        opened = [open_source(place, split=split, size=size, squash=squash) for split in splits]
+        opened = [dataset.source(split, size=size, squash=squash) for split in splits]
         self.sources = [few(source, share) for source in opened]
         self.splits = [split for split, source in zip(splits, self.sources) for _ in range(len(source))]
-        self.place = place
+        self.place = dataset.name
 
     @property
-    def ids(self) -> list[str]:
+    def keys(self) -> list[str]:
         """Path or row id of every image."""
-        return [name for source in self.sources for name in source.ids]
+        return [key for source in self.sources for key in source.keys]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -97,7 +96,7 @@ class FigureInputs:
     @property
     def about(self) -> str:
         """What is looked at, in words."""
-        return f"{len(self.ids):,} images of {self.place}, {' and '.join(dict.fromkeys(self.splits))}"
+        return f"{len(self.keys):,} images of {self.place}, {' and '.join(dict.fromkeys(self.splits))}"
 
     def rows(self, model: Model) -> Tensor:
         """Unit features of every image: (N, D)."""
@@ -144,7 +143,7 @@ def data_of(models: tuple[str, ...]) -> str:
     raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
 
 
-def training_images(run: str, found: Iterable[Find | Parts]) -> Source:
+def training_images(run: str, found: Iterable[RelatedImages | PartAssignments]) -> Source:
     """The images of a run as they were numbered when it was trained.
 
     Args:
@@ -155,10 +154,10 @@ def training_images(run: str, found: Iterable[Find | Parts]) -> Source:
         UserError: no run, or the images are others now.
     """
     stored = read_run_settings(Path(run))
-    source = opened(stored.data, stored.recipe, survey(stored.data), smoke=stored.smoke)
+    source = open_training_images(stored.images_from(), stored.recipe, smoke=stored.smoke)
     if len(source) != stored.images:
         raise UserError(f"{run} was trained on {stored.images:,} images, but {stored.data} has {len(source):,} now.")
-    if any(source.ids[one.anchor] != one.path for one in found):
+    if any(source.keys[one.anchor] != one.path for one in found):
         raise UserError(f"{run} was trained on other images than {stored.data} has now.")
     return source
 

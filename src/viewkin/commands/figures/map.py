@@ -73,7 +73,7 @@ class Points:
 
     rows: list[tuple[str, Tensor]]
     """Title and unit features (N, D) of each model."""
-    ids: list[str]
+    keys: list[str]
     """Path or row id of each."""
     labels: list[str]
     """Class name of each, empty where it has none."""
@@ -95,12 +95,12 @@ def stored_points(files: list[str]) -> Points:
     """
     found = [read_embeddings(file) for file in files]
     for file, one in zip(files, found):
-        if one.ids != found[0].ids:
+        if one.keys != found[0].keys:
             raise UserError(f"{file} and {files[0]} are of different images; embed one set twice, or take --by file.")
     rows = [(Path(file).stem, torch.nn.functional.normalize(one.embeddings, dim=1)) for file, one in zip(files, found)]
     first = found[0]
-    names = class_names(first.labels, first.classes, len(first.ids))
-    return Points(rows, list(first.ids), names, [""] * len(first.ids), f"{len(first.ids):,} images of {files[0]}")
+    names = class_names(first.labels, first.classes, len(first.keys))
+    return Points(rows, list(first.keys), names, [""] * len(first.keys), f"{len(first.keys):,} images of {files[0]}")
 
 
 def joined_points(files: list[str]) -> Points:
@@ -115,9 +115,9 @@ def joined_points(files: list[str]) -> Points:
         if width != first:
             raise UserError(f"{file} has {width} dimensions, {files[0]} {first}; embed both sets with one model.")
     rows = torch.nn.functional.normalize(torch.cat([one.embeddings for one in found]), dim=1)
-    ids = [name for one in found for name in one.ids]
-    names = [name for one in found for name in class_names(one.labels, one.classes, len(one.ids))]
-    owners = [Path(file).name for file, one in zip(files, found) for _ in one.ids]
+    ids = [name for one in found for name in one.keys]
+    names = [name for one in found for name in class_names(one.labels, one.classes, len(one.keys))]
+    owners = [Path(file).name for file, one in zip(files, found) for _ in one.keys]
     about = f"{len(ids):,} images of {' and '.join(files)}"
     return Points([("embeddings", rows)], ids, names, [""] * len(ids), about, files=owners)
 
@@ -125,17 +125,17 @@ def joined_points(files: list[str]) -> Points:
 def encoded_points(request: MapRequest) -> Points:
     """Encode the images, or several views of a few of them, by each model."""
     look = FigureInputs(request.look)
-    names = class_names(look.labels, look.classes, len(look.ids))
+    names = class_names(look.labels, look.classes, len(look.keys))
     if request.views == 1:
         rows = [(title, look.rows(model)) for title, model in look.models]
-        return Points(rows, look.ids, names, look.splits, look.about)
-    chosen = torch.linspace(0, len(look.ids) - 1, min(VIEWED, len(look.ids))).long().unique()
+        return Points(rows, look.keys, names, look.splits, look.about)
+    chosen = torch.linspace(0, len(look.keys) - 1, min(VIEWED, len(look.keys))).long().unique()
     images = torch.stack(look.images(chosen))
     rows = [(title, views_of(model, images, request.views, request.seed, look)) for title, model in look.models]
     owner = torch.arange(len(chosen)).repeat_interleave(request.views)
     every = chosen.repeat_interleave(request.views).tolist()
     about = f"{request.views} augmentations of each of {len(chosen)} images of {look.place}"
-    kept = [[column[i] for i in every] for column in (look.ids, names, look.splits)]
+    kept = [[column[i] for i in every] for column in (look.keys, names, look.splits)]
     return Points(rows, kept[0], kept[1], kept[2], about, owner)
 
 
@@ -158,7 +158,7 @@ def colouring(request: MapRequest, shown: Points) -> tuple[str, list[str]]:
     Raises:
         UserError: what was asked for is not known of these images.
     """
-    folders = [folder_of(name) for name in shown.ids]
+    folders = [folder_of(name) for name in shown.keys]
     by = request.by
     if by == "auto":
         by = "label" if any(shown.labels) else "folder" if len(set(folders)) > 1 else "cluster"

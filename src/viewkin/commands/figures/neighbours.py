@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest, class_names
-from viewkin.figures.grids import RIGHT, WRONG, Tile, draw_grid, kin_tile
+from viewkin.figures.image_grid import RIGHT, WRONG, Tile, draw_grid, positive_tile
 from viewkin.ops.neighbours import nearest_others, top_k
 from viewkin.runtime.errors import require
 
@@ -33,10 +33,10 @@ def draw_neighbours(request: FigureRequest, queries: int, gallery: str | None, k
             len(request.splits) == 2 and request.splits[0] != gallery, "--gallery", gallery, "a split beside one other"
         )
     look = FigureInputs(request)
-    first = len(look.ids) if gallery is None else len(look.sources[0])
-    labels = torch.full((len(look.ids),), -1) if look.labels is None else look.labels
+    first = len(look.keys) if gallery is None else len(look.sources[0])
+    labels = torch.full((len(look.keys),), -1) if look.labels is None else look.labels
     asked = askers(labels[:first], queries)
-    names = class_names(look.labels, look.classes, len(look.ids))
+    names = class_names(look.labels, look.classes, len(look.keys))
     blocks: list[tuple[str, list[list[Tile]]]] = []
     for title, model in look.models:
         similarity, index = answered(look.rows(model), asked, None if gallery is None else first, k)
@@ -87,7 +87,7 @@ def neighbour_rows(
     """
     return [
         [
-            kin_tile(image, int(labels[own]), int(labels[i]), cosine)
+            positive_tile(image, int(labels[own]), int(labels[i]), cosine)
             for image, i, cosine in zip(images(near), near.tolist(), cosines.tolist())
         ]
         for own, near, cosines in zip(asked.tolist(), index, similarity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from viewkin.commands.figures.evidence import evidence_pairs
 from viewkin.commands.figures.inputs import Drawing, FigureInputs, FigureRequest
-from viewkin.figures.histograms import Panel, any_pairs, cosines, draw_histograms, nearest_cosines, positive_pairs
+from viewkin.figures.histograms import Panel, cosines, draw_histograms, nearest_cosines, positive_pairs, random_pairs
 from viewkin.runtime.errors import UserError, require
 
 
@@ -33,7 +33,7 @@ def draw_similarities(request: FigureRequest, of: str, nearest: float | None) ->
     panels: list[Panel] = []
     for title, model in look.models:
         rows = look.rows(model)
-        kinds = [cosines(rows, pairs), cosines(rows, any_pairs(len(rows)))]
+        kinds = [cosines(rows, pairs), cosines(rows, random_pairs(len(rows)))]
         panels.append((title, kinds if nearest is None else [*kinds, nearest_cosines(rows, nearest)]))
     positives = "two images of one class" if of == "label" else "anchor and positive"
     figure = draw_histograms(panels, positives, "" if nearest is None else f"an image and its nearest {nearest:.2g}")
