@@ -1,7 +1,8 @@
 """The on-disk cache of decoded images: raw uint8, memory-mapped when opened again.
 
-An entry is ``<key>.json`` (what was found) and, for sets that are held in memory, ``<key>.pixels`` (N x 3 x S x S raw
-bytes). Both are written beside their place and moved into it, so an interrupted run leaves nothing that looks whole.
+An entry is ``<key>.json`` (which images can be read) and, for sets that are held in memory, ``<key>.pixels`` (N x 3 x
+S x S raw bytes). The content ids of a set are ``<key>.content`` (N x 16 raw bytes); their key has no stored size. Each
+is written beside its place and moved into it, so an interrupted run leaves nothing that looks whole.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from torch import Tensor
 FORMAT = 3
 """Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
 
+CONTENT_BYTES = 16
+"""Bytes of a content id."""
+
 Stamp = tuple[str, int, int, int, int, int]
 """Name, bytes, times of modification and of change in nanoseconds, inode, device."""
 
@@ -42,10 +46,14 @@ def stamp_of(name: str, path: Path) -> Stamp:
     """Say what tells a file from any other and from itself after any change, without reading it.
 
     The kernel moves the time of change on every write, also where a tool puts the modification time back; the inode
-    tells apart files that were unpacked from two archives with equal names, sizes and times.
+    tells apart files that were unpacked from two archives with equal names, sizes and times. A file that is no longer
+    there has zeros.
     """
-    found = path.stat()
-    return name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+    try:
+        facts = path.stat()
+    except OSError:
+        return name, 0, 0, 0, 0, 0
+    return name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev
 
 
 def key_of(stamps: Sequence[Stamp], size: int) -> str:
@@ -76,8 +84,8 @@ class Entry:
 def load(folder: Path, key: str, size: int, *, with_pixels: bool) -> Entry | None:
     """Open an entry, its pixels memory-mapped; None when it is missing, damaged or lacks the pixels asked for."""
     try:
-        found = json.loads((folder / f"{key}.json").read_text())
-        listed, broken = int(found["listed"]), {int(i): str(why) for i, why in found["broken"].items()}
+        facts = json.loads((folder / f"{key}.json").read_text())
+        listed, broken = int(facts["listed"]), {int(i): str(why) for i, why in facts["broken"].items()}
         if not with_pixels:
             return Entry(listed, broken, None)
         return Entry(listed, broken, map_pixels(folder / f"{key}.pixels", listed - len(broken), size))
@@ -93,6 +101,27 @@ def map_pixels(path: Path, count: int, size: int) -> Tensor:
     if total == 0:
         return torch.empty(0, 3, size, size, dtype=torch.uint8)
     return torch.from_file(str(path), shared=False, size=total, dtype=torch.uint8).view(count, 3, size, size)
+
+
+def load_content(folder: Path, key: str, count: int) -> bytes | None:
+    """Read the content ids of ``count`` images, 16 bytes each; None when they are missing or damaged."""
+    try:
+        rows = (folder / f"{key}.content").read_bytes()
+    except OSError:
+        return None
+    return rows if len(rows) == CONTENT_BYTES * count else None
+
+
+def keep_content(folder: Path, key: str, rows: bytes) -> None:
+    """Keep content ids; a cache that cannot take them goes without."""
+    part = folder / f"{key}.{token_hex(4)}.part"
+    with contextlib.suppress(OSError):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(rows)
+            part.replace(folder / f"{key}.content")
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class Writer:

@@ -1,108 +1,219 @@
-"""From what a user types to a source: a folder, Parquet, an archive of torchvision, or the generated set."""
+"""A set of images, listed once: a folder, files, Parquet, an archive of torchvision, images in memory, drawn ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from viewkin.data.cache import default_folder
 from viewkin.data.first_pass import Storage, store
-from viewkin.data.formats.archives import CLASSES, SIDES, SPLITS, find_archive, kind_of, open_archive
-from viewkin.data.formats.folder import list_folder
-from viewkin.data.formats.generated import GENERATED_SPLITS, GeneratedConfig, open_generated
-from viewkin.data.formats.parquet import list_parquet, parquet_files
-from viewkin.data.formats.voc import is_voc, list_voc, splits_of
-from viewkin.data.listing import Listing, choose_side, measure
+from viewkin.data.formats.generated import generated_config, is_generated
+from viewkin.data.formats.recognise import ImageLike, layout_of
+from viewkin.data.identity import contents_of, fingerprint_of
+from viewkin.data.layout import PixelLayout
+from viewkin.data.left_out import LeftOut
+from viewkin.data.listing import Listing, Survey, choose_side, survey_of
 from viewkin.data.source import Source
 from viewkin.runtime.errors import UserError
+
+__all__ = ["MEMORY_LIMIT", "Dataset", "Images", "Survey", "generated_config", "is_generated", "open_source", "survey"]
 
 MEMORY_LIMIT = 8 * 2**30
 """Bytes of decoded pixels that are held in memory by default."""
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What a quick look says about a set, before anything is decoded."""
+class Dataset:
+    """A set of images, listed once.
 
-    count: int
-    """Images listed; some may turn out to be unreadable."""
-    shorter_side: int
-    """Median of the shorter side, pixels, of a sample; 0 where no header could be read."""
-    uniform: bool
-    """Whether all images of the sample are squares of one size."""
-    labelled: bool
-    """Whether at least one image has a label, or several."""
-    splits: tuple[str, ...]
-    """Splits that can be opened."""
-    several: bool = False
-    """Whether images show several classes each."""
-    classes: int = 0
-    """Classes; 0 where nothing is labelled, or an image has several."""
+    What is asked twice is answered from memory: folders are walked, files are opened and headers are read at the first
+    question that needs them. So a data set is a snapshot; make another to see what was added or changed since.
 
-
-def generated_config(spec: str, size: int | None) -> GeneratedConfig:
-    """Read ``generated`` or ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
-
-    Raises:
-        UserError: an unknown option, or a value that is no whole number.
+    An image has a key and a content id. The key is what a user sees: the path relative to the root of the set, such as
+    ``train/cat/1.jpg``; ``photos.parquet#3`` for a row of a Parquet file; ``train#17`` in an archive and in the
+    generated set; the position for an image in memory. The content id tells whether it is still the same image, under
+    whatever key (:mod:`viewkin.data.identity`).
     """
-    known = [field.name for field in fields(GeneratedConfig)]
-    options: dict[str, int] = {} if size is None else {"size": size}
-    _, _, text = spec.partition(":")
-    for option in filter(None, text.split(",")):
-        name, _, value = (part.strip() for part in option.partition("="))
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.4) or known
-            raise UserError(f"{spec} has an unknown option {name!r}: did you mean {' or '.join(near)}?")
-        if not value.removeprefix("-").isdecimal():
-            raise UserError(f"{spec} gives {name} the value {value!r}: give a whole number, as in {name}=10.")
-        if name != "size" or size is None:
-            options[name] = int(value)
-    return GeneratedConfig(**options)
+
+    def __init__(self, images: ImageLike | Sequence[ImageLike]) -> None:
+        """Take a set of images.
+
+        Args:
+            images: a folder of images; an image file; a folder laid out as VOC; a Parquet file or a folder of them; a
+                folder that holds ``cifar-10-batches-py``, ``cifar-100-python`` or ``stl10_binary``;
+                ``generated:images=4000,classes=10,size=32,seed=0,plain=0``; a picture of Pillow; an array of uint8,
+                (H, W, 3), (H, W) or (N, H, W, 3); a tensor of uint8, (3, H, W) or (N, 3, H, W); a list of paths,
+                pictures and arrays. A list keeps its order; a folder is sorted by key.
+
+        Raises:
+            UserError: nothing is there, or it is nothing that holds images.
+        """
+        self._layout, self._name = layout_of(images)
+        self._listings: dict[str, Listing] = {}
+        self._surveys: dict[str, Survey] = {}
+        self._content_ids: dict[str, list[str]] = {}
+
+    @classmethod
+    def of(cls, images: Images) -> Dataset:
+        """Take a set of images as :class:`Dataset` does; a data set passes through.
+
+        Raises:
+            UserError: nothing is there, or it is nothing that holds images.
+        """
+        return images if isinstance(images, Dataset) else cls(images)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self._name!r})"
+
+    @property
+    def name(self) -> str:
+        """The set as the user named it, for messages and tables: ``photos/``, ``3 images``."""
+        return self._name
+
+    @property
+    def place(self) -> Path | None:
+        """Absolute folder that the keys start from; None for images that lie nowhere."""
+        return self._layout.root
+
+    @property
+    def address(self) -> str | None:
+        """Text that names the same set from any working directory; None for a list and for images in memory."""
+        return self._layout.address
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that can be opened."""
+        return self._layout.splits
+
+    def listing(self, split: str = "train") -> Listing:
+        """List the images of a split.
+
+        Raises:
+            UserError: no such split, or nothing in it.
+        """
+        if split not in self._listings:
+            self._listings[split] = self._layout.listing(split)
+        return self._listings[split]
+
+    def survey(self, split: str = "train") -> Survey:
+        """Look at a split without decoding it: the headers of a sample are read.
+
+        Raises:
+            UserError: no such split, or nothing in it.
+        """
+        split = self._layout.surveyed_split(split)
+        if split not in self._surveys:
+            self._surveys[split] = self._layout.known_survey(split) or survey_of(self.listing(split))
+        return self._surveys[split]
+
+    def source(
+        self,
+        split: str = "train",
+        *,
+        size: int | None = None,
+        squash: bool = False,
+        workers: int = 0,
+        cache_dir: Path | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+        least: int = 2,
+        progress: bool = True,
+    ) -> Source:
+        """Open a split as squares of uint8 RGB.
+
+        Args:
+            split: ``train``, ``test`` or ``val``; STL-10 also has ``unlabeled`` and ``train+unlabeled``.
+            size: side of the stored square, pixels; None keeps one size that all images share, else chooses by the
+                median of the shorter sides. Images are resized by their shorter side and cut at the centre.
+            squash: resize whole images to the square instead, as the VOC07 protocol does.
+            workers: processes that decode a streaming source, and threads of the first pass (0: one a core).
+            cache_dir: folder of the cache; None is $VIEWKIN_CACHE, else ``~/.cache/viewkin``.
+            memory_limit: bytes of decoded pixels above which images are decoded on demand.
+            least: readable images that are needed: training compares two at least, an embedding is of one.
+            progress: whether to show a bar when decoding takes over two seconds.
+
+        Raises:
+            UserError: no such split, or fewer readable images than are needed.
+        """
+        if size is not None and not 8 <= size <= 1024:
+            raise UserError(f"Images are stored at 8 to 1024 px, not {size}: give another size.")
+        if isinstance(self._layout, PixelLayout):
+            return self._layout.source(split, size)
+        listing, notes = self.listing(split), [one.sentence for one in self.left_out(split)]
+        if size is None:
+            size, why = choose_side(listing.sides)
+            notes = [why, *notes]
+        storage = Storage(
+            size=size,
+            workers=workers,
+            cache_dir=default_folder() if cache_dir is None else cache_dir,
+            memory_limit=memory_limit,
+            squash=squash,
+            progress=progress,
+            least=least,
+        )
+        return store(listing, storage, tuple(notes))
+
+    def content_ids(
+        self,
+        split: str = "train",
+        *,
+        keys: Sequence[str] | None = None,
+        cache_dir: Path | None = None,
+        progress: bool = True,
+    ) -> list[str]:
+        """Give the content ids of a split, 32 hexadecimal digits each; they are computed once.
+
+        Args:
+            split: which images.
+            keys: those of these keys, in their order, such as the keys of a source; None: all, in listing order.
+            cache_dir: folder of the cache, which keeps them for files that have not changed.
+            progress: whether to show a bar when reading takes over two seconds.
+
+        Raises:
+            UserError: no such split, or nothing in it.
+        """
+        if split not in self._content_ids:
+            if isinstance(self._layout, PixelLayout):
+                content_ids = self._layout.content_ids(split)
+            else:
+                folder = default_folder() if cache_dir is None else cache_dir
+                content_ids = contents_of(self.listing(split).encoded, folder, progress=progress)
+            self._content_ids[split] = content_ids
+        every = self._content_ids[split]
+        if keys is None:
+            return list(every)
+        of_key = dict(zip(self.listing(split).keys, every))
+        return [of_key[key] for key in keys]
+
+    def fingerprint(self, split: str = "train", *, cache_dir: Path | None = None, progress: bool = True) -> str:
+        """Hash the (key, content id) pairs of a split, 32 hexadecimal digits.
+
+        It depends on no order. A stream of tar shards gives the same pairs while it is read, and
+        :func:`viewkin.data.identity.fingerprint_of` takes pairs from anywhere.
+
+        Raises:
+            UserError: no such split, or nothing in it.
+        """
+        content_ids = self.content_ids(split, cache_dir=cache_dir, progress=progress)
+        return fingerprint_of(zip(self.listing(split).keys, content_ids))
+
+    def left_out(self, split: str | None = None) -> list[LeftOut]:
+        """Count what lies among the images of a split, or of the whole set, and is not used, by reason.
+
+        Images that are listed and turn out to be unreadable are not among it: they are a source's ``skipped``.
+
+        Raises:
+            UserError: no such split.
+        """
+        return self._layout.left_out(split)
 
 
-def is_generated(spec: str) -> bool:
-    """Tell whether a spec names the generated set."""
-    return spec.partition(":")[0] == "generated"
-
-
-def existing(spec: str) -> Path:
-    """Turn a spec into a path that exists.
-
-    Raises:
-        UserError: it does not; the nearest name beside it is offered.
-    """
-    path = Path(spec).expanduser()
-    if path.exists():
-        return path
-    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, [*beside, "generated"], n=1)
-    hint = (
-        f"did you mean {near[0] if near[0] == 'generated' else path.parent / near[0]}?"
-        if near
-        else ("give a folder of images, a Parquet file or 'generated'.")
-    )
-    raise UserError(f"There is no {spec}: {hint}")
-
-
-def list_images(path: Path, split: str) -> Listing:
-    """List the encoded images of a folder or of Parquet files.
-
-    Raises:
-        UserError: the path is a file of another kind, or the listing fails.
-    """
-    if path.is_file() and path.suffix.lower() not in (".parquet", ".pq"):
-        raise UserError(f"{path} is neither a folder nor a Parquet file: give the folder that the images lie in.")
-    if parquet_files(path):
-        return list_parquet(path, split)
-    if is_voc(path):
-        return list_voc(path, split)
-    return list_folder(path, split)
+Images: TypeAlias = Dataset | ImageLike | Sequence[ImageLike]
+"""What a set of images is made of: see :class:`Dataset`."""
 
 
 def open_source(
-    spec: str,
+    spec: Images,
     *,
     split: str = "train",
     size: int | None = None,
@@ -112,64 +223,26 @@ def open_source(
     memory_limit: int = MEMORY_LIMIT,
     progress: bool = True,
 ) -> Source:
-    """Open a set of images as squares of uint8 RGB.
-
-    Args:
-        spec: a folder of images; a folder laid out as VOC; a Parquet file or a folder of them; a folder that holds
-            ``cifar-10-batches-py``, ``cifar-100-python`` or ``stl10_binary``; or
-            ``generated:images=4000,classes=10,size=32,seed=0,plain=0``.
-        split: ``train``, ``test`` or ``val``; STL-10 also has ``unlabeled`` and ``train+unlabeled``.
-        size: side of the stored square, pixels; None keeps one size that all images share, else chooses by the median
-            of the shorter sides. Images are resized by their shorter side and cut at the centre.
-        squash: resize whole images to the square instead, as the VOC07 protocol does.
-        workers: processes that decode a streaming source, and threads of the first pass (0: one a core).
-        cache_dir: folder of the cache; None is $VIEWKIN_CACHE, else ``~/.cache/viewkin``.
-        memory_limit: bytes of decoded pixels above which images are decoded on demand.
-        progress: whether to show a bar when decoding takes over two seconds.
+    """Open a split of a set of images as squares of uint8 RGB: :meth:`Dataset.source`.
 
     Raises:
-        UserError: nothing there, no such split, fewer than two readable images, or a malformed spec.
+        UserError: nothing there, no such split, or fewer than two readable images.
     """
-    if size is not None and not 8 <= size <= 1024:
-        raise UserError(f"Images are stored at 8 to 1024 px, not {size}: give another size.")
-    if is_generated(spec):
-        return open_generated(generated_config(spec, size), split)
-    path = existing(spec)
-    archive = find_archive(path)
-    if archive is not None:
-        return open_archive(archive, split, size)
-    listing = list_images(path, split)
-    if size is None:
-        size, why = choose_side(measure(listing.encoded))
-        listing.notes.append(why)
-    folder = default_folder() if cache_dir is None else cache_dir
-    storage = Storage(
-        size=size, workers=workers, cache_dir=folder, memory_limit=memory_limit, squash=squash, progress=progress
+    return Dataset.of(spec).source(
+        split,
+        size=size,
+        squash=squash,
+        workers=workers,
+        cache_dir=cache_dir,
+        memory_limit=memory_limit,
+        progress=progress,
     )
-    return store(listing, storage)
 
 
-def survey(spec: str, split: str = "train") -> Survey:
-    """Look at a set without decoding it: the headers of a sample are read.
+def survey(spec: Images, split: str = "train") -> Survey:
+    """Look at a split of a set of images without decoding it: :meth:`Dataset.survey`.
 
     Raises:
-        UserError: as :func:`open_source`, where it shows without decoding.
+        UserError: nothing there, no such split, or nothing in it.
     """
-    if is_generated(spec):
-        config = generated_config(spec, None)
-        return Survey(config.count(split), config.size, True, True, GENERATED_SPLITS, classes=config.classes)
-    path = existing(spec)
-    archive = find_archive(path)
-    if archive is not None:
-        kind = kind_of(archive, split)
-        labelled = split != "unlabeled"
-        classes = CLASSES[kind] if labelled else 0
-        return Survey(SPLITS[kind][split], SIDES[kind], True, labelled, tuple(SPLITS[kind]), classes=classes)
-    if is_voc(path):  # the published sets have every split, others what they have
-        split = next((name for name in (split, *splits_of(path)) if name in splits_of(path)), split)
-    listing = list_images(path, split)
-    sides = measure(listing.encoded)
-    several = listing.targets is not None
-    labelled = listing.labels is not None or several
-    classes = 0 if listing.labels is None else max(len(listing.classes), int(listing.labels.max()) + 1)
-    return Survey(len(listing.ids), sides.shorter, sides.uniform, labelled, listing.splits, several, classes)
+    return Dataset.of(spec).survey(split)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -24,8 +28,20 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each EXIF orientation (EXIF 2.3, table 4)."""
+Readable = Path | BinaryIO | Image.Image
+"""What can be decoded: a file, a binary stream, or an image that Pillow has opened."""
 WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grey, wherever it keeps them."""
+
+
+@cache
+def register_plugins() -> None:
+    """Let Pillow read the kinds of image that installed plugins add."""
+    with contextlib.suppress(ImportError, AttributeError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    for plugin in ("pillow_avif", "pillow_jxl"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(plugin)  # it registers itself
 
 
 def turn(image: Image.Image) -> Image.Transpose | None:
@@ -74,22 +90,38 @@ def squashed(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return pixels.contiguous().numpy()
 
 
-def read(stream: Any, size: int, *, squash: bool = False) -> NDArray[np.uint8]:
-    """Decode what Pillow opens (path or binary stream) to (3, size, size) uint8; raises what Pillow raises."""
+def upright(image: Image.Image) -> Image.Image:
+    """Give an image as it should be looked at: RGB, turned as its EXIF data say."""
+    method = turn(image)
+    rgb = to_rgb(image)
+    return rgb if method is None else rgb.transpose(method)
+
+
+def square_of(image: Image.Image, size: int, squash: bool) -> NDArray[np.uint8]:
+    """Turn a loaded image into its upright square: (3, size, size)."""
+    method = turn(image)
+    square = (squashed if squash else central_square)(to_rgb(image), size)
+    if method is None:
+        return square
+    turned = Image.fromarray(square.transpose(1, 2, 0)).transpose(method)
+    return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
+
+
+def read(stream: Readable, size: int, *, squash: bool = False) -> NDArray[np.uint8]:
+    """Decode to (3, size, size) uint8; raises what Pillow raises. An image of the caller's is left as it is."""
+    if isinstance(stream, Image.Image):
+        stream.load()
+        return square_of(stream, size, squash)
+    register_plugins()
     with Image.open(stream) as image:
         # A JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Five quarters of the stored side differ from full decoding by
         # 2.9 grey levels in the root mean square, twice the side by 2.4: no reason to decode four times the pixels.
         image.draft(None, (5 * size // 4, 5 * size // 4))
         image.load()
-        method = turn(image)
-        square = (squashed if squash else central_square)(to_rgb(image), size)
-        if method is None:
-            return square
-        turned = Image.fromarray(square.transpose(1, 2, 0)).transpose(method)
-        return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
+        return square_of(image, size, squash)
 
 
-def decode(stream: Any, size: int, *, squash: bool = False) -> NDArray[np.uint8] | str:
+def decode(stream: Readable, size: int, *, squash: bool = False) -> NDArray[np.uint8] | str:
     """Decode to (3, size, size) uint8, or say in words why it cannot be done."""
     try:
         return read(stream, size, squash=squash)
@@ -97,8 +129,11 @@ def decode(stream: Any, size: int, *, squash: bool = False) -> NDArray[np.uint8]
         return reason(error)
 
 
-def shape(stream: Any) -> tuple[int, int] | None:
+def shape(stream: Readable) -> tuple[int, int] | None:
     """Read (width, height) from the header, in pixels; None where there is no readable one."""
+    if isinstance(stream, Image.Image):
+        return stream.size
+    register_plugins()
     try:
         with Image.open(stream) as image:
             return image.size

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from viewkin.data import cache
 from viewkin.data.cache import Entry, UnwritableCacheError, Writer
 from viewkin.data.decode import decode
 from viewkin.data.listing import Encoded, Listing
+from viewkin.data.pool import default_threads, in_order
 from viewkin.data.source import ResidentSource, Skipped, Source, SourceInfo, StreamingSource
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import counting
+from viewkin.runtime.wording import counted
 
 CHUNK = 32
 """Images decoded by one task of the pool."""
-PATIENCE = 2.0
-"""Seconds before a progress bar appears."""
 Images = list[NDArray[np.uint8]]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,45 +42,13 @@ class Storage:
     """Squash whole images to the square, instead of cutting out the centre."""
     progress: bool = True
     """Whether to show a bar for a first pass that takes over two seconds."""
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Run ``work`` over the items in a pool of threads and yield the results in order, few of them ahead."""
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Result]] = deque()
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def with_bar(results: Iterable[list[Result]], total: int, title: str, show: bool) -> Iterator[list[Result]]:
-    """Pass lists of results on; once the work lasts over PATIENCE seconds, show how far it is and when it ends."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task, start = bar.add_task(title, total=total), time.monotonic()
-    try:
-        for result in results:
-            bar.advance(task, len(result))
-            if show and bar.console.is_terminal and not bar.live.is_started and time.monotonic() - start > PATIENCE:
-                bar.start()
-            yield result
-    finally:
-        if bar.live.is_started:  # stopping one that never started prints an empty line
-            bar.stop()
+    least: int = 2
+    """Readable images that are needed."""
 
 
 def first_pass(encoded: Encoded, storage: Storage, keep: Callable[[Images], None]) -> dict[int, str]:
     """Decode every image, hand the readable ones to ``keep`` in order, and name the broken: position to reason."""
-    threads = storage.workers or min(8, os.cpu_count() or 1)
+    threads = storage.workers or default_threads()
     chunks = [range(i, min(i + CHUNK, len(encoded))) for i in range(0, len(encoded), CHUNK)]
     broken: dict[int, str] = {}
 
@@ -97,7 +57,8 @@ def first_pass(encoded: Encoded, storage: Storage, keep: Callable[[Images], None
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of large images; both decode
-        decoded = with_bar(in_order(work, chunks, threads), len(encoded), "Decoding images", storage.progress)
+        decoded = in_order(work, chunks, threads)
+        decoded = counting(decoded, "Decoding images", len(encoded), shown=storage.progress)
         for chunk, results in zip(chunks, decoded):
             keep([result for result in results if not isinstance(result, str)])
             broken.update({i: result for i, result in zip(chunk, results) if isinstance(result, str)})
@@ -131,7 +92,10 @@ def pass_into_memory(encoded: Encoded, storage: Storage, *, with_pixels: bool) -
 def take_stock(listing: Listing, storage: Storage, *, with_pixels: bool) -> tuple[Entry, list[str]]:
     """Find the entry of a listing in the cache, or make it; with notes on where it is kept."""
     form: list[cache.Stamp] = [("squashed", 0, 0, 0, 0, 0)] if storage.squash else []
-    key = cache.key_of([*listing.encoded.stamps(), *form], storage.size)
+    stamps = listing.encoded.stamps()
+    if not stamps:  # images in memory are decoded anew: nothing tells whether they are those of another time
+        return pass_into_memory(listing.encoded, storage, with_pixels=with_pixels), []
+    key = cache.key_of([*stamps, *form], storage.size)
     entry = cache.load(storage.cache_dir, key, storage.size, with_pixels=with_pixels)
     try:
         entry = entry or pass_into_cache(listing.encoded, storage, key, with_pixels=with_pixels)
@@ -145,16 +109,21 @@ def take_stock(listing: Listing, storage: Storage, *, with_pixels: bool) -> tupl
     return pass_into_memory(listing.encoded, storage, with_pixels=with_pixels), [note]
 
 
-def store(listing: Listing, storage: Storage) -> Source:
+def store(listing: Listing, storage: Storage, notes: tuple[str, ...] = ()) -> Source:
     """Make a source of a listing: resident where the pixels fit into the memory limit, else streaming.
 
+    Args:
+        listing: the images.
+        storage: where and how they are kept.
+        notes: sentences for the source's notes, after those of the listing.
+
     Raises:
-        UserError: fewer than two readable images.
+        UserError: fewer readable images than are needed.
     """
-    needed = len(listing.ids) * 3 * storage.size**2
+    needed = len(listing.keys) * 3 * storage.size**2
     resident = needed <= storage.memory_limit
-    entry, notes = take_stock(listing, storage, with_pixels=resident)
-    facts = source_info(listing, storage, entry, notes)
+    entry, more = take_stock(listing, storage, with_pixels=resident)
+    facts = source_info(listing, storage, entry, [*listing.notes, *notes, *more])
     if resident and entry.pixels is not None:
         return ResidentSource(facts, entry.pixels)
     note = (
@@ -167,26 +136,40 @@ def store(listing: Listing, storage: Storage) -> Source:
 
 
 def source_info(listing: Listing, storage: Storage, entry: Entry, notes: list[str]) -> SourceInfo:
-    """Keep what the listing says of the readable images, and name the others."""
-    skipped = tuple(Skipped(listing.ids[i], why) for i, why in sorted(entry.broken.items()))
-    found = listing.notes + notes
+    """Keep what the listing says of the readable images, and name the others in the notes.
+
+    Raises:
+        UserError: fewer readable images than are needed.
+    """
+    skipped = tuple(Skipped(listing.keys[i], why) for i, why in sorted(entry.broken.items()))
     if skipped:
-        first = ", ".join(f"{one.path} ({one.reason})" for one in skipped[:3]) + ", ..." * (len(skipped) > 3)
-        found.append(f"{len(skipped)} of {entry.listed} images cannot be read and are left out: {first}.")
-    if entry.listed - len(skipped) < 2:
-        what = "no image that can be read" if entry.listed == len(skipped) else "a single readable image"
-        why = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
-        raise UserError(f"{listing.name} holds {what}{why}, and at least 2 are needed: check its files.")
+        first = ", ".join(f"{one.key} ({one.reason})" for one in skipped[:3]) + ", ..." * (len(skipped) > 3)
+        notes = [
+            *notes,
+            f"{len(skipped)} of {counted(entry.listed, 'image')} cannot be read and are left out: {first}.",
+        ]
+    if entry.listed - len(skipped) < storage.least:
+        raise UserError(_too_few(listing, skipped, storage.least))
     every = SourceInfo(
         name=listing.name,
         size=storage.size,
-        ids=listing.ids,
+        keys=listing.keys,
+        names=listing.names,
         labels=listing.labels,
         targets=listing.targets,
         classes=listing.classes,
         groups=listing.groups,
         squashed=storage.squash,
         skipped=skipped,
-        notes=tuple(found),
+        notes=tuple(notes),
     )
     return every.rows(entry.rows) if skipped else every
+
+
+def _too_few(listing: Listing, skipped: tuple[Skipped, ...], least: int) -> str:
+    """Say that there are too few readable images."""
+    readable = len(listing.keys) - len(skipped)
+    what = {0: "no image that can be read", 1: "a single readable image"}.get(readable, f"{readable} readable images")
+    why = f" ({skipped[0].key}: {skipped[0].reason})" if skipped else ""
+    needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
+    return f"{listing.name} holds {what}{why}, and {needed}: check its files."

@@ -1,17 +1,18 @@
-"""What a folder or a Parquet file lists before anything is decoded."""
+"""What a set of images lists before anything is decoded, and what a quick look says about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from viewkin.data.cache import Stamp
-from viewkin.data.decode import shape
+from viewkin.data.decode import Readable, shape
 
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256)
 """Sides that images of many sizes are stored at, pixels. 256 leaves room for the usual test view of 224."""
@@ -22,13 +23,13 @@ SAMPLE = 256
 class Openable(Protocol):
     """Encoded images that can be opened in any order."""
 
-    def open(self, position: int) -> Path | BinaryIO:
-        """Give what Pillow opens."""
+    def open(self, position: int) -> Readable:
+        """Give what the decoder takes."""
         ...
 
 
 class Encoded(Openable, Protocol):
-    """Encoded images by position: the files of a folder, or the rows of Parquet files."""
+    """Images by position, not yet decoded: files of a folder, rows of Parquet files, images in memory."""
 
     def __len__(self) -> int:
         """Count the images listed."""
@@ -39,36 +40,12 @@ class Encoded(Openable, Protocol):
         ...
 
     def stamps(self) -> list[Stamp]:
-        """Give the stamp of each file: what the cache is keyed by."""
+        """Give the stamp of each file: what the cache is keyed by. It is empty where no file is: nothing is cached."""
         ...
 
     def random_access(self, folder: Path) -> Openable:
         """Give the same images in a form that opens as fast in any order, kept in the cache folder if need be."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """One split of a set of encoded images."""
-
-    name: str
-    """Short name for logs."""
-    encoded: Encoded
-    """The images, not yet decoded."""
-    ids: list[str]
-    """Relative path or row id, one an image."""
-    labels: Tensor | None
-    """(n,) int64, -1 where an image has none; None without labels."""
-    classes: tuple[str, ...]
-    """Class names by label."""
-    splits: tuple[str, ...]
-    """Splits that can be opened."""
-    notes: list[str]
-    """Plain sentences on what was chosen."""
-    targets: Tensor | None = None
-    """(n, C) int8 for images that show several classes: 1 present, 0 absent, -1 to be ignored."""
-    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    """Sets of labels that the set itself names, such as the classes kept for testing."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +58,73 @@ class Sides:
     """Whether all of the sample are squares of one size."""
 
 
-def openable_splits(found: Iterable[str]) -> tuple[str, ...]:
-    """List the splits that can be opened: those found, and ``test`` where ``val`` stands in for it."""
-    names = list(found)
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """One split of a set of images. A listing is a snapshot: list again to see what changed since."""
+
+    name: str
+    """Short name for logs."""
+    encoded: Encoded
+    """The images, not yet decoded."""
+    keys: list[str]
+    """One an image, each once: its path relative to the set's root, with ``#row`` inside a file of many images."""
+    names: list[str] = field(default_factory=list[str])
+    """What the images call themselves, in the order of the keys; the keys where they have no better name."""
+    labels: Tensor | None = None
+    """(n,) int64, -1 where an image has none; None without labels."""
+    classes: tuple[str, ...] = ()
+    """Class names by label."""
+    splits: tuple[str, ...]
+    """Splits that can be opened."""
+    notes: tuple[str, ...] = ()
+    """Plain sentences on what was chosen."""
+    targets: Tensor | None = None
+    """(n, C) int8 for images that show several classes: 1 present, 0 absent, -1 to be ignored."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Sets of labels that the set itself names, such as the classes kept for testing."""
+
+    def __post_init__(self) -> None:
+        """Let the keys stand in for names."""
+        if not self.names:
+            object.__setattr__(self, "names", self.keys)
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Sizes of a sample of the images; their headers are read once."""
+        return measure(self.encoded)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a quick look says about a set, before anything is decoded."""
+
+    count: int
+    """Images listed; some may turn out to be unreadable."""
+    shorter_side: int
+    """Median of the shorter side, pixels, of a sample; 0 where no header could be read."""
+    uniform: bool
+    """Whether all images of the sample are squares of one size."""
+    labelled: bool
+    """Whether at least one image has a label, or several."""
+    splits: tuple[str, ...]
+    """Splits that can be opened."""
+    several: bool = False
+    """Whether images show several classes each."""
+    classes: int = 0
+    """Classes; 0 where nothing is labelled, or an image has several."""
+
+
+def survey_of(listing: Listing) -> Survey:
+    """Sum a listing up; the headers of a sample are read."""
+    sides, labels, several = listing.sides, listing.labels, listing.targets is not None
+    classes = 0 if labels is None else max(len(listing.classes), int(labels.max()) + 1)
+    labelled = labels is not None or several
+    return Survey(len(listing.keys), sides.shorter, sides.uniform, labelled, listing.splits, several, classes)
+
+
+def openable_splits(present: Iterable[str]) -> tuple[str, ...]:
+    """List the splits that can be opened: those that are there, and ``test`` where ``val`` stands in for it."""
+    names = list(present)
     return tuple(names + ["test"] * ("val" in names and "test" not in names))
 
 
@@ -95,10 +136,10 @@ def evenly(total: int, count: int) -> list[int]:
 
 def measure(encoded: Encoded) -> Sides:
     """Read the headers of a sample."""
-    found = [size for i in encoded.sample(SAMPLE) if (size := shape(encoded.open(i))) is not None]
-    if not found:
+    sizes = [size for i in encoded.sample(SAMPLE) if (size := shape(encoded.open(i))) is not None]
+    if not sizes:
         return Sides(0, False)
-    return Sides(round(median(map(min, found))), len(set(found)) == 1 and found[0][0] == found[0][1])
+    return Sides(round(median(map(min, sizes))), len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1])
 
 
 def choose_side(sides: Sides) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ logger = logging.getLogger("viewkin.data")
 class Skipped:
     """An image that was listed and could not be read."""
 
-    path: str
-    """Relative path or row id."""
+    key: str
+    """Its key: a relative path, with ``#row`` inside a file of many images."""
     reason: str
     """What the decoder said."""
 
@@ -34,8 +35,10 @@ class SourceInfo:
     """Short name for logs and reports."""
     size: int
     """Side of the stored square, pixels."""
-    ids: list[str]
-    """Relative path or row id, one an image."""
+    keys: list[str]
+    """One an image, each once: its path relative to the set's root, with ``#row`` inside a file of many images."""
+    names: list[str] = field(default_factory=list[str])
+    """What the images call themselves, in the order of the keys; the keys where they have no better name."""
     labels: Tensor | None = None
     """(N,) int64 in 0..C-1, -1 where an image has none; None when no image has one."""
     targets: Tensor | None = None
@@ -51,11 +54,35 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
     """Plain sentences on what was chosen or left out, for the log."""
 
+    def __post_init__(self) -> None:
+        """Let the keys stand in for names."""
+        if not self.names:
+            object.__setattr__(self, "names", self.keys)
+
+    @property
+    def ids(self) -> list[str]:
+        """The names, under what they were called before."""
+        return self.names
+
     def rows(self, index: Tensor) -> SourceInfo:
         """Keep the images at ``index`` (n,), in that order."""
-        ids: list[str] = [self.ids[i] for i in index.tolist()]
+        chosen: list[int] = index.tolist()
+        keys = [self.keys[i] for i in chosen]
+        names = keys if self.names is self.keys else [self.names[i] for i in chosen]
         labels, targets = (None if part is None else part[index] for part in (self.labels, self.targets))
-        return replace(self, ids=ids, labels=labels, targets=targets)
+        return replace(self, keys=keys, names=names, labels=labels, targets=targets)
+
+
+_make = SourceInfo.__init__
+
+
+def _make_with_ids(self: SourceInfo, **given: Any) -> None:
+    """Take ``ids`` as what ``keys`` were called before."""
+    given["keys"] = given.pop("ids", None) or given.get("keys", [])
+    _make(self, **given)
+
+
+SourceInfo.__init__ = _make_with_ids
 
 
 class Source:
@@ -81,9 +108,19 @@ class Source:
         return self.facts.size
 
     @property
+    def keys(self) -> Sequence[str]:
+        """One an image, each once: its path relative to the set's root, with ``#row`` inside a file of many images."""
+        return self.facts.keys
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the images call themselves; the keys where they have no better name."""
+        return self.facts.names
+
+    @property
     def ids(self) -> Sequence[str]:
-        """Relative path or row id, one an image."""
-        return self.facts.ids
+        """The names, under what they were called before."""
+        return self.facts.names
 
     @property
     def labels(self) -> Tensor | None:
@@ -122,7 +159,7 @@ class Source:
 
     def __len__(self) -> int:
         """Count the images, N."""
-        return len(self.facts.ids)
+        return len(self.facts.keys)
 
     def images(self, index: Tensor) -> Tensor:
         """Give the images at ``index`` (B,) int64: (B, 3, size, size) uint8 on the source's device."""
@@ -216,7 +253,7 @@ class StreamingSource(Source):
         for i, reason in broken:
             if i not in self._broken:
                 self._broken.add(i)
-                logger.warning("%s can no longer be read and is shown as grey: %s", self.ids[i], reason)
+                logger.warning("%s can no longer be read and is shown as grey: %s", self.keys[i], reason)
 
     def images(self, index: Tensor) -> Tensor:
         """Decode the images at ``index`` (B,) int64 in this process."""

@@ -47,7 +47,7 @@ SET = source([0, 1, 2, 3, 3, -1, 0], ("ape", "bee", "cat", "dog"), novel=(1, 3))
 )
 def test_labels_ranges_names_and_groups_choose_images(wanted, kept):
     chosen = with_classes(SET, wanted)
-    assert [int(name) for name in chosen.ids] == kept
+    assert [int(name) for name in chosen.keys] == kept
     assert chosen.labels.tolist() == SET.labels[kept].tolist()  # labels keep their values
 
 

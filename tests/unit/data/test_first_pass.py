@@ -14,7 +14,9 @@ from PIL import Image
 
 from viewkin.data import first_pass
 from viewkin.data.dataset import open_source
+from viewkin.data.pool import in_order
 from viewkin.data.source import Source, StreamingSource
+from viewkin.runtime.progress import PATIENCE, Bar, Reporter, reporting_to
 
 Open = Callable[..., Source]
 
@@ -187,7 +189,7 @@ class TestStreaming:
         assert not streaming.resident
         index = torch.tensor([5, 0, 6, 6, 2])
         assert torch.equal(resident.images(index), streaming.images(index))
-        assert resident.facts.ids == streaming.facts.ids
+        assert resident.facts.keys == streaming.facts.keys
         assert any("over the limit" in note for note in streaming.notes)
 
     def test_a_file_that_breaks_later_is_grey_and_logged_once(
@@ -234,7 +236,7 @@ class TestViews:
         source = opened(tmp_path / "set", memory_limit=limit)
         part = source.subset(torch.tensor([6, 1, 3, 4])).subset(torch.tensor([2, 0]))
         assert len(part) == 2
-        assert list(part.ids) == [source.ids[3], source.ids[6]]
+        assert list(part.keys) == [source.keys[3], source.keys[6]]
         assert part.labels is not None
         assert source.labels is not None
         assert part.labels.tolist() == source.labels[[3, 6]].tolist()
@@ -252,7 +254,7 @@ class TestViews:
         moved = source.to("meta")
         assert moved.images(torch.tensor([0])).device.type == "meta"
         assert moved.images(torch.tensor([0])).shape == (1, 3, 8, 8)
-        assert list(moved.ids) == list(source.ids)
+        assert list(moved.keys) == list(source.keys)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_a_gpu_gives_the_same_images(self, photos: Path, opened: Open):
@@ -272,30 +274,37 @@ class TestViews:
         assert [len(index) for index, _ in source.blocks(4, 0, 100)] == [4, 2]
 
 
+class Bars(Reporter):
+    """Remembers what bars were shown."""
+
+    def __init__(self) -> None:
+        self.bars: list[Bar] = []
+
+    def bar(self, description: str, total: int | None, *, done: int = 0, patience: float = PATIENCE) -> Bar:
+        self.bars.append(Bar(description, total, done))
+        return self.bars[-1]
+
+
+def test_the_first_pass_reports_how_far_it_is(photos: Path, tmp_path: Path):
+    with reporting_to(Bars()) as bars:
+        open_source(str(photos), cache_dir=tmp_path / "cache")
+        open_source(str(photos), size=16, cache_dir=tmp_path / "cache", progress=False)
+    assert isinstance(bars, Bars)
+    assert [(bar.description, bar.total, bar.done) for bar in bars.bars] == [("Decoding images", 6, 6)]
+
+
 def test_a_pool_of_threads_keeps_the_order():
     def slow_at_first(item: int) -> int:
         time.sleep(0.02 if item < 3 else 0)
         return item
 
-    assert list(first_pass.in_order(slow_at_first, range(40), 3)) == list(range(40))
+    assert list(in_order(slow_at_first, range(40), 3)) == list(range(40))
 
 
 def test_a_pool_of_threads_works_few_items_ahead():
     started: list[int] = []
-    results = first_pass.in_order(started.append, range(100), 2)
+    results = in_order(started.append, range(100), 2)
     next(results)
     assert len(started) <= 5
     list(results)
     assert sorted(started) == list(range(100))
-
-
-def test_a_bar_shows_only_what_lasts(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    chunks = [[1], [2, 3]]
-    assert list(first_pass.with_bar(chunks, 3, "Decoding", True)) == chunks
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(first_pass, "PATIENCE", -1.0)
-    assert list(first_pass.with_bar(chunks, 3, "Decoding", False)) == chunks
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert list(first_pass.with_bar(chunks, 3, "Decoding", True)) == chunks
-    assert "Decoding" in capfd.readouterr().err

@@ -39,7 +39,7 @@ def message(call: Callable[[], object]) -> str:
 class TestFolders:
     def test_flat_folder_is_sorted_and_unlabelled(self, photos: Path, opened: Open):
         source = opened(photos)
-        assert list(source.ids) == [f"{i}.png" for i in range(6)]
+        assert list(source.keys) == [f"{i}.png" for i in range(6)]
         assert numbers(source) == [0, 10, 20, 30, 40, 50]
         assert source.labels is None
         assert source.classes == ()
@@ -54,11 +54,11 @@ class TestFolders:
         picture(root / "bar" / "tea.png", 2)
         (root / folder / os.fsdecode(b"bad\xe9.png")).write_text("text")
         source = opened(root, memory_limit=limit)
-        assert list(source.ids) == ["bar/tea.png", "caf\\xe9/th\\xe9.png"]
+        assert list(source.keys) == ["bar/tea.png", "caf\\xe9/th\\xe9.png"]
         assert source.classes == ("bar", "caf\\xe9")
         assert numbers(source) == [2, 1]
-        assert [one.path for one in source.skipped] == ["caf\\xe9/bad\\xe9.png"]
-        "".join([*source.ids, *source.classes, *source.notes]).encode()
+        assert [one.key for one in source.skipped] == ["caf\\xe9/bad\\xe9.png"]
+        "".join([*source.keys, *source.classes, *source.notes]).encode()
 
     def test_first_level_folders_are_classes_at_any_depth(self, tmp_path: Path, opened: Open):
         root = tmp_path / "set"
@@ -66,7 +66,7 @@ class TestFolders:
             picture(root / path, i)
         (root / "empty").mkdir()
         source = opened(root)
-        assert list(source.ids) == ["ant/z.png", "cat/a.png", "cat/b/c/2.png", "dog/1.png"]
+        assert list(source.keys) == ["ant/z.png", "cat/a.png", "cat/b/c/2.png", "dog/1.png"]
         assert source.classes == ("ant", "cat", "dog")
         assert source.labels is not None
         assert source.labels.tolist() == [0, 1, 1, 2]
@@ -96,6 +96,8 @@ class TestFolders:
         assert test.labels.tolist() == [1, 2]
         assert numbers(test) == [5, 4]
         assert numbers(train) == [1, 2, 3]
+        assert list(train.keys) == ["train/a/1.png", "train/b/2.png", "train/c/3.png"]
+        assert list(train.names) == ["a/1.png", "b/2.png", "c/3.png"]
         assert survey(str(root)).splits == ("train", "test")
 
     def test_val_stands_in_for_test_and_says_so(self, tmp_path: Path, opened: Open):
@@ -103,6 +105,7 @@ class TestFolders:
             picture(tmp_path / "set" / path, int(Path(path).stem))
         source = opened(tmp_path / "set", split="test")
         assert numbers(source) == [3, 4]
+        assert list(source.keys) == ["val/3.png", "val/4.png"]
         assert any("val folder stands in" in note for note in source.notes)
         assert "test" in survey(str(tmp_path / "set")).splits
 
@@ -127,7 +130,7 @@ class TestErrors:
         assert "did you mean generated?" in message(lambda: opened("genrated"))
 
     def test_a_file_of_another_kind(self, photos: Path, opened: Open):
-        assert "neither a folder nor a Parquet file" in message(lambda: opened(photos / "notes.txt"))
+        assert "neither an image nor a folder nor a Parquet file" in message(lambda: opened(photos / "notes.txt"))
 
     def test_folder_without_images(self, tmp_path: Path, opened: Open):
         assert "holds no image files" in message(lambda: opened(tmp_path))
@@ -171,9 +174,9 @@ class TestSkipping:
     @pytest.mark.parametrize("limit", [0, 2**30])
     def test_unreadable_files_are_named_and_left_out(self, mixed: Path, opened: Open, limit: int):
         source = opened(mixed, memory_limit=limit)
-        assert list(source.ids) == ["0.png", "4.png", "5.png"]
+        assert list(source.keys) == ["0.png", "4.png", "5.png"]
         assert numbers(source) == [0, 40, 50]
-        assert [one.path for one in source.skipped] == ["1.png", "2.png", "3.png", "cut.jpg"]
+        assert [one.key for one in source.skipped] == ["1.png", "2.png", "3.png", "cut.jpg"]
         assert all(one.reason for one in source.skipped)
         assert any("4 of 7 images cannot be read" in note and "1.png" in note for note in source.notes)
 

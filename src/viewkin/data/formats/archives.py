@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from viewkin.data.formats.pixels import PixelImages
+from viewkin.data.formats.tree import absolute
+from viewkin.data.identity import contents_of_pixels
+from viewkin.data.layout import PixelLayout
+from viewkin.data.listing import Listing, Survey
 from viewkin.data.source import ResidentSource, SourceInfo
 from viewkin.runtime.errors import UserError
 
@@ -34,11 +41,11 @@ def find_archive(path: Path) -> Path | None:
     """
     if path.name in ARCHIVES:
         return path
-    found = [path / name for name in ARCHIVES if (path / name).is_dir()]
-    if len(found) > 1:
-        names = " and ".join(str(one) for one in found)
+    archives = [path / name for name in ARCHIVES if (path / name).is_dir()]
+    if len(archives) > 1:
+        names = " and ".join(str(one) for one in archives)
         raise UserError(f"{path} holds several data sets: name one of {names}.")
-    return found[0] if found else None
+    return archives[0] if archives else None
 
 
 def kind_of(archive: Path, split: str) -> str:
@@ -88,17 +95,79 @@ def resize(images: Tensor, size: int) -> Tensor:
     return torch.cat(resized)
 
 
-def open_archive(archive: Path, split: str, size: int | None) -> ResidentSource:
-    """Open one split as a source held in memory, at its own size unless another is asked for."""
-    images, labels, classes = read_archive(archive, split)
-    native = int(images.shape[-1])
-    known = bool((labels >= 0).any())
-    facts = SourceInfo(
-        name=ARCHIVES[archive.name].lower(),
-        size=size or native,
-        ids=[f"{split}/{i}" for i in range(len(images))],
-        labels=labels if known else None,
-        classes=classes if known else (),
-        notes=() if size in (None, native) else (f"Images are resized from {native} to {size} px.",),
-    )
-    return ResidentSource(facts, resize(images, facts.size))
+class ArchiveLayout(PixelLayout):
+    """An unpacked archive; each split is read when it is first needed."""
+
+    def __init__(self, place: Path) -> None:
+        """Take the archive's folder as the user named it."""
+        self.place = place
+        self.root = absolute(place)
+        self.address = str(self.root)
+        self._pixels: WeakValueDictionary[str, Tensor] = WeakValueDictionary()  # whoever uses the pixels keeps them
+        self._listings: dict[str, Listing] = {}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that the publisher made."""
+        return tuple(SPLITS[ARCHIVES[self.place.name]])
+
+    def known_survey(self, split: str) -> Survey:
+        """Say what is published of a split."""
+        kind = kind_of(self.place, split)
+        labelled = split != "unlabeled"
+        classes = CLASSES[kind] if labelled else 0
+        return Survey(SPLITS[kind][split], SIDES[kind], True, labelled, self.splits, classes=classes)
+
+    def listing(self, split: str) -> Listing:
+        """Read a split, and list its images."""
+        if split not in self._listings:
+            self._read(split)
+        return self._listings[split]
+
+    def source(self, split: str, size: int | None) -> ResidentSource:
+        """Give a split at its own size unless another is asked for."""
+        images = self._read(split)
+        native, listing = int(images.shape[-1]), self.listing(split)
+        facts = SourceInfo(
+            name=listing.name,
+            size=size or native,
+            keys=listing.keys,
+            labels=listing.labels,
+            classes=listing.classes,
+            notes=() if size in (None, native) else (f"Images are resized from {native} to {size} px.",),
+        )
+        return ResidentSource(facts, resize(images, facts.size))
+
+    def content_ids(self, split: str) -> list[str]:
+        """Hash the pixels of every image of a split."""
+        return contents_of_pixels(self._read(split))
+
+    def _read(self, split: str) -> Tensor:
+        """Give the images of a split, which are read once while anything uses them.
+
+        Raises:
+            UserError: no such split, a missing or altered file, or no torchvision.
+        """
+        images = self._pixels.get(split)
+        if images is not None:
+            return images
+        images, labels, classes = read_archive(self.place, split)
+        self._pixels[split] = images
+        known = labels >= 0
+        labelled = bool(known.any())
+        self._listings[split] = Listing(
+            name=ARCHIVES[self.place.name].lower(),
+            encoded=PixelImages(len(images), partial(self._read, split)),
+            keys=keys_of(split, known.tolist()),
+            labels=labels if labelled else None,
+            classes=classes if labelled else (),
+            splits=self.splits,
+        )
+        return images
+
+
+def keys_of(split: str, known: list[bool]) -> list[str]:
+    """Number the images of a split; those of two splits together are numbered as in their own."""
+    first, _, second = split.partition("+")
+    own = sum(known) if second else len(known)
+    return [f"{first}#{i}" for i in range(own)] + [f"{second}#{i}" for i in range(len(known) - own)]

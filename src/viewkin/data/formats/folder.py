@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from viewkin.data.cache import Stamp, stamp_of
+from viewkin.data.formats.tree import (
+    Entries,
+    absolute,
+    image_files,
+    image_files_below,
+    image_suffixes,
+    is_folder,
+    is_image_name,
+    printable,
+)
+from viewkin.data.layout import Layout
+from viewkin.data.left_out import LeftOut, Tally
 from viewkin.data.listing import Listing, evenly, openable_splits
 from viewkin.runtime.errors import UserError
 
+__all__ = ["FileImages", "FolderLayout", "image_files", "image_suffixes", "printable"]
+
 SPLITS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 """Names of the subfolders that hold a split, in any case."""
-RUN = {"recipe.json", "versions.json"}
-"""Files that tell a run directory."""
-NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
-"""What Pillow lists as images and needs another program for, or only recognises."""
-
-
-@cache
-def image_suffixes() -> frozenset[str]:
-    """List the file name endings that Pillow can read, in lower case with their dot."""
-    Image.init()
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return frozenset(known - NOT_PHOTOS)
+WHOLE = ""
+"""Name of the part of a folder without splits."""
 
 
 @dataclass(frozen=True)
-class Files:
+class FileImages:
     """Image files by position."""
 
     root: Path
-    """Folder that the paths start from."""
+    """Absolute folder that the paths start from."""
     paths: list[str]
     """Relative paths with forward slashes."""
 
@@ -53,56 +56,159 @@ class Files:
         return evenly(len(self), count)
 
     def stamps(self) -> list[Stamp]:
-        """Give the stamp of each file: what the cache is keyed by."""
+        """Give the stamp of each file, taken once: what the cache is keyed by."""
+        return self._stamps
+
+    @cached_property
+    def _stamps(self) -> list[Stamp]:
         return [stamp_of(path, self.root / path) for path in self.paths]
 
-    def random_access(self, folder: Path) -> Files:
+    def random_access(self, folder: Path) -> FileImages:
         """Give the files themselves."""
         return self
 
 
-def image_files(root: Path) -> list[str]:
-    """List the image files below ``root``: sorted relative paths.
+@dataclass(frozen=True)
+class _Part:
+    """The image files of one split, or of a folder without splits."""
 
-    Hidden files and folders are passed over, and so are run directories.
+    prefix: str
+    """Folder of the split with its slash; empty without splits."""
+    paths: list[str]
+    """Sorted paths relative to the root of the set."""
+    tally: Tally
+    """What is not used."""
+
+    @cached_property
+    def inner(self) -> list[str]:
+        """The paths, relative to the folder of the split."""
+        return [path[len(self.prefix) :] for path in self.paths] if self.prefix else self.paths
+
+
+class FolderLayout(Layout):
+    """A folder of image files.
+
+    Subfolders ``train`` and ``test`` or ``val`` are splits. Subfolders of the set, or of its splits, are classes where
+    there are two at least.
     """
-    suffixes, found, seen = image_suffixes(), list[str](), set[str]()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        if {*files} >= RUN:  # its figures are no images to learn from
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(folder)
-        found += [
-            (here / name).relative_to(root).as_posix()
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes and (here / name).is_file()
-        ]
-    return sorted(found)
+
+    def __init__(self, place: Path, entries: Entries) -> None:
+        """Take a folder.
+
+        Args:
+            place: the folder as the user named it.
+            entries: what lies in it.
+        """
+        self.place = place
+        self._folder = self.root = absolute(place)
+        self.address = str(self.root)
+        self._entries = entries
+        self.folders = split_folders(entries)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that can be opened."""
+        return openable_splits(self.folders) or ("train",)
+
+    @cached_property
+    def _parts(self) -> dict[str, _Part]:
+        """Image files of every split, or of the whole folder."""
+        if not self.folders:
+            tally = Tally()
+            return {WHOLE: _Part("", image_files_below(self._folder, "", tally, self._entries), tally)}
+        parts: dict[str, _Part] = {}
+        for split, name in self.folders.items():
+            tally = Tally()
+            parts[split] = _Part(f"{name}/", image_files_below(self._folder / name, f"{name}/", tally), tally)
+        return parts
+
+    def listing(self, split: str) -> Listing:
+        """List the image files of a split.
+
+        Raises:
+            UserError: no such split, or no image file in it.
+        """
+        chosen, notes = self._choose(split)
+        part = self._parts[chosen]
+        if not part.paths:
+            place = self.place / self.folders.get(chosen, "")
+            seen = "".join(f"; {one.sentence[:-1]}" for one in part.tally.report())
+            raise UserError(
+                f"{place} holds no image files; give a folder with pictures such as .jpg or .png in it{seen}."
+            )
+        others = [path for one in self._parts.values() if one is not part for path in one.inner]
+        labels, classes = labels_of(part.inner, others)
+        if labels is not None and bool((labels < 0).any()):
+            notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")
+        return Listing(
+            name=printable(self.place.name) or "images",
+            encoded=FileImages(self._folder, part.paths),
+            keys=[printable(path) for path in part.paths],
+            names=[printable(path) for path in part.inner],
+            labels=labels,
+            classes=classes,
+            splits=self.splits,
+            notes=tuple(notes),
+        )
+
+    def left_out(self, split: str | None) -> list[LeftOut]:
+        """Count the files and folders of a split, or of the whole folder, that are not used."""
+        whole = Tally()
+        for part in list(self._parts) if split is None else [self._choose(split)[0]]:
+            whole.include(self._parts[part].tally)
+        if self.folders and split is None:
+            whole.include(self._beside())
+        return whole.report()
+
+    def _beside(self) -> Tally:
+        """Count what lies beside the folders of the splits."""
+        tally = Tally()
+        for entry in self._entries:
+            name = printable(entry.name)
+            if entry.name in self.folders.values() or entry.name.startswith("."):
+                continue
+            if is_folder(entry):
+                tally.add("folder", "not read, beside the folders of the splits", name)
+            elif is_image_name(entry.name):
+                tally.add("image", "not used, beside the folders of the splits", name)
+            else:
+                tally.add_file(name)
+        return tally
+
+    def _choose(self, split: str) -> tuple[str, list[str]]:
+        """Pick the part of a split, and say so where it is not the one named.
+
+        Raises:
+            UserError: there is no such split.
+        """
+        if not self.folders and split == "train":
+            return WHOLE, []
+        if split in self.folders:
+            return split, []
+        if split == "test" and "val" in self.folders:
+            return "val", [f"There is no test folder in {printable(self.place)}, so its val folder stands in."]
+        if split in SPLITS:
+            raise UserError(
+                f"{self.place} has no {split} folder, so there is no {split} split: add one beside train, "
+                "or set part of the images aside with --holdout."
+            )
+        have = ", ".join(self.folders or ["train"])
+        raise UserError(f"There is no split {split!r} of {self.place}; it has {have}.")
 
 
-def split_folders(root: Path) -> dict[str, Path]:
-    """Find the split subfolders: {} unless ``train`` lies beside ``test`` or ``val``, or is the only subfolder.
+def split_folders(entries: Entries) -> dict[str, str]:
+    """Find the names of the split subfolders.
 
-    A lone ``train`` beside other folders is a class of trains.
+    There are none unless ``train`` lies beside ``test`` or ``val``, or is the only subfolder: a lone ``train`` beside
+    other folders is a class of trains.
     """
-    below = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found: dict[str, Path] = {}
+    below = [entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
+    folders: dict[str, str] = {}
     for split, names in SPLITS.items():
-        for path in below:
-            if path.name.lower() in names:
-                found.setdefault(split, path)
-    return found if "train" in found and (len(found) > 1 or len(below) == 1) else {}
-
-
-def printable(path: str | Path) -> str:
-    r"""Write a path so that terminals and files take it: bytes that are no UTF-8 become such as ``\xe9``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+        for name in below:
+            if name.lower() in names:
+                folders.setdefault(split, name)
+    return folders if "train" in folders and (len(folders) > 1 or len(below) == 1) else {}
 
 
 def first_folder(path: str) -> str | None:
@@ -110,7 +216,7 @@ def first_folder(path: str) -> str | None:
     return path.split("/", 1)[0] if "/" in path else None
 
 
-def labels_of(paths: list[str], others: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+def labels_of(paths: Sequence[str], others: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
     """Label each path by its first-level subfolder, in sorted order over all splits; None below two of them."""
     mine = [first_folder(path) for path in paths]
     classes = sorted({name for name in [*mine, *map(first_folder, others)] if name is not None})
@@ -118,45 +224,3 @@ def labels_of(paths: list[str], others: list[str]) -> tuple[Tensor | None, tuple
         return None, ()
     number: dict[str | None, int] = {name: label for label, name in enumerate(classes)}
     return torch.tensor([number.get(name, -1) for name in mine]), tuple(map(printable, classes))
-
-
-def choose_split(root: Path, folders: dict[str, Path], split: str) -> tuple[Path, list[str]]:
-    """Pick the folder of a split, and say so where it is not the one named."""
-    if not folders and split == "train":
-        return root, []
-    if split in folders:
-        return folders[split], []
-    if split == "test" and "val" in folders:
-        return folders["val"], [f"There is no test folder in {printable(root)}, so its val folder stands in."]
-    if split in SPLITS:
-        raise UserError(
-            f"{root} has no {split} folder, so there is no {split} split: add one beside train, "
-            "or set part of the images aside with --holdout."
-        )
-    raise UserError(f"There is no split {split!r} of {root}; it has {', '.join(folders or ['train'])}.")
-
-
-def list_folder(root: Path, split: str) -> Listing:
-    """List the image files of one split of a folder.
-
-    Raises:
-        UserError: no such split, or no image file in it.
-    """
-    folders = split_folders(root)
-    chosen, notes = choose_split(root, folders, split)
-    paths = image_files(chosen)
-    if not paths:
-        raise UserError(f"{chosen} holds no image files; give a folder with pictures such as .jpg or .png in it.")
-    others = [path for folder in folders.values() if folder != chosen for path in image_files(folder)]
-    labels, classes = labels_of(paths, others)
-    if labels is not None and bool((labels < 0).any()):
-        notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")
-    return Listing(
-        name=printable(root.name) or "images",
-        encoded=Files(chosen, paths),
-        ids=[printable(path) for path in paths],
-        labels=labels,
-        classes=classes,
-        splits=openable_splits(folders) or ("train",),
-        notes=notes,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ def read_labels(
     if column is None or not own:
         return None, (), []
     kind = type(next(iter(own)))
-    found = [distinct(other) for other in map(label_column, others) if other is not None]
-    values = sorted(value for value in own.union(*found) if type(value) is kind)
+    elsewhere = [distinct(other) for other in map(label_column, others) if other is not None]
+    values = sorted(value for value in own.union(*elsewhere) if type(value) is kind)
     if kind is int and values[-1] < max(MOST_CLASSES, len(names)):
         labels = torch.from_numpy(column.cast(pa.int64()).fill_null(-1).to_numpy().copy()).clamp(min=-1)
         top = int(labels.max())
@@ -103,8 +104,8 @@ def read_labels(
     return labels, tuple(map(str, values)), [note] if kind is int else []
 
 
-def read_ids(table: pa.Table, column: str) -> list[str]:
-    """Name each row by its ``name``, else by its image's path, else by its number; names must differ."""
+def read_names(table: pa.Table, column: str) -> list[str]:
+    """Read what each row calls itself: its ``name``, else its image's path; [] unless all have one and they differ."""
     names: list[Any] = []
     if "name" in table.column_names:
         names = table["name"].to_pylist()
@@ -112,19 +113,53 @@ def read_ids(table: pa.Table, column: str) -> list[str]:
         names = [image.get("path") if image else None for image in table[column].to_pylist()]
     if names and all(names) and len(set(names)) == len(names):
         return [str(name) for name in names]
-    return [str(i) for i in range(table.num_rows)]
+    return []
 
 
-def read_facts(files: list[Path], column: str, schema: pa.Schema) -> pa.Table:
-    """Read the columns that say something about the images, without the images."""
+def columns_of_facts(schema: pa.Schema) -> list[str]:
+    """Name the columns that say something about the images, without the images."""
     wanted = [name for name in ("label", "name") if name in schema.names]
-    kind = schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
-        wanted.append(f"{column}.path")
-    return pa.concat_tables([read_columns(file, wanted) for file in files])
+    for name in IMAGE_COLUMNS:
+        kind = schema.field(name).type if name in schema.names else None
+        if kind is not None and pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+            wanted.append(f"{name}.path")  # a leaf of a struct is read by its dotted name
+    return wanted
 
 
-def read_columns(file: Path, wanted: Sequence[str]) -> pa.Table:
-    """Read those columns of a file that it has."""
-    # A leaf of a struct is read by its dotted name here, and not by pq.read_table.
-    return pq.ParquetFile(file).read(columns=list(wanted))
+@dataclass(frozen=True)
+class FileFacts:
+    """What one Parquet file says without its images."""
+
+    schema: pa.Schema
+    """Columns and metadata."""
+    group_rows: list[int]
+    """Rows of each row group."""
+    table: pa.Table
+    """The columns about the images that the file has."""
+    empty: dict[str, int]
+    """Image column to how many rows of it hold no image, as far as the file's statistics say."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+        return sum(self.group_rows)
+
+
+def read_facts(path: Path) -> FileFacts:
+    """Open a Parquet file once and read all but its images; raises OSError or ArrowException where it is damaged."""
+    with pq.ParquetFile(path) as parquet:
+        schema, metadata = parquet.schema_arrow, parquet.metadata
+        group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        table = parquet.read(columns=columns_of_facts(schema))
+    return FileFacts(schema, group_rows, table, {name: null_rows(metadata, name) for name in IMAGE_COLUMNS})
+
+
+def null_rows(metadata: pq.FileMetaData, column: str) -> int:
+    """Count the rows without bytes in an image column by the file's statistics; 0 where it keeps none."""
+    count = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for leaf in map(group.column, range(group.num_columns)):
+            if leaf.path_in_schema in (column, f"{column}.bytes") and leaf.statistics is not None:
+                count += leaf.statistics.null_count or 0
+    return count

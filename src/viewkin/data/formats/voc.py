@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
 import torch
 from torch import Tensor
 
-from viewkin.data.formats.folder import Files
+from viewkin.data.formats.folder import FileImages
+from viewkin.data.formats.tree import absolute, entries_of, is_image_name, printable, why_not
+from viewkin.data.layout import Layout
+from viewkin.data.left_out import LeftOut, Tally
 from viewkin.data.listing import Listing
 from viewkin.runtime.errors import UserError
 
@@ -21,42 +25,83 @@ def is_voc(path: Path) -> bool:
     return all((path / name).is_dir() for name in ("Annotations", "JPEGImages", "ImageSets/Main"))
 
 
-def list_voc(root: Path, split: str) -> Listing:
-    """List the images of one split, with what each shows.
+class VocLayout(Layout):
+    """A folder laid out as PASCAL VOC.
 
     A class is present (1) where it has an object that is not marked difficult, to be ignored (-1) where all its objects
     are, else absent (0): the rule of VOC's own ``ImageSets/Main/<class>_<split>.txt``, from the annotations, which
     every set in this layout has. Class names are those of all splits, sorted.
-
-    Raises:
-        UserError: no such split, or an annotation that is missing or damaged.
     """
-    found = splits_of(root)
-    if split not in found:
-        raise UserError(f"{root} has no {split} split in ImageSets/Main, only {', '.join(found) or 'none'}.")
-    names = {name: path.read_text().split() for name, path in found.items()}
-    shown = {
-        one: objects(root / "Annotations" / f"{one}.xml")
-        for one in {one for listed in names.values() for one in listed}
-    }
-    classes = tuple(sorted({name for objects_of in shown.values() for name, _ in objects_of}))
-    if not names[split]:
-        raise UserError(f"{found[split]} lists no image.")
-    paths = [f"JPEGImages/{one}.jpg" for one in names[split]]
-    return Listing(
-        name=root.name,
-        encoded=Files(root, paths),
-        ids=paths,
-        labels=None,
-        targets=torch.stack([presence(shown[one], classes) for one in names[split]]),
-        classes=classes,
-        splits=tuple(found),
-        notes=[],
-    )
+
+    def __init__(self, place: Path) -> None:
+        """Take a folder as the user named it."""
+        self.place = place
+        self._folder = self.root = absolute(place)
+        self.address = str(self.root)
+        self._lists = splits_of(place)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that can be opened."""
+        return tuple(self._lists)
+
+    def surveyed_split(self, split: str) -> str:
+        """Choose another split where there is no ``split``: the published sets have each, others what they have."""
+        return split if split in self._lists else next(iter(self._lists), split)
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """Images that each split lists, without their endings."""
+        return {split: path.read_text().split() for split, path in self._lists.items()}
+
+    @cached_property
+    def _shown(self) -> dict[str, list[tuple[str, bool]]]:
+        """Objects that each listed image shows."""
+        return {
+            name: objects(self.place / "Annotations" / f"{name}.xml")
+            for name in dict.fromkeys(name for names in self._names.values() for name in names)
+        }
+
+    def listing(self, split: str) -> Listing:
+        """List the images of one split, with what each shows.
+
+        Raises:
+            UserError: no such split, or an annotation that is missing or damaged.
+        """
+        if split not in self._lists:
+            have = ", ".join(self._lists) or "none"
+            raise UserError(f"{self.place} has no {split} split in ImageSets/Main, only {have}.")
+        classes = tuple(sorted({name for shown in self._shown.values() for name, _ in shown}))
+        names = self._names[split]
+        if not names:
+            raise UserError(f"{self._lists[split]} lists no image.")
+        paths = [f"JPEGImages/{name}.jpg" for name in names]
+        return Listing(
+            name=self.place.name,
+            encoded=FileImages(self._folder, paths),
+            keys=paths,
+            targets=torch.stack([presence(self._shown[name], classes) for name in names]),
+            classes=classes,
+            splits=self.splits,
+        )
+
+    def left_out(self, split: str | None) -> list[LeftOut]:
+        """Count the images that no split lists; a split by itself leaves nothing out."""
+        tally = Tally()
+        if split is not None:
+            return []
+        listed = {f"{name}.jpg" for names in self._names.values() for name in names}
+        try:
+            for entry in entries_of(self._folder / "JPEGImages"):
+                if entry.name not in listed and is_image_name(entry.name):
+                    tally.add("image", "in no list of ImageSets/Main", printable(f"JPEGImages/{entry.name}"))
+        except OSError as error:
+            tally.add("folder", f"cannot be listed ({why_not(error)})", "JPEGImages")
+        return tally.report()
 
 
 def splits_of(root: Path) -> dict[str, Path]:
-    """Find the lists of images: split to file."""
+    """Find the files that list images: split to file."""
     return {name: path for name in SPLITS if (path := root / "ImageSets" / "Main" / f"{name}.txt").is_file()}
 
 

@@ -37,7 +37,7 @@ def test_cifar_keeps_pixels_labels_and_names(cifar: Path):
         assert source.labels.tolist() == [3, 1, 0, 2]
         assert source.labels.dtype == torch.int64
         assert source.classes == ("a", "b", "c", "d")
-        assert (source.name, source.size, list(source.ids)[:2]) == ("cifar10", 32, ["train/0", "train/1"])
+        assert (source.name, source.size, list(source.keys)[:2]) == ("cifar10", 32, ["train#0", "train#1"])
     assert len(open_source(str(cifar), split="test")) == 2
 
 
@@ -55,6 +55,7 @@ def test_stl_splits_and_missing_labels(stl: Path):
     both = open_source(str(stl), split="train+unlabeled")
     assert both.labels is not None
     assert both.labels.tolist() == [0, 9, -1]
+    assert list(both.keys) == ["train#0", "train#1", "unlabeled#0"]
     assert open_source(str(stl), split="unlabeled").labels is None
     assert len(open_source(str(stl), split="test")) == 2
     raw = np.frombuffer((stl / "stl10_binary" / "train_X.bin").read_bytes(), np.uint8).reshape(2, 3, 96, 96)

@@ -105,7 +105,7 @@ def test_the_spec_sets_every_option():
     assert torch.equal(source.labels, labels)
     assert source.classes == class_names(4)
     assert (source.name, source.size, source.resident) == ("generated", 16, True)
-    assert list(source.ids)[:2] == ["test/0", "test/1"]
+    assert list(source.keys)[:2] == ["test#0", "test#1"]
 
 
 def test_a_size_asked_for_beside_the_spec_wins():

@@ -55,7 +55,8 @@ def test_rows_are_images_with_labels_names_and_classes(plain: Path, limit: int):
     source = opened(plain, memory_limit=limit)
     assert source.resident == bool(limit)
     assert numbers(source) == [0, 10, 20, 30, 40, 50, 60, 70]
-    assert list(source.ids) == [f"n{i}.jpg" for i in range(8)]
+    assert list(source.names) == [f"n{i}.jpg" for i in range(8)]
+    assert list(source.keys) == [f"small-train.parquet#{i}" for i in range(8)]
     assert source.classes == ("x", "y", "z")
     assert source.labels is not None
     assert source.labels.dtype == torch.int64
@@ -107,7 +108,9 @@ def test_hugging_face_struct_and_features(tmp_path: Path):
     for spec in (path, path.parent, tmp_path):
         source = opened(spec)
         assert source.classes == ("cat", "dog")
-        assert list(source.ids) == ["p/0.png", "p/1.png", "p/2.png"]
+        assert list(source.names) == ["p/0.png", "p/1.png", "p/2.png"]
+        start = "data/" if spec == tmp_path else ""
+        assert list(source.keys) == [f"{start}train-00000-of-00001.parquet#{i}" for i in range(3)]
         assert numbers(source) == [0, 1, 2]
 
 
@@ -116,7 +119,7 @@ def test_shards_of_a_folder_are_joined_by_split(tmp_path: Path):
         write(tmp_path / f"{name}.parquet", {"image": [encoded(i) for i in values]})
     train = opened(tmp_path)
     assert numbers(train) == [1, 2, 3]
-    assert list(train.ids) == ["0", "1", "2"]
+    assert list(train.keys) == ["a-train-1.parquet#0", "a-train-1.parquet#1", "a-train-2.parquet#0"]
     assert train.labels is None
     assert numbers(opened(tmp_path, split="val")) == [4, 5]
     test = opened(tmp_path, split="test")
@@ -125,9 +128,9 @@ def test_shards_of_a_folder_are_joined_by_split(tmp_path: Path):
     assert survey(str(tmp_path)).splits == ("train", "val", "test")
 
 
-def test_repeated_names_give_way_to_row_numbers(tmp_path: Path):
+def test_repeated_names_give_way_to_keys(tmp_path: Path):
     path = write(tmp_path / "a.parquet", {"image": [encoded(1)] * 2, "name": ["same", "same"]})
-    assert list(opened(path).ids) == ["0", "1"]
+    assert list(opened(path).names) == list(opened(path).keys) == ["a.parquet#0", "a.parquet#1"]
 
 
 def test_missing_labels_are_minus_one_and_all_missing_is_none(tmp_path: Path):
@@ -190,7 +193,7 @@ def test_null_and_broken_rows_are_left_out_and_named(tmp_path: Path, limit: int)
     path = write(tmp_path / "a.parquet", {"image": pa.array(rows, pa.binary()), "label": [0, 1, 1, 2]}, group=2)
     source = opened(path, memory_limit=limit)
     assert numbers(source) == [1, 4]
-    assert [one.path for one in source.skipped] == ["1", "2"]
+    assert [one.key for one in source.skipped] == ["a.parquet#1", "a.parquet#2"]
     assert source.labels is not None
     assert source.labels.tolist() == [0, 2]
 

@@ -32,7 +32,7 @@ def test_targets_are_those_of_voc_s_own_lists(voc: Path):
         assert source.classes == tuple(NAMES)
         for column, name in enumerate(NAMES):
             lines = (voc / "ImageSets" / "Main" / f"{name}_{split}.txt").read_text().splitlines()
-            assert source.ids == [f"JPEGImages/{line.split()[0]}.jpg" for line in lines]
+            assert source.keys == [f"JPEGImages/{line.split()[0]}.jpg" for line in lines]
             # VOC writes 1 present, -1 absent, 0 difficult only; here that is 1, 0, -1.
             assert source.targets[:, column].tolist() == [{1: 1, -1: 0, 0: -1}[int(line.split()[1])] for line in lines]
 

@@ -1,0 +1,152 @@
+"""From what a user names to how it is laid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from viewkin.data.formats.archives import ARCHIVES, ArchiveLayout, find_archive
+from viewkin.data.formats.folder import FolderLayout
+from viewkin.data.formats.generated import GeneratedLayout, is_generated
+from viewkin.data.formats.image_list import Given, ImageListLayout, array_images, tensor_images
+from viewkin.data.formats.parquet import ParquetLayout
+from viewkin.data.formats.tree import Entries, absolute, entries_of_root, is_file, is_image_name, printable
+from viewkin.data.formats.voc import VocLayout, is_voc
+from viewkin.data.layout import Layout
+from viewkin.data.left_out import ADVICE
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.wording import counted
+
+PARQUET = (".parquet", ".pq")
+"""Endings of a Parquet file."""
+ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+"""What a list of images may hold."""
+
+
+def existing(place: str) -> Path:
+    """Turn what a user wrote into a path that exists.
+
+    Raises:
+        UserError: it does not; the nearest name beside it is offered.
+    """
+    path = Path(place).expanduser()
+    if path.exists():
+        return path
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, [*beside, "generated"], n=1)
+    hint = (
+        f"did you mean {near[0] if near[0] == 'generated' else path.parent / near[0]}?"
+        if near
+        else "give a folder of images, an image, a Parquet file or 'generated'."
+    )
+    raise UserError(f"There is no {place}: {hint}")
+
+
+def layout_of(images: Any) -> tuple[Layout, str]:
+    """Find out how images are laid out, and what to call them in messages.
+
+    Args:
+        images: a path, ``generated:...``, a picture, an array, a tensor, or a list of paths, pictures and arrays.
+
+    Raises:
+        UserError: nothing is there, or it is nothing that holds images.
+    """
+    if isinstance(images, str | Path):
+        named = os.fspath(images)
+        return (GeneratedLayout(named) if is_generated(named) else layout_of_place(existing(named))), printable(named)
+    if isinstance(images, Sequence):
+        given = [image for one in images for image in single(one)]
+    else:
+        given = in_memory(images)
+    title = counted(len(given), "image")
+    return ImageListLayout(given, title), title
+
+
+def layout_of_place(path: Path) -> Layout:
+    """Find out how the images of a folder or file are laid out. The folder is looked into once.
+
+    Raises:
+        UserError: the file holds no images, or the folder cannot be listed.
+    """
+    if path.is_file():
+        return layout_of_file(path)
+    if path.name in ARCHIVES:
+        return ArchiveLayout(path)
+    if is_voc(path):
+        return VocLayout(path)
+    entries = entries_of_root(path)
+    if any(entry.name in ARCHIVES for entry in entries) and (archive := find_archive(path)) is not None:
+        return ArchiveLayout(archive)
+    files = parquet_among(path, entries)
+    if not files and any(entry.name == "data" and entry.is_dir() for entry in entries):
+        files = parquet_among(path / "data", entries_of_root(path / "data"))
+    return ParquetLayout(path, files, entries) if files else FolderLayout(path, entries)
+
+
+def layout_of_file(path: Path) -> Layout:
+    """Take a Parquet file, or an image.
+
+    Raises:
+        UserError: the file is neither.
+    """
+    ending = path.suffix.lower()
+    if ending in PARQUET:
+        return ParquetLayout(path, [path])
+    if is_image_name(path.name):
+        whole = absolute(path)
+        return ImageListLayout([whole], printable(path.name), str(whole))
+    if ending in ADVICE:
+        raise UserError(f"{path} cannot be read; {ADVICE[ending]}.")
+    raise UserError(
+        f"{path} is neither an image nor a folder nor a Parquet file: give the folder that the images lie in."
+    )
+
+
+def parquet_among(folder: Path, entries: Entries) -> list[Path]:
+    """Choose the Parquet files of a folder, sorted."""
+    return [
+        folder / e.name for e in entries if e.name.endswith(".parquet") and not e.name.startswith(".") and is_file(e)
+    ]
+
+
+def single(image: Any) -> list[Given]:
+    """Take one item of a list of images.
+
+    Raises:
+        UserError: it is no image, or several.
+    """
+    if isinstance(image, str | Path):
+        path = existing(os.fspath(image))
+        if not path.is_file():
+            raise UserError(f"{image} is a folder: a list holds image files; give one folder by itself.")
+        return [absolute(path)]
+    given = in_memory(image)
+    if len(given) > 1:
+        raise UserError("The list of images holds an array of several images: give the array by itself.")
+    return given
+
+
+def in_memory(images: Any) -> list[Given]:
+    """Take a picture, an array or a tensor apart into images.
+
+    Raises:
+        UserError: it is none of these, or has another type or shape.
+    """
+    if isinstance(images, Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray):
+        return [*array_images(images)]
+    if isinstance(images, Tensor):
+        return [*tensor_images(images)]
+    raise UserError(
+        f"Images cannot be taken from a {type(images).__name__}: give a path, a picture of Pillow, an array, a tensor, "
+        "or a list of these."
+    )

@@ -1,0 +1,159 @@
+"""The image files of a folder and all below it. Each folder is looked into once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from viewkin.data.decode import register_plugins
+from viewkin.data.left_out import Tally, ending_of
+from viewkin.runtime.errors import UserError
+
+RUN = {"recipe.json", "versions.json"}
+"""Files that tell a run directory."""
+NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
+"""What Pillow lists as images and needs another program for, or only recognises."""
+Entries = Sequence[os.DirEntry[str]]
+"""What lies in a folder, sorted by name."""
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """List the file name endings that Pillow can read, in lower case with their dot."""
+    register_plugins()
+    Image.init()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return frozenset(known - NOT_PHOTOS)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's ending is one of an image that can be read."""
+    return ending_of(name) in image_suffixes()
+
+
+def printable(path: str | Path) -> str:
+    r"""Write a path so that terminals and files take it: bytes that are no UTF-8 become such as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def absolute(path: Path) -> Path:
+    """Write a path from the root of the system, without dots; links stay as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links)
+
+
+def entries_of(folder: str | Path) -> Entries:
+    """Look into a folder; raises OSError where that is not allowed."""
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def entries_of_root(root: Path) -> Entries:
+    """Look into the folder that a user named.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        return entries_of(root)
+    except OSError as error:
+        raise UserError(
+            f"{root} cannot be listed ({why_not(error)}): allow it to be read, or name another folder."
+        ) from error
+
+
+def why_not(error: OSError) -> str:
+    """Put an error of the system in a few words."""
+    return (error.strerror or str(error)).lower()
+
+
+def is_run(entries: Entries) -> bool:
+    """Whether a folder is a run directory: its figures are no images to learn from."""
+    return {entry.name for entry in entries} >= RUN
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def image_files(root: Path) -> list[str]:
+    """List the image files below ``root``: sorted relative paths.
+
+    Hidden files and folders are passed over, and so are run directories and folders that cannot be listed.
+    """
+    return image_files_below(root, "", Tally())
+
+
+def image_files_below(folder: Path, prefix: str, tally: Tally, entries: Entries | None = None) -> list[str]:
+    """List the image files of a folder and below: sorted paths that begin with ``prefix``.
+
+    Args:
+        folder: where to begin.
+        prefix: what the paths begin with: "" or the folder's own path with its slash.
+        tally: what is passed over is counted here.
+        entries: what lies in the folder, where it is known.
+    """
+    paths, seen = list[str](), set[str]()
+    waiting: list[tuple[str, str, Entries | None]] = [(os.fspath(folder), prefix, entries)]
+    while waiting:
+        place, prefix, entries = waiting.pop()
+        name = printable(prefix.rstrip("/") or place)
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back up, or to a folder beside
+            tally.add("linked folder", "listed already under another name", name)
+            continue
+        seen.add(real)
+        try:
+            entries = entries_of(place) if entries is None else entries
+        except OSError as error:
+            tally.add("folder", f"cannot be listed ({why_not(error)})", name)
+            continue
+        if is_run(entries):
+            tally.add("run directory", "not read, because figures are no images to learn from", name)
+            continue
+        below = [(entry.path, f"{prefix}{entry.name}/", None) for entry in _visible_folders(entries, prefix, tally)]
+        waiting += reversed(below)
+        paths += _images(entries, prefix, tally)
+    return sorted(paths)
+
+
+def _visible_folders(entries: Entries, prefix: str, tally: Tally) -> list[os.DirEntry[str]]:
+    """Choose the folders that are not hidden."""
+    folders = [entry for entry in entries if is_folder(entry)]
+    for entry in folders:
+        if entry.name.startswith("."):
+            tally.add("hidden folder", "not read", printable(prefix + entry.name))
+    return [entry for entry in folders if not entry.name.startswith(".")]
+
+
+def _images(entries: Entries, prefix: str, tally: Tally) -> list[str]:
+    """Choose the image files of one folder."""
+    paths: list[str] = []
+    for entry in entries:
+        hidden, image = entry.name.startswith("."), is_image_name(entry.name)
+        if is_folder(entry) or (hidden and not image):
+            continue
+        if hidden:
+            tally.add("hidden file", "not read", printable(prefix + entry.name))
+        elif not image:
+            tally.add_file(printable(prefix + entry.name))
+        elif is_file(entry):
+            paths.append(prefix + entry.name)
+        else:
+            tally.add("link", "leads to no file", printable(prefix + entry.name))
+    return paths
