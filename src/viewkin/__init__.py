@@ -1,5 +1,11 @@
 """Learn visual features from images without labels.
 
+    import viewkin
+
+    run = viewkin.train("photos/", out="runs/mine")
+    rows = run.embed("photos/")
+    viewkin.plot.neighbours(run)
+
 ``import viewkin`` is light: what needs torch is imported when it is first asked for.
 """
 
@@ -11,19 +17,62 @@ from typing import TYPE_CHECKING, Any
 from viewkin.runtime.version import VERSION
 
 if TYPE_CHECKING:
-    from viewkin.data.dataset import open_source
-    from viewkin.nets.backbone_file import load_backbone
+    from viewkin.api import plot
+    from viewkin.api.backbone import Backbone, load_backbone
+    from viewkin.api.evaluation import compare, evaluate
+    from viewkin.api.run import Run, embed, open_run, train
+    from viewkin.collection.embeddings import Embeddings, read_embeddings
+    from viewkin.data.dataset import Dataset, open_source
+    from viewkin.evaluation.results import Result, Results
+    from viewkin.runtime.errors import UserError
 
 __version__ = VERSION
-__all__ = ["__version__", "load_backbone", "open_source"]
+__all__ = [
+    "Backbone",
+    "Dataset",
+    "Embeddings",
+    "Result",
+    "Results",
+    "Run",
+    "UserError",
+    "__version__",
+    "compare",
+    "embed",
+    "evaluate",
+    "load_backbone",
+    "open_run",
+    "open_source",
+    "plot",
+    "read_embeddings",
+    "train",
+]
 
-_HOMES = {"load_backbone": "viewkin.nets.backbone_file", "open_source": "viewkin.data.dataset"}
+_HOMES = {
+    "Backbone": "viewkin.api.backbone",
+    "Dataset": "viewkin.data.dataset",
+    "Embeddings": "viewkin.collection.embeddings",
+    "Result": "viewkin.evaluation.results",
+    "Results": "viewkin.evaluation.results",
+    "Run": "viewkin.api.run",
+    "UserError": "viewkin.runtime.errors",
+    "compare": "viewkin.api.evaluation",
+    "embed": "viewkin.api.run",
+    "evaluate": "viewkin.api.evaluation",
+    "load_backbone": "viewkin.api.backbone",
+    "open_run": "viewkin.api.run",
+    "open_source": "viewkin.data.dataset",
+    "plot": "viewkin.api.plot",
+    "read_embeddings": "viewkin.collection.embeddings",
+    "train": "viewkin.api.run",
+}
+"""Public name to the module that has it; a name that is a module itself is that module."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'viewkin' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module = importlib.import_module(_HOMES[name])
+    return module if _HOMES[name].endswith(f".{name}") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

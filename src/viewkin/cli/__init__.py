@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from viewkin import __version__
 from viewkin.cli.compare import compare
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
@@ -23,6 +22,7 @@ from viewkin.cli.options import Data, Device, Features, Model
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.version import VERSION
 
 app = typer.Typer(
     name="viewkin",
@@ -83,7 +83,7 @@ def _fail(sentence: str, code: int = 2) -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"viewkin {__version__}")
+        print(f"viewkin {VERSION}")
         raise typer.Exit
 
 

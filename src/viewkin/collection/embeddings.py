@@ -24,13 +24,13 @@ ROWS = 65536
 """Rows of a row group: what one worker reads at a time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Embeddings:
     """A file of embeddings in memory."""
 
     embeddings: Tensor
     """(N, D) float32."""
-    ids: tuple[str, ...]
+    keys: tuple[str, ...]
     """Path or row id of each image in its data set (column ``path``)."""
     index: Tensor
     """(N,) int64 position in the data set (column ``id``)."""
@@ -47,19 +47,26 @@ class Embeddings:
         """Count the images, N."""
         return len(self.embeddings)
 
+    def __repr__(self) -> str:
+        """Say how many there are, of what, and from which model."""
+        model = self.metadata.get("model", "")
+        of = f" of {model}" if model else ""
+        classes = f", {len(self.classes)} classes" if self.labels is not None else ""
+        return f"Embeddings({len(self):,} images, {self.embeddings.shape[1]} numbers each{of}{classes})"
+
     def save(self, path: Path | str) -> None:
         """Write them as Parquet, whole or not at all.
 
         Raises:
             UserError: they are not finite, or the place cannot be written.
         """
-        write_embeddings(path, self.embeddings, self.ids, self.labels, self.classes, self.metadata, index=self.index)
+        write_embeddings(path, self.embeddings, self.keys, self.labels, self.classes, self.metadata, index=self.index)
 
 
 def write_embeddings(
     path: Path | str,
     embeddings: Tensor,
-    ids: Sequence[str],
+    keys: Sequence[str],
     labels: Tensor | None = None,
     classes: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
@@ -71,7 +78,7 @@ def write_embeddings(
     Args:
         path: file to write; one that exists is replaced.
         embeddings: (N, D), any float type and device; stored as float32.
-        ids: N paths or row ids.
+        keys: N paths or row keys.
         labels: (N,) integers, negative where an image has none.
         classes: class names by label.
         metadata: JSON values kept in the schema, such as ``model``; ``created`` and ``normalised`` are added.
@@ -80,18 +87,18 @@ def write_embeddings(
     Raises:
         UserError: lengths that differ, embeddings that are not finite, or a place that cannot be written.
     """
-    _check(embeddings, ids, labels, index)
+    _check(embeddings, keys, labels, index)
     path = Path(path)
-    index = torch.arange(len(ids)) if index is None else index.cpu()
+    index = torch.arange(len(keys)) if index is None else index.cpu()
     described = {"normalised": _normalised(embeddings), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     described |= {**(metadata or {}), "classes": list(classes), "format": 1}
     schema = _schema(embeddings.shape[1], labels is not None, described)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
-            for start in range(0, len(ids), ROWS):
+            for start in range(0, len(keys), ROWS):
                 rows = slice(start, start + ROWS)
-                columns = [pa.array(index[rows].numpy()), pa.array(list(ids[rows]), pa.string())]
+                columns = [pa.array(index[rows].numpy()), pa.array(list(keys[rows]), pa.string())]
                 if labels is not None:
                     label = labels[rows].cpu().numpy()
                     columns.append(pa.array(label, pa.int64(), mask=label < 0))
@@ -140,7 +147,7 @@ def read_embeddings(path: Path | str) -> Embeddings:
     labels = table["label"].fill_null(-1).to_numpy() if "label" in table.column_names else None
     return Embeddings(
         embeddings=torch.from_numpy(flat.reshape(-1, width)),
-        ids=tuple(table["path"].to_pylist()),
+        keys=tuple(table["path"].to_pylist()),
         index=torch.tensor(table["id"].to_numpy()),
         labels=None if labels is None else torch.tensor(labels, dtype=torch.int64),
         classes=tuple(described.pop("classes", ())),
@@ -148,11 +155,11 @@ def read_embeddings(path: Path | str) -> Embeddings:
     )
 
 
-def _check(embeddings: Tensor, ids: Sequence[str], labels: Tensor | None, index: Tensor | None) -> None:
+def _check(embeddings: Tensor, keys: Sequence[str], labels: Tensor | None, index: Tensor | None) -> None:
     """Refuse what would make a file that lies."""
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise UserError(f"embeddings must be (N, D) floats, not {tuple(embeddings.shape)} of {embeddings.dtype}.")
-    for name, column in (("ids", ids), ("labels", labels), ("positions", index)):
+    for name, column in (("keys", keys), ("labels", labels), ("positions", index)):
         if column is not None and len(column) != len(embeddings):
             raise UserError(f"there are {len(embeddings)} embeddings but {len(column)} {name}: give one each.")
     if not bool(torch.isfinite(embeddings).all()):

@@ -45,7 +45,8 @@ def judged_by_detection(
     found = DetectionConfig()
     found = with_values(found, dict(read_assignment(found, text) for text in settings))
     where = device_named(device)
-    train, test = (open_boxes(asked.data, split) for split in (asked.train_split, asked.test_split))
+    data = str(asked.data)
+    train, test = (open_boxes(data, split) for split in (asked.train_split, asked.test_split))
     if asked.classes is not None:
         train, test = train.only_classes(asked.classes), test.only_classes(asked.classes)
     opened = open_model(model, "backbone", where)
@@ -69,7 +70,7 @@ def judged_by_detection(
                 got.config,
                 got.values(),
                 model=one.name,
-                data=f"{asked.data}: {len(train):,} {asked.train_split}, {len(test):,} {asked.test_split}",
+                data=f"{data}: {len(train):,} {asked.train_split}, {len(test):,} {asked.test_split}",
                 seed=found.seed,
                 seconds=got.seconds,
                 device=where,

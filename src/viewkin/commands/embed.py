@@ -10,7 +10,7 @@ from torch import nn
 
 from viewkin.collection.embeddings import Embeddings, read_schema
 from viewkin.commands.output_files import check_target
-from viewkin.data.dataset import open_source, survey
+from viewkin.data.dataset import Dataset, Images
 from viewkin.encode.model import stored_size
 from viewkin.runs.models import device_named, open_model
 from viewkin.runtime.errors import UserError
@@ -23,8 +23,8 @@ class EmbedRequest:
 
     model: str
     """Run directory, backbone file or checkpoint."""
-    data: str
-    """Images."""
+    data: Images
+    """Images: a folder, a file, a list of paths, pictures or arrays; one image is enough."""
     out: Path | None = None
     """Parquet file to write; None: no file."""
     split: str = "train"
@@ -46,19 +46,19 @@ def embed(request: EmbedRequest) -> Embeddings:
     if request.out is not None:
         check_target(request.out, ".parquet", read_schema)
     device = device_named(request.device)
-    seen = survey(request.data)
-    if request.split not in seen.splits:
-        raise UserError(f"{request.data} has no {request.split} split; it has {', '.join(seen.splits)}.")
+    dataset = Dataset.of(request.data)
+    if request.split not in dataset.splits:
+        raise UserError(f"{dataset.name} has no {request.split} split; it has {', '.join(dataset.splits)}.")
     model = open_model(request.model, request.features, device)
-    size = stored_size(seen, model.image_size)
-    source = open_source(request.data, split=request.split, size=size, squash=model.policy.squash)
+    size = stored_size(dataset.survey(request.split), model.image_size)
+    source = dataset.source(request.split, size=size, squash=model.policy.squash, least=1)
     rows = model.features(source, device)
     if request.normalise:
         rows = nn.functional.normalize(rows, dim=1)
     metadata = {"model": request.model, "features": model.name, "normalised": str(request.normalise), **versions()}
     embeddings = Embeddings(
         embeddings=rows,
-        ids=tuple(source.ids),
+        keys=tuple(source.keys),
         index=torch.arange(len(rows)),
         labels=source.labels,
         classes=source.classes,

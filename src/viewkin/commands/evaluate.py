@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from viewkin.commands.detection import DETECTION, judged_by_detection
 from viewkin.commands.labelled_images import LabelledRequest, labelled_splits
 from viewkin.commands.output_files import check_target
-from viewkin.data.dataset import survey
+from viewkin.data.dataset import Dataset
 from viewkin.data.source import Source
 from viewkin.encode.features import recalibrated
 from viewkin.encode.model import Model
@@ -144,14 +144,14 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
             "reference=bank takes the embedding of a run whose method keeps a bank; use --features embedding, or leave "
             "it out."
         )
-    found = survey(request.data)
-    train, test = labelled_splits(request, request.protocol, protocol, found, models[0])
+    dataset = Dataset.of(request.data)
+    train, test = labelled_splits(request, dataset, request.protocol, protocol, models[0])
     if most is not None:
         train, test = None if train is None else few(train, most), few(test, most)
     if request.baselines:
         others = baselines(request.model)[1 if protocol.takes_images else 0 :]  # raw pixels are no network
         models = [*(sized(one, request.image_size) for one in others), *models]
-    results = [measured(request, protocol, settings, model, train, test, where) for model in models]
+    results = [measured(request, dataset, protocol, settings, model, train, test, where) for model in models]
     if protocol.chance is None:
         return results
     values = protocol.chance(results[0], settings, labels_of(train or test), labels_of(test))
@@ -185,6 +185,7 @@ def _teaching(model: Model, settings: Any, train: Source, device: torch.device) 
 
 def measured(
     request: EvaluateRequest,
+    dataset: Dataset,
     protocol: Protocol,
     settings: Any,
     model: Model,
@@ -215,7 +216,7 @@ def measured(
         settings,
         found.values(),
         model=model.name,
-        data=f"{request.data}: {taught}{len(test):,} {split}{chosen}",
+        data=f"{dataset.name}: {taught}{len(test):,} {split}{chosen}",
         seed=getattr(settings, "seed", None),
         seconds=time.monotonic() - began,
         device=device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from viewkin.data.class_selection import with_classes
-from viewkin.data.dataset import Survey, open_source
+from viewkin.data.dataset import Dataset, Images, Survey
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, stored_size
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol
@@ -18,7 +18,7 @@ from viewkin.runtime.errors import UserError
 class LabelledRequest:
     """Which images are wanted."""
 
-    data: str
+    data: Images
     """Labelled images."""
     train_split: str = "train"
     """Split that teaches."""
@@ -31,7 +31,7 @@ class LabelledRequest:
 
 
 def labelled_splits(
-    asked: LabelledRequest, name: str, protocol: Protocol, found: Survey, model: Model
+    asked: LabelledRequest, dataset: Dataset, name: str, protocol: Protocol, model: Model
 ) -> tuple[Source | None, Source]:
     """Open the split that teaches, if the protocol needs one, and the one that is judged, both labelled.
 
@@ -40,25 +40,27 @@ def labelled_splits(
     """
     if asked.holdout is not None and not protocol.needs_train:
         raise UserError(f"{name} learns nothing, so nothing is held out: leave out --holdout, name a --test-split.")
-    size = (_whole_size if protocol.squash else stored_size)(found, model.image_size)
+    size = (_whole_size if protocol.squash else stored_size)(dataset.survey(), model.image_size)
     squash = protocol.squash or model.policy.squash
 
     def opened(split: str) -> Source:
-        source = open_source(asked.data, split=split, size=size, squash=squash)
-        return _labelled(source if asked.classes is None else with_classes(source, asked.classes), asked, name, split)
+        source = dataset.source(split, size=size, squash=squash)
+        return _labelled(
+            source if asked.classes is None else with_classes(source, asked.classes), asked, dataset, name, split
+        )
 
-    _check_several(asked, name, protocol, found)
+    _check_several(dataset, name, protocol)
     train = None
     if protocol.needs_train:
-        if asked.train_split not in found.splits:
-            raise UserError(f"{asked.data} has no {asked.train_split} split; it has {', '.join(found.splits)}.")
+        if asked.train_split not in dataset.splits:
+            raise UserError(f"{dataset.name} has no {asked.train_split} split; it has {', '.join(dataset.splits)}.")
         train = opened(asked.train_split)
         if asked.holdout is not None:
             return held_out(train, asked.holdout)
-    if asked.test_split not in found.splits:
+    if asked.test_split not in dataset.splits:
         other = ", or judge on a part of the images with --holdout 0.2" if protocol.needs_train else ""
         raise UserError(
-            f"{asked.data} has no {asked.test_split} split, only {', '.join(found.splits)}; "
+            f"{dataset.name} has no {asked.test_split} split, only {', '.join(dataset.splits)}; "
             f"name another --test-split{other}."
         )
     return train, opened(asked.test_split)
@@ -76,7 +78,7 @@ def held_out(source: Source, share: float) -> tuple[Source, Source]:
     return source.subset(kept), source.subset(asked)
 
 
-def _labelled(source: Source, asked: LabelledRequest, name: str, split: str) -> Source:
+def _labelled(source: Source, asked: LabelledRequest, dataset: Dataset, name: str, split: str) -> Source:
     """Keep the images that have a label."""
     if source.targets is not None:
         return source
@@ -84,18 +86,18 @@ def _labelled(source: Source, asked: LabelledRequest, name: str, split: str) -> 
         return source.subset((source.labels >= 0).nonzero().squeeze(1))
     if split == asked.train_split or not asked.test_split:
         raise UserError(
-            f"{asked.data} has no labels, which {name} needs; put the images of each class in a folder, or whole "
+            f"{dataset.name} has no labels, which {name} needs; put the images of each class in a folder, or whole "
             "numbers or texts into a Parquet column 'label'."
         )
-    raise UserError(f"The {split} split of {asked.data} has no labels; name another --test-split.")
+    raise UserError(f"The {split} split of {dataset.name} has no labels; name another --test-split.")
 
 
-def _check_several(asked: LabelledRequest, name: str, protocol: Protocol, found: Survey) -> None:
+def _check_several(dataset: Dataset, name: str, protocol: Protocol) -> None:
     """Refuse images that show several classes where a protocol takes one each."""
-    if found.several and not protocol.multilabel:
+    if dataset.survey().several and not protocol.multilabel:
         able = [other for other, one in PROTOCOLS.items() if one.multilabel]
         raise UserError(
-            f"The images of {asked.data} show several classes each, and {name} takes one; use {' or '.join(able)}."
+            f"The images of {dataset.name} show several classes each, and {name} takes one; use {' or '.join(able)}."
         )
 
 

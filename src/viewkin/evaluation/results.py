@@ -49,7 +49,7 @@ class Result:
         return f"Result({self.protocol} of {self.model or 'features'}: {values})"
 
     def _repr_html_(self) -> str:
-        return Results([self])._repr_html_()
+        return html_table(*Results([self]).rows())
 
 
 class Results(list[Result]):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from viewkin.augment.policies import Policy
-from viewkin.memory.bank import FeatureBank, Storage, banks_kept
+from viewkin.data.frozen_listing import write_listing
+from viewkin.data.identity import fingerprint_of
+from viewkin.memory.bank import BankStorage, FeatureBank, bank_storage
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.backbone_file import describe_backbone, save_backbone
-from viewkin.runs.plan import Plan, planned, reopened
+from viewkin.runs.plan import LISTING, Plan, planned, reopened
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runs.run_settings import write_settings
 from viewkin.runtime import distributed
@@ -68,7 +70,10 @@ def train_run(request: TrainRequest) -> TrainedRun:
             shutil.rmtree(out)
         fresh = not out.exists()
         if not request.resume:
-            write_settings(out, plan.stored)
+            content_ids = plan.dataset.content_ids(recipe.data.split, keys=plan.source.keys)
+            fingerprint = fingerprint_of(zip(plan.source.keys, content_ids))
+            write_settings(out, replace(plan.stored, fingerprint=fingerprint))
+            write_listing(out / LISTING, plan.source.keys, content_ids)
         else:
             clear_unfinished(out)
     distributed.barrier()
@@ -92,7 +97,7 @@ def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:
     if folder is not None and accelerator_of(recipe.runtime) != "cpu":
         raise UserError("runtime.bank_folder keeps banks where only the CPU reads them; set runtime.accelerator=cpu.")
     try:
-        with banks_kept(Storage(dtype=getattr(torch, dtype), folder=None if folder is None else Path(folder))):
+        with bank_storage(BankStorage(dtype=getattr(torch, dtype), folder=None if folder is None else Path(folder))):
             method = recipe.method.build(backbone, count=count)
     except OSError as error:
         raise UserError(f"runtime.bank_folder {folder} cannot hold a bank ({error.strerror}).") from error

@@ -9,7 +9,7 @@ import torch
 
 from viewkin.data.cache import default_folder
 from viewkin.data.class_selection import with_classes
-from viewkin.data.dataset import Survey, open_source
+from viewkin.data.dataset import Dataset
 from viewkin.data.source import Source
 from viewkin.encode.model import stored_size
 from viewkin.runs.adapt import SMOKE_IMAGES
@@ -18,12 +18,13 @@ from viewkin.training.config import Recipe
 from viewkin.training.fabric import processes
 
 
-def opened(data: str, recipe: Recipe, found: Survey, *, smoke: bool) -> Source:
+def open_training_images(dataset: Dataset, recipe: Recipe, *, smoke: bool) -> Source:
     """Open the images to train on; of several processes one at a time, so that the others find its cache."""
-    size = recipe.data.stored_size or stored_size(found, recipe.augment.image_size)
+    split = recipe.data.split
+    size = recipe.data.stored_size or stored_size(dataset.survey(split), recipe.augment.image_size)
     squash, workers = recipe.augment.chosen().squash, recipe.runtime.workers
     with in_turn(processes(recipe.runtime)[0]):
-        source = open_source(data, split=recipe.data.split, size=size, squash=squash, workers=workers)
+        source = dataset.source(split, size=size, squash=squash, workers=workers)
     if recipe.data.classes is not None:
         source = with_classes(source, recipe.data.classes)
     return few(source, SMOKE_IMAGES) if smoke else source

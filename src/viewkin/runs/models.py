@@ -17,7 +17,7 @@ from viewkin.nets.backbone_file import load_backbone
 from viewkin.runs.run_settings import read_run_settings, rebuilt
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
-from viewkin.training.checkpoint import fingerprint, load_checkpoint, load_method
+from viewkin.training.checkpoint import is_of, load_checkpoint, load_method
 
 
 def open_model(path: str, features: str, device: torch.device) -> Model:
@@ -57,7 +57,7 @@ def bank_rows(method: Any, images: Mapping[str, Any], source: Source) -> Tensor:
     Raises:
         UserError: these are others.
     """
-    if images != {"count": len(source), "fingerprint": fingerprint(source)}:
+    if not is_of(images, source):
         raise UserError(
             f"reference=bank needs the {images['count']:,} images that the run was trained on, all of them; "
             f"these are {len(source):,} of {source.name}."

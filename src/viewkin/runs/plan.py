@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from viewkin.data.dataset import generated_config, is_generated, survey
+from viewkin.data.dataset import Dataset
+from viewkin.data.frozen_listing import FrozenListing, differences, read_listing
 from viewkin.data.source import Source
-from viewkin.runs.images import opened
+from viewkin.runs.images import open_training_images
 from viewkin.runs.resolve import Resolved, TrainRequest, fit_to_data, resolve
 from viewkin.runs.run_settings import RunSettings, read_run_settings
 from viewkin.runtime.errors import UserError
@@ -16,6 +18,8 @@ from viewkin.runtime.wording import counted
 from viewkin.settings import with_text
 from viewkin.training.config import Recipe
 
+LISTING = "images.parquet"
+"""The run's own list of its images: position to key and content id."""
 LEFT = ("last.ckpt", "best.ckpt", "backbone.safetensors", "metrics.jsonl", "report.html")
 """Files that only a run that began leaves."""
 
@@ -28,8 +32,10 @@ class Plan:
     """Run directory."""
     stored: RunSettings
     """What ``recipe.json`` says, or will say."""
+    dataset: Dataset
+    """The set that was named."""
     source: Source
-    """The images to train on."""
+    """The images of it to train on."""
     notes: tuple[str, ...]
     """Sentences to print before."""
 
@@ -41,14 +47,16 @@ def planned(request: TrainRequest) -> Plan:
         UserError: the request, the images and the place do not go together.
     """
     check_place(request)
-    found = survey(request.data)
-    resolved = resolve(request, found)
-    source = opened(request.data, resolved.recipe, found, smoke=resolved.smoke)
+    dataset = Dataset.of(request.data)
+    resolved = resolve(request, dataset.survey())
+    source = open_training_images(dataset, resolved.recipe, smoke=resolved.smoke)
     resolved = fit_to_data(resolved, len(source))
     recipe, smoke = resolved.recipe, resolved.smoke
-    stored = RunSettings(data=request.data, images=len(source), recipe=recipe, smoke=smoke, demo=request.demo)
-    out = request.out or free_directory(request.data, recipe)
-    return Plan(out, stored, source, (*announced(request, resolved, source), *source.notes))
+    stored = RunSettings(
+        data=dataset.name, address=dataset.address, images=len(source), recipe=recipe, smoke=smoke, demo=request.demo
+    )
+    out = request.out or free_directory(dataset, recipe)
+    return Plan(out, stored, dataset, source, (*announced(request, resolved, source), *source.notes))
 
 
 def reopened(request: TrainRequest) -> Plan:
@@ -66,19 +74,35 @@ def reopened(request: TrainRequest) -> Plan:
     fixed += [f"--set {setting}" for setting in request.settings if not setting.strip().startswith("runtime.")]
     if fixed:
         raise UserError(f"{fixed[0]} would change the run that is resumed; leave it out, or start a new run.")
-    if is_generated(request.data) and is_generated(stored.data):
-        wanted, before = (generated_config(data, None) for data in (request.data, stored.data))
-        if wanted != before:  # their images have the same names
-            raise UserError(f"The run was trained on {stored.data}, not {request.data}; name the same images.")
     for setting in request.settings:
         stored = replace(stored, recipe=with_text(stored.recipe, setting))
-    source = opened(request.data, stored.recipe, survey(request.data), smoke=stored.smoke)
-    if len(source) != stored.images:
+    dataset = Dataset.of(request.data)
+    source = open_training_images(dataset, stored.recipe, smoke=stored.smoke)
+    check_same_images(request.out, stored, dataset, source)
+    notes = [f"Going on with {stored.recipe.name} in {request.out}."]
+    if not (request.out / LISTING).is_file():
+        notes.append("The run keeps no list of its images, as older versions did not; their number alone was checked.")
+    return Plan(request.out, stored, dataset, source, tuple(notes))
+
+
+def check_same_images(out: Path, stored: RunSettings, dataset: Dataset, source: Source) -> None:
+    """Refuse images that are not those a run was trained on.
+
+    Raises:
+        UserError: there are others; what differs is named.
+    """
+    same = "name the same images, or start a new run"
+    if (out / LISTING).is_file():
+        now = FrozenListing(list(source.keys), dataset.content_ids(stored.recipe.data.split, keys=source.keys))
+        different = differences(read_listing(out / LISTING), now)
+        if different:
+            raise UserError(
+                f"The images of {dataset.name} are not those of the run: {different.sentence().rstrip('.')}; {same}."
+            )
+    elif len(source) != stored.images:
         raise UserError(
-            f"The run was trained on {stored.images:,} images, not on the {len(source):,} of {request.data}; name the "
-            "same images."
+            f"The run was trained on {stored.images:,} images, not on the {len(source):,} of {dataset.name}; {same}."
         )
-    return Plan(request.out, stored, source, (f"Going on with {stored.recipe.name} in {request.out}.",))
 
 
 def check_place(request: TrainRequest) -> None:
@@ -94,7 +118,7 @@ def check_place(request: TrainRequest) -> None:
         if not request.demo and any((out / name).exists() for name in LEFT):
             resume = "add --resume to go on with it, or " if (out / "last.ckpt").exists() else ""
             raise UserError(f"{out} already holds a run; {resume}choose another --out.")
-        if Path(request.data).exists() and out.samefile(request.data):
+        if isinstance(request.data, (str, Path)) and Path(request.data).exists() and out.samefile(request.data):
             raise UserError(f"--out {out} is the folder of the images; name another one.")
     place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -116,9 +140,10 @@ def announced(request: TrainRequest, resolved: Resolved, source: Source) -> list
     ]
 
 
-def free_directory(data: str, recipe: Recipe) -> Path:
+def free_directory(dataset: Dataset, recipe: Recipe) -> Path:
     """Choose ``runs/<recipe>-<data>``, with a number behind it when that is taken."""
-    stem = "generated" if is_generated(data) else Path(data).resolve().name or "images"
+    name = dataset.name.partition(":")[0]
+    stem = re.sub(r"[^\w.-]+", "-", Path(name).resolve().name) or "images"
     base = Path("runs") / f"{recipe.name}-{stem}"
     numbers = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
     return next(path for path in numbers if not path.exists())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from viewkin.data.class_selection import beyond
-from viewkin.data.dataset import Survey
+from viewkin.data.dataset import Images, Survey
 from viewkin.methods.base import Choice, Limit
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
@@ -30,10 +30,10 @@ EPOCHS = "schedule.epochs"
 class TrainRequest:
     """What was asked for; None leaves the choice to the recipe and the data."""
 
-    data: str
-    """Images: a folder, Parquet, an archive's folder, or ``generated``."""
-    recipe: str | None = None
-    """Name in the catalogue, a ``recipe.json``, or a run directory."""
+    data: Images
+    """Images: a folder, Parquet, an archive's folder, a list of paths, pictures or arrays, or ``generated``."""
+    recipe: str | Recipe | None = None
+    """Name in the catalogue, a ``recipe.json``, a run directory, or a recipe itself."""
     method: str | None = None
     """Method to put in the recipe's place: ``moco``, ``eir(interclr(byol))``."""
     out: Path | None = None
@@ -132,6 +132,8 @@ def _check_ramps(recipe: Recipe, given: Mapping[str, Any]) -> None:
 
 def started(request: TrainRequest) -> tuple[Recipe, bool]:
     """Find the recipe to start from, and whether to make a smoke test of it."""
+    if isinstance(request.recipe, Recipe):
+        return request.recipe, request.smoke
     name = request.recipe or DEFAULT_RECIPE
     if name not in RECIPES and (name.endswith(".json") or Path(name).is_dir()):
         stored = read_run_settings(Path(name))

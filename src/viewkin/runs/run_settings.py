@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from viewkin.data.dataset import Dataset
 from viewkin.methods.base import Method
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.nets.backbone import build_backbone
@@ -18,6 +19,9 @@ from viewkin.runtime.provenance import versions
 from viewkin.settings import settings_from_dict, settings_to_dict
 from viewkin.training.config import Recipe
 
+STORED = ("data", "address", "fingerprint", "images", "smoke", "demo")
+"""Fields of ``recipe.json`` beside the recipe."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -25,6 +29,10 @@ class RunSettings:
 
     data: str
     """The images, as they were named."""
+    address: str | None = None
+    """What names the same images from any working directory; None for images in memory."""
+    fingerprint: str | None = None
+    """Hash of the images' keys and contents; None in runs of older versions."""
     images: int
     """How many could be read."""
     recipe: Recipe
@@ -34,6 +42,19 @@ class RunSettings:
     demo: bool = False
     """Whether the next demonstration may take the directory."""
 
+    def images_from(self) -> Dataset:
+        """Take the images of the run, from where they were named or, in another working directory, from their address.
+
+        Raises:
+            UserError: they are not there.
+        """
+        try:
+            return Dataset.of(self.data)
+        except UserError:
+            if self.address is None:
+                raise
+            return Dataset.of(self.address)
+
 
 def write_settings(out: Path, stored: RunSettings) -> None:
     """Write ``recipe.json`` and ``versions.json``.
@@ -41,7 +62,9 @@ def write_settings(out: Path, stored: RunSettings) -> None:
     Raises:
         UserError: ``out`` cannot be written.
     """
-    settings: dict[str, Any] = {name: getattr(stored, name) for name in ("data", "images", "smoke", "demo")}
+    settings: dict[str, Any] = {
+        name: getattr(stored, name) for name in ("data", "address", "fingerprint", "images", "smoke", "demo")
+    }
     settings["recipe"] = settings_to_dict(stored.recipe)
     try:
         out.mkdir(parents=True, exist_ok=True)

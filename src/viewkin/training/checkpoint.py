@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ def first_bad_tensor(state: dict[str, Any]) -> str | None:
     return None
 
 
-def fingerprint(source: Source) -> int:
-    """Hash of the images' names in order, to recognise the set on resume."""
-    return seed_for(*source.ids)
+def names_of(source: Source) -> dict[str, Any]:
+    """What a checkpoint says of its images: how many, and a hash of their keys in order."""
+    return {"count": len(source), "keys": seed_for(*source.keys)}
+
+
+def is_of(images: Mapping[str, Any], source: Source) -> bool:
+    """Whether a checkpoint's images have the keys of a source; of checkpoints of older versions, their number alone."""
+    known = {name: value for name, value in images.items() if name in ("count", "keys")}
+    return known.items() <= names_of(source).items()

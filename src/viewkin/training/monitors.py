@@ -63,20 +63,20 @@ def warning_of(values: Mapping[str, float], batch_size: int, *, complete: bool =
     return None
 
 
-def kinship(found: Mapping[str, Tensor], index: Tensor, labels: Tensor) -> dict[str, float]:
-    """Judge by labels what inter-image terms took for kin and strangers; the anchor itself does not count.
+def kinship(related: Mapping[str, Tensor], index: Tensor, labels: Tensor) -> dict[str, float]:
+    """Check by labels the positives and negatives of inter-image terms; the anchor itself does not count.
 
     Args:
-        found: ``term/what`` to (B, n) int64 images, -1 for none.
+        related: ``term/what`` to (B, n) int64 images, -1 for none; ``Step.related``.
         index: (B,) int64 anchors.
-        labels: (N,) int64, below 0 where there is none.
+        labels: (N,) int64, negative for images without a label.
 
     Returns:
-        ``term/what_purity``, the share of an anchor's kin with its label, or, where ``what`` begins with ``negatives``,
-        ``term/what_false``: the share of its negatives that are no strangers at all.
+        ``term/what_purity``, the fraction of positives that have the anchor's label; or, if ``what`` begins with
+        ``negatives``, ``term/what_false``, the fraction of negatives that have it.
     """
     report: dict[str, float] = {}
-    for name, images in found.items():
+    for name, images in related.items():
         own = labels[index].unsqueeze(1)
         theirs = labels[images.clamp(min=0)]
         counts = (images >= 0) & (images != index.unsqueeze(1)) & (theirs >= 0) & (own >= 0)

@@ -72,7 +72,7 @@ class RunState:
 
     def _images(self) -> dict[str, Any]:
         """What tells one set of images from another."""
-        return {"count": len(self.source), "fingerprint": checkpoint.fingerprint(self.source)}
+        return checkpoint.names_of(self.source)
 
     def save(self) -> None:
         """Write ``last.ckpt``: with averaged statistics to use, and each rank's own to go on with.
@@ -108,10 +108,9 @@ class RunState:
             UserError: there is none, or it is of other images, another method or another network.
         """
         state = checkpoint.load_checkpoint(self.out / "last.ckpt")
-        images = self._images()
-        if state["images"] != images:
+        if not checkpoint.is_of(state["images"], self.source):
             raise UserError(
-                f"The images are not those of the run ({state['images']['count']} then, {images['count']} now, or "
+                f"The images are not those of the run ({state['images']['count']} then, {len(self.source)} now, or "
                 "other names); point to the same set, or start a new run."
             )
         checkpoint.load_method(self.out / "last.ckpt", state, self.method)

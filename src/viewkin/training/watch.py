@@ -65,9 +65,9 @@ class Watch:
         values["cpu_seconds"] = time.process_time() - self.cpu_began
         values |= health(*last.pairs[0])
         values |= {"lr": lr, "epoch": at.total_step / self.steps_per_epoch, **more}
-        if self.monitor and last.found:
+        if self.monitor and last.related:
             labels = self.monitor.labels.to(last.record["index"].device)
-            values |= kinship(last.found, last.record["index"], labels)
+            values |= kinship(last.related, last.record["index"], labels)
         if self.log:
             if ends and self.monitor:
                 values["knn_monitor"] = self.knn = self.monitor.accuracy()

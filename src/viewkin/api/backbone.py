@@ -1,0 +1,106 @@
+"""A trained network that takes images as people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from viewkin.augment.views import test_view
+from viewkin.data.dataset import Dataset, Images
+from viewkin.encode.model import Model, model_of, stored_size
+from viewkin.nets import backbone_file
+from viewkin.nets.backbone import BackboneConfig
+
+
+class Backbone(nn.Module):
+    """A trained network (B, 3, H, W) -> (B, F), in evaluation mode, with what is needed to feed it.
+
+    It is an ordinary module: move it with ``to``, put a head behind it, fine-tune it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        """Wrap a network that :func:`viewkin.nets.backbone_file.load_backbone` read."""
+        super().__init__()
+        self.network = network
+        facts: Any = network
+        self.config: BackboneConfig = facts.config
+        """How the network was built."""
+        self.feature_dim: int = facts.feature_dim
+        """F, numbers of a feature."""
+        self.image_size: int = facts.image_size
+        """Side of the images it was trained for, pixels."""
+        self.mean: tuple[float, ...] = facts.mean
+        """Mean of each channel, for values in 0 to 1."""
+        self.std: tuple[float, ...] = facts.std
+        """Standard deviation of each channel."""
+        self.extra: dict[str, Any] = facts.extra
+        """Whatever else was stored: recipe, augmentation policy."""
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute features: (B, 3, H, W) normalised -> (B, F)."""
+        return self.network(x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.network.parameters()).device
+
+    def preprocess(self, images: Images) -> Tensor:
+        """Decode, resize, crop and normalise images as they were when the network was evaluated.
+
+        Args:
+            images: a path, a PIL image, an array (H, W, 3) or (N, H, W, 3) of uint8, a tensor (3, H, W) or
+                (N, 3, H, W) of uint8, a list of any of these, a folder, or a Parquet file.
+
+        Returns:
+            (B, 3, S, S) float32 on the network's device, S the :attr:`image_size`.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        dataset = Dataset.of(images)
+        model = self._model()
+        size = stored_size(dataset.survey(), model.image_size)
+        source = dataset.source(size=size, squash=model.policy.squash, least=1)
+        pixels = source.images(torch.arange(len(source)))
+        return test_view(pixels.to(self.device), size=model.image_size, policy=model.policy).contiguous()
+
+    @torch.no_grad()
+    def embed(self, images: Images) -> Tensor:
+        """Compute the features of images, without gradient: (B, F) float32 on the CPU, not normalised.
+
+        Args:
+            images: as :meth:`preprocess` takes them.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        dataset = Dataset.of(images)
+        model = self._model()
+        size = stored_size(dataset.survey(), model.image_size)
+        source = dataset.source(size=size, squash=model.policy.squash, least=1)
+        return model.features(source, self.device)
+
+    def _model(self) -> Model:
+        return model_of(self.network)
+
+    def __repr__(self) -> str:
+        """Say what it is in a line; ``print(backbone.network)`` shows the layers."""
+        recipe = f", trained by {self.extra['recipe']}" if "recipe" in self.extra else ""
+        return f"Backbone({self.config.name}, images of {self.image_size} px -> {self.feature_dim} numbers{recipe})"
+
+
+def load_backbone(path: Path | str) -> Backbone:
+    """Load a trained network, in evaluation mode, on the CPU.
+
+    Args:
+        path: a run directory (its ``backbone.safetensors``), a ``.safetensors`` file or a ``.ckpt`` checkpoint.
+
+    Raises:
+        UserError: the file is missing, broken or not one of this library, or its weights do not fit its description.
+    """
+    return Backbone(backbone_file.load_backbone(path))
