@@ -270,7 +270,7 @@ def noise_source(count: int = COUNT) -> Source:
     """Images of noise with three classes of labels, so that the kNN monitor takes part."""
     pixels = torch.randint(256, (count, 3, SIDE, SIDE), generator=generator_for("pixels"), dtype=torch.uint8)
     ids = [f"{number}.png" for number in range(count)]
-    facts = SourceInfo(name="noise", size=SIDE, ids=ids, labels=torch.arange(count) % 3, classes=("a", "b", "c"))
+    facts = SourceInfo(name="noise", size=SIDE, keys=ids, labels=torch.arange(count) % 3, classes=("a", "b", "c"))
     return ResidentSource(facts, pixels)
 
 

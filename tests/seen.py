@@ -18,7 +18,7 @@ def coloured(count: int, seed: int, classes: int = 3, side: int = SIDE) -> Resid
     noise = 20 * torch.randn(count, 3, side, side, generator=draw)
     pixels = (colours[labels][:, :, None, None] + noise).clamp(0, 255).byte()
     ids = [f"{label}/{row}.png" for row, label in enumerate(labels.tolist())]
-    return ResidentSource(SourceInfo(name="colours", size=side, ids=ids, labels=labels), pixels)
+    return ResidentSource(SourceInfo(name="colours", size=side, keys=ids, labels=labels), pixels)
 
 
 class Sealed(ResidentSource):

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from commandline import images_in
-from viewkin.data.dataset import Survey, survey
+from viewkin.data.dataset import Dataset, Survey, survey
 from viewkin.recipes.catalogue import RECIPES
-from viewkin.runs.images import opened
+from viewkin.runs.images import open_training_images
 from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import duration
@@ -108,7 +108,7 @@ def test_crops_of_stl_are_cut_from_its_whole_images(tmp_path, monkeypatch):
     found = survey(photos)
     recipe = resolve(TrainRequest(data=photos, recipe="amdim_stl10"), found).recipe
     assert recipe.augment.image_size == 64
-    assert next(opened(photos, recipe, found, smoke=False).blocks(4))[1].shape == (4, 3, 96, 96)
+    assert next(open_training_images(Dataset.of(photos), recipe, smoke=False).blocks(4))[1].shape == (4, 3, 96, 96)
 
 
 def test_a_recipe_leaves_classes_out_where_they_are_there_and_says_so():

@@ -21,7 +21,7 @@ def test_embeddings_survive_a_round_trip(tmp_path):
     write_embeddings(path, ROWS, IDS, labels, ["cat", "dog", "fox"], {"model": "resnet18", "epoch": 3})
     found = read_embeddings(path)
     assert torch.equal(found.embeddings, ROWS)
-    assert found.ids == tuple(IDS)
+    assert found.keys == tuple(IDS)
     assert torch.equal(found.labels, labels)
     assert found.index.tolist() == list(range(11))
     assert found.classes == ("cat", "dog", "fox")
@@ -56,7 +56,7 @@ def test_row_groups_bound_what_a_reader_loads(tmp_path, monkeypatch):
     assert pq.ParquetFile(path).metadata.num_row_groups == 3
     found = read_embeddings(path)
     assert torch.equal(found.embeddings, ROWS)
-    assert found.ids == tuple(IDS)
+    assert found.keys == tuple(IDS)
     assert found.labels.tolist() == list(range(11))
 
 

@@ -48,7 +48,7 @@ def source_of(rows: Set) -> ResidentSource:
     pixels, labels = rows
     ids = [f"{row}.png" for row in range(len(labels))]
     known = {"labels": labels} if labels.ndim == 1 else {"targets": labels}
-    return ResidentSource(SourceInfo(name="rows", size=16, ids=ids, **known), pixels.byte().view(-1, 3, 16, 16))
+    return ResidentSource(SourceInfo(name="rows", size=16, keys=ids, **known), pixels.byte().view(-1, 3, 16, 16))
 
 
 def seeing(protocol: Callable, config: object) -> Callable[[Set, Set], dict[str, float]]:

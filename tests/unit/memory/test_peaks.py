@@ -28,7 +28,7 @@ COUNT, DIM, SIDE = 200_000, 128, 8  # 98 MiB of rows
 
 def encode(count):
     method = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, DIM))
-    facts = SourceInfo(name="black", size=SIDE, ids=[""] * count)
+    facts = SourceInfo(name="black", size=SIDE, keys=[""] * count)
     source = ResidentSource(facts, torch.zeros(count, 3, SIDE, SIDE, dtype=torch.uint8))
     fabric = Fabric(accelerator="cpu")
     return lambda: encode_all(method, method, source, torch.Tensor.float, fabric)

@@ -25,7 +25,7 @@ def several(count, seed):
     source = coloured(count, seed, 3)
     targets = (source.labels[:, None] == torch.arange(2)).to(torch.int8)
     targets[::5, 1] = -1
-    facts = SourceInfo(name="several", size=source.size, ids=source.ids, targets=targets)
+    facts = SourceInfo(name="several", size=source.size, keys=source.keys, targets=targets)
     return ResidentSource(facts, source.images(torch.arange(count)))
 
 
