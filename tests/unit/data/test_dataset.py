@@ -111,6 +111,22 @@ class TestOnce:
         again = {name: n for name, n in inside.items() if n > 1 and name != "stat set"}
         assert not again
 
+    def test_a_folder_without_splits_is_looked_at_once(self, photos: Path, looks: Counter[str]):
+        photos.rename(photos.parent / "set")
+        dataset = Dataset(photos.parent / "set")
+        dataset.survey()
+        dataset.source()
+        assert {name: n for name, n in looks.items() if name.startswith(("scandir", "listdir"))} == {"scandir set": 1}
+
+    def test_content_ids_are_computed_once(self, monkeypatch: pytest.MonkeyPatch):
+        for images in (noise(3), "generated:images=20"):
+            dataset = Dataset(images)
+            first = dataset.content_ids()
+            with monkeypatch.context() as patch:
+                patch.setattr("viewkin.data.identity.content_of", None)
+                patch.setattr("viewkin.data.identity.content_of_pixels", None)
+                assert dataset.content_ids() == first
+
     def test_two_data_sets_look_twice(self, splits: Path, looks: Counter[str]):
         for _ in range(2):
             self.ask(Dataset(splits))
@@ -327,11 +343,11 @@ class TestIdentity:
         (kept,) = cache.glob("*.content")
         kept.write_bytes(kept.read_bytes()[:-1])
         assert Dataset(splits).content_ids() == first
-        path = splits / "train" / "a" / "0.png"
-        Image.fromarray(noise(9)[8]).save(path)
-        second = Dataset(splits).content_ids()
-        assert second[0] != first[0]
-        assert second[1:] == first[1:]
+        for place, path in enumerate(Dataset(splits).listing().keys):
+            Image.fromarray(noise(9)[8]).save(splits / path)
+            second = Dataset(splits).content_ids()
+            assert [one == other for one, other in zip(first, second)] == [i != place for i in range(3)]
+            first = second
 
     def test_a_cache_that_cannot_be_written_is_done_without(self, splits: Path, tmp_path: Path):
         (tmp_path / "file").write_text("")
