@@ -26,7 +26,6 @@ from viewkin.runtime.version import VERSION
 
 app = typer.Typer(
     name="viewkin",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
