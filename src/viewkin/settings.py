@@ -27,14 +27,14 @@ WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or
 
 def setting_paths(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every setting's path and value, nested dataclasses opened."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            found |= setting_paths(value, f"{prefix}{field.name}.")
+            values |= setting_paths(value, f"{prefix}{field.name}.")
         else:
-            found[prefix + field.name] = value
-    return found
+            values[prefix + field.name] = value
+    return values
 
 
 def with_values(config: T, values: Mapping[str, Any], prefix: str = "") -> T:
@@ -165,11 +165,11 @@ def _first_that_reads(text: str, options: list[Any], path: str) -> Any:
 def settings_to_dict(config: Any) -> dict[str, Any]:
     """Turn settings into plain JSON values."""
     # A settings class may have a field of that name too (a schedule's kind): the loop then writes the field.
-    found: dict[str, Any] = {"kind": type(config).kind} if hasattr(type(config), "kind") else {}
+    values: dict[str, Any] = {"kind": type(config).kind} if hasattr(type(config), "kind") else {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        found[field.name] = settings_to_dict(value) if dataclasses.is_dataclass(value) else value
-    return found
+        values[field.name] = settings_to_dict(value) if dataclasses.is_dataclass(value) else value
+    return values
 
 
 def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, prefix: str = "") -> T:

@@ -83,10 +83,10 @@ class Lines(list[Line]):
 
 def groups(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Join runs that differ in their seed only."""
-    found: dict[str, list[RunRecord]] = {}
+    runs_by_settings: dict[str, list[RunRecord]] = {}
     for run in runs:
-        found.setdefault(_key(run.settings), []).append(run)
-    return list(found.values())
+        runs_by_settings.setdefault(_key(run.settings), []).append(run)
+    return list(runs_by_settings.values())
 
 
 def lines_of(group: Sequence[RunRecord], *, baselines: bool = False) -> list[Line]:
@@ -102,14 +102,14 @@ def lines_of(group: Sequence[RunRecord], *, baselines: bool = False) -> list[Lin
         for name, value in run.logged.items():
             measure = SPEED if name == "images_per_second" else name
             values.setdefault(("log", "", measure, "", ""), {})[run.place] = (value, None)
-    return [_line(group, key, found) for key, found in values.items()]
+    return [_line(group, key, taken) for key, taken in values.items()]
 
 
-def _line(group: Sequence[RunRecord], key: tuple[str, ...], found: dict[Path, tuple[float, Result | None]]) -> Line:
+def _line(group: Sequence[RunRecord], key: tuple[str, ...], taken: dict[Path, tuple[float, Result | None]]) -> Line:
     protocol, features, measure, data, _ = key
-    runs = [run for run in group if run.place in found]
-    numbers = [value for value, _ in found.values()]
-    stored, result = runs[0].stored, found[runs[0].place][1]
+    runs = [run for run in group if run.place in taken]
+    numbers = [value for value, _ in taken.values()]
+    stored, result = runs[0].stored, taken[runs[0].place][1]
     papers = published(stored, data, protocol, measure, features, result.settings if result else None)
     return Line(
         runs=tuple(str(run.place) for run in runs),

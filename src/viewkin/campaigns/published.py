@@ -65,12 +65,12 @@ def published(
         features: ``backbone`` or ``embedding``; the papers' kNN and retrieval are of the embedding.
         settings: the protocol's.
     """
-    found = None if stored.smoke or not trained_as_named(stored) else set_named(data)
+    judged_set = None if stored.smoke or not trained_as_named(stored) else set_named(data)
     known = {**setting_paths(stored.recipe), **(settings or {})}
     rows = [
         row
         for row in _table()
-        if (row["recipe"], row["set"]) == (stored.recipe.name, found)
+        if (row["recipe"], row["set"]) == (stored.recipe.name, judged_set)
         and (row["protocol"], row["measure"], row["features"]) == (protocol, measure, features)
         and row["images"] in ("", str(stored.images))
         and _holds(row["where"], known)

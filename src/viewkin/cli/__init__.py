@@ -133,9 +133,9 @@ def embed(
         model=model, data=data, out=out, split=split, features=features, normalise=normalise, device=device
     )
     with shown() as console:
-        found = run(request)
-        rows, width = found.embeddings.shape
-        say(console, *found.notes, f"{rows:,} embeddings of {width} numbers in {out}")
+        embeddings = run(request)
+        rows, width = embeddings.embeddings.shape
+        say(console, *embeddings.notes, f"{rows:,} embeddings of {width} numbers in {out}")
 
 
 @app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")

@@ -173,10 +173,10 @@ def _check_schema(path: Path | str, schema: pa.Schema) -> None:
     for name, fits in wanted.items():
         missing = name not in schema.names
         if (missing and name != "label") or (not missing and not fits(schema.field(name).type)):
-            found = ", ".join(f"{column.name} ({column.type})" for column in schema)
+            columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
             raise UserError(
                 f"{path} is not a file of embeddings: it needs id (integer), path (string), embedding (fixed-size list "
-                f"of float32) and perhaps label (integer), but has {found}."
+                f"of float32) and perhaps label (integer), but has {columns}."
             )
 
 

@@ -42,8 +42,8 @@ def judged_by_detection(
             "Detection fine-tunes the backbone on whole images of two splits: leave out --features, --holdout and "
             "--image-size, and set train_sides and test_side instead."
         )
-    found = DetectionConfig()
-    found = with_values(found, dict(read_assignment(found, text) for text in settings))
+    config = DetectionConfig()
+    config = with_values(config, dict(read_assignment(config, text) for text in settings))
     where = device_named(device)
     data = str(asked.data)
     train, test = (open_boxes(data, split) for split in (asked.train_split, asked.test_split))
@@ -63,7 +63,7 @@ def judged_by_detection(
     results: list[Result] = []
     for one in models:
         network: Any = one.encoder
-        got = detection(found, network, train, test, device=where)
+        got = detection(config, network, train, test, device=where)
         results.append(
             describe(
                 DETECTION,
@@ -71,7 +71,7 @@ def judged_by_detection(
                 got.values(),
                 model=one.name,
                 data=f"{data}: {len(train):,} {asked.train_split}, {len(test):,} {asked.test_split}",
-                seed=found.seed,
+                seed=config.seed,
                 seconds=got.seconds,
                 device=where,
                 notes=got.notes,

@@ -196,7 +196,7 @@ def measured(
     """Judge one model."""
     began = time.monotonic()
     if protocol.takes_images:
-        found = protocol.function(settings, network_of(model, device), train, test)
+        outcome = protocol.function(settings, network_of(model, device), train, test)
     else:
         moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))
         with (
@@ -207,20 +207,20 @@ def measured(
             sets: list[Any] = [model.features(test, device), labels_of(test)]
             if train is not None:
                 sets = [_teaching(model, settings, train, device), labels_of(train), *sets]
-            found = protocol.function(settings, *sets)
+            outcome = protocol.function(settings, *sets)
     split = f"held out of {request.train_split}" if request.holdout is not None else request.test_split
     taught = "" if train is None else f"{len(train):,} {request.train_split}, "
     chosen = "" if request.classes is None else f" of the classes {request.classes}"
     return describe(
         request.protocol,
         settings,
-        found.values(),
+        outcome.values(),
         model=model.name,
         data=f"{dataset.name}: {taught}{len(test):,} {split}{chosen}",
         seed=getattr(settings, "seed", None),
         seconds=time.monotonic() - began,
         device=device,
-        notes=found.notes,
+        notes=outcome.notes,
     )
 
 

@@ -101,6 +101,6 @@ def _check_several(dataset: Dataset, name: str, protocol: Protocol) -> None:
         )
 
 
-def _whole_size(found: Survey, image_size: int) -> int | None:
+def _whole_size(survey: Survey, image_size: int) -> int | None:
     """Side at which whole images are kept: that of the test view, or their own when they are smaller squares."""
-    return None if found.uniform and found.shorter_side <= image_size else image_size
+    return None if survey.uniform and survey.shorter_side <= image_size else image_size

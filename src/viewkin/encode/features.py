@@ -84,7 +84,7 @@ def extract(
         raise UserError(f"precision {precision!r} is unknown: use one of {', '.join(AUTOCAST)}.")
     dtype = AUTOCAST[precision]
     device = torch.device(device)
-    found = Rows(total)
+    rows = Rows(total)
     kept = kept_memory(device.type == "cpu")
     with kept, frozen(encoder), progress_bar("features", total, shown=progress) as bar:
         for index, images in blocks:
@@ -95,9 +95,9 @@ def extract(
                     f"the encoder turned {tuple(images.shape)} images into {tuple(feature.shape)}: it must give one "
                     "row of features an image, so pool its maps first."
                 )
-            found.put(index.cpu(), feature.float().cpu())
+            rows.put(index.cpu(), feature.float().cpu())
             bar.advance(len(images))
-    return found.ordered()
+    return rows.ordered()
 
 
 class Rows:

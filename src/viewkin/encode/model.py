@@ -92,7 +92,7 @@ def model_of(backbone: nn.Module) -> Model:
     return Model(f"backbone, {facts.feature_dim}-d", backbone, facts.image_size, chosen)
 
 
-def stored_size(found: Survey, image_size: int) -> int | None:
+def stored_size(survey: Survey, image_size: int) -> int | None:
     """Side at which photographs are kept: a margin of 256/224 around the view; their own side when that is smaller."""
     wanted = min(round(image_size * 256 / 224), LARGEST_STORED)
-    return None if found.uniform and found.shorter_side <= wanted else wanted
+    return None if survey.uniform and survey.shorter_side <= wanted else wanted

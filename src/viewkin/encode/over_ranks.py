@@ -44,10 +44,10 @@ def encode_all(
     own: Tensor | None = None
     for index, images in source.blocks(block, start, min(start + share, len(source))):
         with fabric.autocast():
-            found = network(view(images.to(fabric.device)).to(kind))
+            rows = network(view(images.to(fabric.device)).to(kind))
         if own is None:
-            own = found.new_zeros(share, found.shape[1], dtype=torch.float32)
-        own.narrow(0, int(index[0]) - start, len(index)).copy_(found)
+            own = rows.new_zeros(share, rows.shape[1], dtype=torch.float32)
+        own.narrow(0, int(index[0]) - start, len(index)).copy_(rows)
     assert own is not None
     for module, mode in modes.items():
         module.training = mode

@@ -39,7 +39,7 @@ TOGETHER = 64
 def write_evidence(out: Path, stored: RunSettings, source: Source, device: torch.device) -> list[Path]:
     """Explain a finished run by its last checkpoint; write a table of each kind for which there is something to say.
 
-    Every view of an anchor is the test view, so that what is found does not hang on an augmentation, and a map of
+    Every view of an anchor is the test view, so that what is rows does not hang on an augmentation, and a map of
     parts lies over the image as it is.
 
     Returns:
@@ -55,7 +55,7 @@ def write_evidence(out: Path, stored: RunSettings, source: Source, device: torch
         write_related(out / EVIDENCE_FILE, finds, about)
     if parts:
         write_assignments(out / ASSIGNMENTS_FILE, parts, about)
-    return [out / name for name, found in ((EVIDENCE_FILE, finds), (ASSIGNMENTS_FILE, parts)) if found]
+    return [out / name for name, rows in ((EVIDENCE_FILE, finds), (ASSIGNMENTS_FILE, parts)) if rows]
 
 
 def explained(
@@ -73,13 +73,13 @@ def explained(
             if len(index) < 2:  # no method compares an image with nothing
                 continue
             batch = _batch(method, recipe, source, policy, index, number, device)
-            for what, found in method.explain(batch, at).items():
-                if found.ndim == 2:
-                    finds += _finds(what, found[:, :MAX_IMAGES].cpu(), index, source, bank)
+            for what, explanation in method.explain(batch, at).items():
+                if explanation.ndim == 2:
+                    finds += _finds(what, explanation[:, :MAX_IMAGES].cpu(), index, source, bank)
                 else:
                     parts += [
                         PartAssignments(i, str(source.keys[i]), what, part)
-                        for i, part in zip(index.tolist(), found.cpu())
+                        for i, part in zip(index.tolist(), explanation.cpu())
                     ]
     return finds, parts
 

@@ -48,8 +48,8 @@ class AugmentConfig:
         Raises:
             UserError: the catalogue has no such policy.
         """
-        found = policy(self.policy)
-        return found if self.least_area is None else with_least_area(found, self.least_area)
+        policy_named = policy(self.policy)
+        return policy_named if self.least_area is None else with_least_area(policy_named, self.least_area)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +164,11 @@ def nested(method: Any) -> Iterator[tuple[str, Any]]:
 
 def delays(method: Any, at: Progress) -> dict[str, float]:
     """Settings of a method, and of all that it wraps, that keep a term out: path to epochs of this round."""
-    found: dict[str, float] = {}
+    epochs_of: dict[str, float] = {}
     for path, one in nested(method):
         ramp: RampConfig | None = getattr(one, "ramp", None)
         if ramp is not None and ramp.shape == "binary":
-            found[f"{path}.ramp.{'share' if ramp.epochs is None else 'epochs'}"] = ramp.length(at.epochs)
+            epochs_of[f"{path}.ramp.{'share' if ramp.epochs is None else 'epochs'}"] = ramp.length(at.epochs)
         if at.round == 0 and hasattr(one, "warmup_epochs"):
-            found[f"{path}.warmup_epochs"] = float(one.warmup_epochs)
-    return found
+            epochs_of[f"{path}.warmup_epochs"] = float(one.warmup_epochs)
+    return epochs_of

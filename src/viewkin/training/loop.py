@@ -227,16 +227,16 @@ class Trainer:
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
                 with seen(self.method.encoder) if self.online else nullcontext([]) as features:
-                    found: Step = self.forward(batch, at)
+                    result: Step = self.forward(batch, at)
                 if self.online:
-                    self.online.see_(features, batch.index, len(found.pairs))
+                    self.online.see_(features, batch.index, len(result.pairs))
                 if last and self._reports(at.total_step + 1):
                     with differentiating():
-                        self.term_norms = term_gradients(found, self.method.last_weight)
-                self.fabric.backward(found.loss / accumulate)
-            steps.append(found)
+                        self.term_norms = term_gradients(result, self.method.last_weight)
+                self.fabric.backward(result.loss / accumulate)
+            steps.append(result)
         norm = gradient_norm(self.method.parameters())
-        self._bad += ~(torch.stack([found.loss.detach() for found in steps]).sum() + norm).isfinite()
+        self._bad += ~(torch.stack([result.loss.detach() for result in steps]).sum() + norm).isfinite()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         record = joined(steps)

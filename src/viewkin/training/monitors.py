@@ -93,11 +93,11 @@ def term_gradients(step: Step, weight: Tensor) -> dict[str, Tensor]:
     """
     if len(step.terms) < 2:
         return {}
-    found: dict[str, Tensor] = {}
+    norms: dict[str, Tensor] = {}
     for name, term in step.terms.items():
         gradient = torch.autograd.grad(term, weight, retain_graph=True, materialize_grads=True)[0]
-        found[f"gradient/{name}"] = gradient.detach().norm()
-    return found
+        norms[f"gradient/{name}"] = gradient.detach().norm()
+    return norms
 
 
 class KnnMonitor:

@@ -103,8 +103,8 @@ class OnlineHeads:
     @torch.no_grad()
     def _judge_(self, x: Tensor, labels: Tensor) -> None:
         self.heads.eval()
-        found = torch.stack([head(x).argmax(1) == labels for head in self.heads.values()])
-        self.right += found.sum(1)
+        right = torch.stack([head(x).argmax(1) == labels for head in self.heads.values()])
+        self.right += right.sum(1)
         self.judged += (labels >= 0).sum()
 
     def accuracies_(self) -> dict[str, float]:

@@ -77,11 +77,11 @@ class Sheet:
             if list(source.keys) != list(self.source.keys):
                 raise UserError(f"{run} and {runs[0]} were trained on different images; show them one by one.")
             # Of several finds of an anchor (hops of a graph, then the positives chosen among them) the last counts.
-            found = {find.anchor: find for find in finds if wanted(find) and distinct(find)}
-            if not found:
+            related_by_anchor = {find.anchor: find for find in finds if wanted(find) and distinct(find)}
+            if not related_by_anchor:
                 raise UserError(f"The method of {run} has no {noun} to show; its terms compare no other images.")
-            self.finds.append((run, found))
-        common = sorted(set.intersection(*(set(found) for _, found in self.finds)))
+            self.finds.append((run, related_by_anchor))
+        common = sorted(set.intersection(*(set(related_by_anchor) for _, related_by_anchor in self.finds)))
         if not common:
             raise UserError(f"{' and '.join(runs)} have no anchor in common.")
         chosen = torch.linspace(0, len(common) - 1, min(anchors, len(common))).long().unique()

@@ -105,14 +105,14 @@ class FigureInputs:
 
     def images(self, index: Tensor) -> list[Tensor]:
         """Pixels at positions (n,): (3, S, S) uint8 each."""
-        found: list[Tensor] = []
+        pixels: list[Tensor] = []
         for i in index.tolist():
             for source in self.sources:
                 if i < len(source):
-                    found.append(source.images(torch.tensor([i]))[0])
+                    pixels.append(source.images(torch.tensor([i]))[0])
                     break
                 i -= len(source)
-        return found
+        return pixels
 
 
 def opened_models(request: FigureRequest, device: torch.device) -> list[tuple[str, Model]]:
@@ -120,15 +120,15 @@ def opened_models(request: FigureRequest, device: torch.device) -> list[tuple[st
     trained = [name for name in request.models if name != PIXELS]
     if not trained:
         raise UserError("A figure needs a trained model; name a run directory or a backbone file.")
-    found: list[tuple[str, Model]] = []
+    titled_models: list[tuple[str, Model]] = []
     for name in request.models:
         if name == PIXELS:
-            found.append(("raw pixels", baselines(trained[0])[0]))
+            titled_models.append(("raw pixels", baselines(trained[0])[0]))
             continue
         if request.untrained and name == trained[0]:
-            found.append(("untrained", baselines(name)[1]))
-        found.append((Path(name).resolve().name, open_model(name, request.features, device)))
-    return found
+            titled_models.append(("untrained", baselines(name)[1]))
+        titled_models.append((Path(name).resolve().name, open_model(name, request.features, device)))
+    return titled_models
 
 
 def data_of(models: tuple[str, ...]) -> str:
@@ -143,12 +143,12 @@ def data_of(models: tuple[str, ...]) -> str:
     raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
 
 
-def training_images(run: str, found: Iterable[RelatedImages | PartAssignments]) -> Source:
+def training_images(run: str, evidence: Iterable[RelatedImages | PartAssignments]) -> Source:
     """The images of a run as they were numbered when it was trained.
 
     Args:
         run: run directory.
-        found: what the run left of them.
+        evidence: what the run left of them.
 
     Raises:
         UserError: no run, or the images are others now.
@@ -157,7 +157,7 @@ def training_images(run: str, found: Iterable[RelatedImages | PartAssignments]) 
     source = open_training_images(stored.images_from(), stored.recipe, smoke=stored.smoke)
     if len(source) != stored.images:
         raise UserError(f"{run} was trained on {stored.images:,} images, but {stored.data} has {len(source):,} now.")
-    if any(source.keys[one.anchor] != one.path for one in found):
+    if any(source.keys[one.anchor] != one.path for one in evidence):
         raise UserError(f"{run} was trained on other images than {stored.data} has now.")
     return source
 

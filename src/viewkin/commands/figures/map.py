@@ -93,12 +93,12 @@ def stored_points(files: list[str]) -> Points:
     Raises:
         UserError: a file that is none, or of other images.
     """
-    found = [read_embeddings(file) for file in files]
-    for file, one in zip(files, found):
-        if one.keys != found[0].keys:
+    files_read = [read_embeddings(file) for file in files]
+    for file, one in zip(files, files_read):
+        if one.keys != files_read[0].keys:
             raise UserError(f"{file} and {files[0]} are of different images; embed one set twice, or take --by file.")
-    rows = [(Path(file).stem, torch.nn.functional.normalize(one.embeddings, dim=1)) for file, one in zip(files, found)]
-    first = found[0]
+    rows = [(Path(file).stem, torch.nn.functional.normalize(one.embeddings, dim=1)) for file, one in zip(files, files_read)]
+    first = files_read[0]
     names = class_names(first.labels, first.classes, len(first.keys))
     return Points(rows, list(first.keys), names, [""] * len(first.keys), f"{len(first.keys):,} images of {files[0]}")
 
@@ -109,15 +109,15 @@ def joined_points(files: list[str]) -> Points:
     Raises:
         UserError: a file that is none, or of another width.
     """
-    found = [read_embeddings(file) for file in files]
-    for file, one in zip(files, found):
-        width, first = one.embeddings.shape[1], found[0].embeddings.shape[1]
+    files_read = [read_embeddings(file) for file in files]
+    for file, one in zip(files, files_read):
+        width, first = one.embeddings.shape[1], files_read[0].embeddings.shape[1]
         if width != first:
             raise UserError(f"{file} has {width} dimensions, {files[0]} {first}; embed both sets with one model.")
-    rows = torch.nn.functional.normalize(torch.cat([one.embeddings for one in found]), dim=1)
-    ids = [name for one in found for name in one.keys]
-    names = [name for one in found for name in class_names(one.labels, one.classes, len(one.keys))]
-    owners = [Path(file).name for file, one in zip(files, found) for _ in one.keys]
+    rows = torch.nn.functional.normalize(torch.cat([one.embeddings for one in files_read]), dim=1)
+    ids = [name for one in files_read for name in one.keys]
+    names = [name for one in files_read for name in class_names(one.labels, one.classes, len(one.keys))]
+    owners = [Path(file).name for file, one in zip(files, files_read) for _ in one.keys]
     about = f"{len(ids):,} images of {' and '.join(files)}"
     return Points([("embeddings", rows)], ids, names, [""] * len(ids), about, files=owners)
 
