@@ -93,13 +93,13 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Learn visual features from images without labels, then judge and use them.
+    """Learn visual features from images without labels, then evaluate and use them.
 
     \b
     Start with:
-      viewkin demo                     a few minutes on rendered images, nothing needed
-      viewkin train photos/            your own images, settings chosen for them
-      viewkin recipes                  the published methods, ready to run
+      viewkin demo                     try it on rendered images, a few minutes
+      viewkin train photos/            train on your own images
+      viewkin recipes                  list the published methods
     """  # noqa: D301 (click reads \b as: keep the lines)
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -138,46 +138,52 @@ def embed(
         say(console, *embeddings.notes, f"{rows:,} embeddings of {width} numbers in {out}")
 
 
-@app.command(short_help="Judge features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
+@app.command(short_help="Evaluate features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
 def evaluate(
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="One of those listed below.")],
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="How to evaluate: one of the protocols listed above.")
+    ],
     model: Model,
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="JSON to write; evaluation-PROTOCOL-KIND.json beside the model if left out."),
+        typer.Option(
+            metavar="FILE", help="JSON file to write [default: evaluation-PROTOCOL-KIND.json beside the model]."
+        ),
     ] = None,
     features: Features = "backbone",
-    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split that teaches.")] = "train",
-    test_split: Annotated[str, typer.Option(metavar="NAME", help="Split that is judged.")] = "test",
+    train_split: Annotated[str, typer.Option(metavar="NAME", help="Split that trains the classifier.")] = "train",
+    test_split: Annotated[str, typer.Option(metavar="NAME", help="Split to evaluate on.")] = "test",
     holdout: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Share of the images to judge on, 0 to 1, where there is no test split."),
+        typer.Option(
+            metavar="SHARE", help="Evaluate on this share of the training split, 0 to 1, if there is no test split."
+        ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="WHICH", help="Judge on these classes only: labels, a range such as 98:196, or names."),
+        typer.Option(metavar="WHICH", help="Evaluate these classes only: labels, a range such as 98:196, or names."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Side of the images; the model's own if left out.")
+        int | None, typer.Option(metavar="PIXELS", help="Side of the images [default: what the model was trained for].")
     ] = None,
-    baselines: Annotated[bool, typer.Option(help="Judge raw pixels and the untrained network beside it.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also evaluate raw pixels and the untrained network.")] = True,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="A setting of the protocol, such as k=5,20,200; repeatable."),
+        typer.Option("--set", metavar="PATH=VALUE", help="A setting of the protocol, such as k=5,20,200. Repeatable."),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Judge features with labels; prints a table and writes JSON.
+    """Evaluate features with labels. Prints a table and writes JSON.
 
     \b
     knn, linear, mlp    kNN, a linear probe, AMDIM's two heads
-    retrieval, cluster  neighbours of one's own class, k-means; no split teaches
-    finetune, semi      the whole network goes on learning, with all labels or with a few
+    retrieval, cluster  nearest neighbours of the same class, k-means; these need no training split
+    finetune, semi      fine-tune the whole network, with all labels or with a few
     stages              a linear classifier on every stage of the frozen network
-    svm, lowshot        the VOC07 protocol, with all images and with a few; also on data laid out as VOC
-    multilabel          a linear classifier taught by SGD, for images that show several classes
-    detection           fine-tunes Faster R-CNN on images with boxes (laid out as VOC or COCO, or Parquet)
+    svm, lowshot        the VOC07 protocol, with all images or with a few; also for data laid out as VOC
+    multilabel          a linear classifier trained by SGD, for images that show several classes
+    detection           fine-tune Faster R-CNN on images with boxes (laid out as VOC or COCO, or Parquet)
 
     \b
     Examples:
@@ -218,7 +224,7 @@ def evaluate(
 
 @app.command(short_help="List the recipes, or all settings of one.")
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every setting of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Recipe whose settings to show.")] = None,
 ) -> None:
     """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
     from viewkin.cli.output import say, show_offer
@@ -232,10 +238,10 @@ def recipes(
 
 @app.command(short_help="Train on a small image set for a few minutes and show what was learnt.")
 def demo(
-    data: Annotated[str, typer.Option(metavar="DATA", help="A folder of images; 'generated' renders some.")] = (
+    data: Annotated[str, typer.Option(metavar="DATA", help="A folder of images, or 'generated' for rendered ones.")] = (
         "generated"
     ),
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run directory; an earlier demo there is replaced.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run directory. An earlier demo there is replaced.")] = Path(
         "runs/demo"
     ),
 ) -> int:
@@ -250,8 +256,8 @@ def demo(
     return training.run.outcome.exit_code
 
 
-app.command(short_help="One table across runs, with the papers' numbers.")(compare)
-app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, negatives, similarities, curves, ablations.")
+app.command(short_help="Compare runs in one table, with the papers' numbers.")(compare)
+app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves and more.")
 
 COMMANDS = ("train", "embed", "evaluate", "recipes", "demo", "compare", "figures")
 """Commands that have a help page of their own."""

@@ -13,12 +13,16 @@ from viewkin.cli.terminal import shown
 
 def compare(
     runs: Runs,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help=".csv or .json to write, with every column.")] = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Show raw pixels and the untrained network.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".csv or .json file to write, with all columns.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Show raw pixels and the untrained network too.")
+    ] = False,
 ) -> None:
-    """Print one table across runs: mean and spread over seeds of all that was measured, and what the papers print.
+    """Compare runs in one table: mean and spread over seeds of every measure, with the numbers that papers print.
 
-    Runs that differ in their seed only are one line. A paper's number stands beside a result only on the same set.
+    Runs that differ only in their seed are one line. A paper's number is shown only for the same data set.
 
     \b
     Example:

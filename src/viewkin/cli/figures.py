@@ -18,23 +18,25 @@ figures = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Draw figures: PNG or SVG files, and entries of the runs' reports.",
+    help="Draw figures as PNG or SVG files, and add them to the runs' reports.",
 )
 Models = Annotated[
     list[str],
     typer.Argument(metavar="MODEL...", help="Run directories, backbone files or checkpoints; 'pixels' for raw pixels."),
 ]
-Data = Annotated[str | None, typer.Option(metavar="DATA", help="Images; those of the first model's run if left out.")]
+Data = Annotated[
+    str | None, typer.Option(metavar="DATA", help="Images [default: those that the first run was trained on].")
+]
 Split = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Split of the images; repeatable. test, or else train, if left out."),
+    typer.Option(metavar="NAME", help="Split of the images. Repeatable [default: test if there is one, else train]."),
 ]
 Out = Annotated[
-    Path | None, typer.Option(metavar="FILE", help=".png or .svg to write; NAME.png in the first run if left out.")
+    Path | None, typer.Option(metavar="FILE", help=".png or .svg file to write [default: NAME.png in the first run].")
 ]
-Untrained = Annotated[bool, typer.Option("--untrained", help="Put the first model's untrained network before it.")]
-Most = Annotated[int, typer.Option(metavar="N", help="Images at most.")]
-Anchors = Annotated[int, typer.Option(metavar="N", help="Images on the left.")]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Show the first model's untrained network too.")]
+Most = Annotated[int, typer.Option(metavar="N", help="Largest number of images.")]
+Anchors = Annotated[int, typer.Option(metavar="N", help="Number of anchor images.")]
 
 
 def write_shown(draw: Callable[[], Drawing], out: Path | None) -> None:
@@ -75,16 +77,19 @@ def map_(
     data: Data = None,
     split: Split = None,
     by: Annotated[
-        str, typer.Option(metavar="WHAT", help="Colour: label, folder, file, split, cluster or auto.")
+        str, typer.Option(metavar="WHAT", help="What colours show: label, folder, file, split, cluster or auto.")
     ] = "auto",
     way: Annotated[str, typer.Option(metavar="NAME", help="tsne, or umap (needs viewkin[umap]).")] = "tsne",
     views: Annotated[
-        int, typer.Option(metavar="N", help="Augmentations of each of 40 images; 1 shows all images as they are.")
+        int,
+        typer.Option(metavar="N", help="Show this many augmentations of each of 40 images; 1: all images as they are."),
     ] = 1,
-    clusters: Annotated[int, typer.Option(metavar="N", help="Clusters, where these colour.")] = 10,
+    clusters: Annotated[
+        int, typer.Option(metavar="N", help="Number of k-means clusters, if colours show clusters.")
+    ] = 10,
     untrained: Untrained = False,
     most: Most = 2000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the map and the clusters.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the map and of k-means.")] = 0,
     features: Features = "backbone",
     device: Device = "auto",
     out: Out = None,
@@ -105,14 +110,14 @@ def map_(
     write_shown(lambda: draw_map(request), out)
 
 
-@figures.command(short_help="A few images and their nearest, models side by side.")
+@figures.command(short_help="A few images and their nearest neighbours, models side by side.")
 def neighbours(
     models: Models,
     data: Data = None,
     split: Split = None,
-    queries: Annotated[int, typer.Option(metavar="N", help="Images that ask.")] = 8,
+    queries: Annotated[int, typer.Option(metavar="N", help="Number of query images.")] = 8,
     gallery: Annotated[
-        str | None, typer.Option(metavar="SPLIT", help="Split that answers; the one that asks if left out.")
+        str | None, typer.Option(metavar="SPLIT", help="Split to search [default: the split of the queries].")
     ] = None,
     untrained: Untrained = False,
     most: Most = 5000,
@@ -134,11 +139,14 @@ def similarities(
     split: Split = None,
     of: Annotated[
         str,
-        typer.Option(metavar="WHAT", help="Positives: of one label, or evidence (what the first run took for kin)."),
+        typer.Option(
+            metavar="WHAT",
+            help="Which pairs are positives: label (same class) or evidence (what the first run's method used).",
+        ),
     ] = "label",
     nearest: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Also the cosines of images and this share of all that is nearest to each."),
+        typer.Option(metavar="SHARE", help="Also show the cosines of each image to this share of its nearest, 0 to 1."),
     ] = None,
     untrained: Untrained = False,
     most: Most = 2000,
@@ -153,7 +161,7 @@ def similarities(
     write_shown(lambda: draw_similarities(look, of, nearest), out)
 
 
-@figures.command(short_help="Negatives of a few anchors, false ones framed.")
+@figures.command(short_help="Negatives of a few anchors; those of the same class are framed.")
 def negatives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     """Draw five negatives of a few anchors from the evidence of runs, side by side; false ones are framed."""
     from viewkin.commands.figures.evidence import draw_negatives
@@ -169,7 +177,7 @@ def positives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     write_shown(lambda: draw_positives(runs, anchors), out)
 
 
-@figures.command(short_help="Which component of AMDIM's mixture answers for which part.")
+@figures.command(short_help="Which component of AMDIM's mixture covers which part of an image.")
 def segments(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run directory of amdim with method.mixtures above 1.")],
     anchors: Anchors = 12,
@@ -182,12 +190,14 @@ def segments(
     write_shown(lambda: draw_segments_of(run, anchors, scale), out)
 
 
-@figures.command(short_help="What runs logged while they trained, in one plot each.")
+@figures.command(short_help="What runs logged during training, one plot a series.")
 def curves(
     runs: Runs,
     series: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What to draw, such as loss; repeatable. The loss and others if left out."),
+        typer.Option(
+            metavar="NAME", help="Series to draw, such as loss. Repeatable [default: the loss and a few others]."
+        ),
     ] = None,
     out: Out = None,
 ) -> None:
@@ -205,13 +215,13 @@ def curves(
 @figures.command(short_help="One measure of several runs against one setting.")
 def ablation(
     runs: Runs,
-    setting: Annotated[str, typer.Option(metavar="PATH", help="Setting, such as method.temperature.")],
+    setting: Annotated[str, typer.Option(metavar="PATH", help="Path of the setting, such as method.temperature.")],
     measure: Annotated[
-        str, typer.Option(metavar="NAME", help="knn@200, 'linear top-1', ..., or knn_monitor of the log.")
+        str, typer.Option(metavar="NAME", help="Measure: knn@200, 'linear top-1', ..., or knn_monitor from the log.")
     ] = "knn_monitor",
     features: Features = "backbone",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=".png or .svg to write; ablation.png if left out.")
+        Path | None, typer.Option(metavar="FILE", help=".png or .svg file to write [default: ablation.png].")
     ] = None,
 ) -> None:
     """Draw one measure of several runs against one setting, with error bars over seeds.

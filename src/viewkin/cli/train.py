@@ -18,42 +18,47 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name from 'viewkin recipes', or the recipe.json of a run; chosen for the images if left out.",
+            help="Name from 'viewkin recipes', or the recipe.json of a run [default: SimCLR fitted to your images].",
         ),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Method in the recipe's place; wrappers around it: 'eir(interclr(byol))'."),
+        typer.Option(
+            metavar="NAME",
+            help="Use this method instead of the recipe's; terms are written around it: 'eir(interclr(byol))'.",
+        ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run directory; runs/RECIPE-DATA if left out.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run directory [default: runs/RECIPE-DATA].")] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Times that every image is seen; the schedule keeps its shape.")
+        int | None, typer.Option(metavar="N", help="How often every image is seen; the schedule is stretched to fit.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images of one optimiser step, over all processes.")
+        int | None, typer.Option(metavar="N", help="Images in one optimiser step, over all processes.")
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="resnet18, resnet34, resnet50, amdim32, amdim64, amdim128 or timm/MODEL."),
+        typer.Option(
+            metavar="NAME", help="Network: resnet18, resnet34, resnet50, amdim32, amdim64, amdim128 or timm/MODEL."
+        ),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images that the backbone sees.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Every random number follows from it.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, bit for bit.")] = False,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of all random numbers.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out exactly where it stopped.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Any setting that 'viewkin recipes NAME' lists; repeatable."),
+        typer.Option("--set", metavar="PATH=VALUE", help="Any setting listed by 'viewkin recipes NAME'. Repeatable."),
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Shrink the recipe to end within a minute, writing every file.")
+        bool, typer.Option("--smoke", help="Try everything in a minute on a small part of the images.")
     ] = False,
 ) -> int:
     """Train a backbone on images without labels.
 
-    With nothing but the images, recipe, image size and epochs are chosen for them and said.
+    viewkin chooses recipe, image size, epochs and output folder to suit the images, and prints them.
 
     \b
     Examples:
