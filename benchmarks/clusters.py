@@ -55,8 +55,8 @@ def of_kmeans(options: argparse.Namespace, rows: torch.Tensor, rates: dict[str, 
     points, centroids = rows[: options.slice], rows[-options.clusters :].clone()
     scale = options.images / options.slice * options.rounds
     works = {
-        "ours, float32": lambda: kmeans.nearest(points, centroids),
-        "ours, bfloat16 products": lambda: kmeans.nearest(points, centroids, torch.bfloat16),
+        "ours, float32": lambda: kmeans.nearest_centroid(points, centroids),
+        "ours, bfloat16 products": lambda: kmeans.nearest_centroid(points, centroids, torch.bfloat16),
     }
     found: dict[str, Any] = {}
     try:
@@ -78,8 +78,8 @@ def of_kmeans(options: argparse.Namespace, rows: torch.Tensor, rates: dict[str, 
         print(f"k-means, {name}: {found[name]['all_extrapolated'] / 60:.1f} min for all (extrapolated)", flush=True)
     flops = 2.0 * options.images * options.clusters * points.shape[1] * options.rounds
     found["floor"] = floor(rates, flops, 0.0)
-    exact = kmeans.nearest(points, centroids)
-    half = kmeans.nearest(points, centroids, torch.bfloat16)
+    exact = kmeans.nearest_centroid(points, centroids)
+    half = kmeans.nearest_centroid(points, centroids, torch.bfloat16)
     found["same_labels"] = float((exact[0] == half[0]).double().mean())
     return found
 

@@ -118,7 +118,7 @@ def measure(count: int, options: argparse.Namespace, device: torch.device) -> di
 
         def nearest() -> None:
             with torch.autocast(device.type, torch.bfloat16):
-                found = losses.nearest_of(q, memory.everything(), index, min(NEAREST, count), 0.2)
+                found = losses.nearest_sums(q, memory.everything(), index, min(NEAREST, count), 0.2)
                 memory.nearest(q, 5)  # the graph's rows
             losses.nearest_instance_loss(found).sum().backward()
 

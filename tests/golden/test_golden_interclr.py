@@ -8,7 +8,7 @@ import torch
 from planar import ANGLES, PRECISIONS, near, u
 from viewkin import losses
 from viewkin.memory.clusters import Clusters
-from viewkin.ops.kmeans import means
+from viewkin.ops.kmeans import cluster_means
 
 
 @PRECISIONS
@@ -30,7 +30,7 @@ def test_centroids_of_fixture_f(dtype, tolerance):
     state.refresh_(rows)
     for centroid, expected in zip(state.centroids, [[0.933013, 0.25], [0.25, 0.933013], [-0.5, -0.5]]):
         near(centroid, expected, tolerance)
-    torch.testing.assert_close(state.centroids, means(rows, state.labels, state.centroids))
+    torch.testing.assert_close(state.centroids, cluster_means(rows, state.labels, state.centroids))
     assert state.nearest(u(46, dtype=dtype)).item() == 1
 
 

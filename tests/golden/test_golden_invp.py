@@ -8,7 +8,7 @@ from torch import Tensor
 
 from planar import ANGLES, PRECISIONS, TAU, near, u
 from viewkin import losses
-from viewkin.losses import Denominator, Kin
+from viewkin.losses import Denominator
 from viewkin.memory.graph import GraphConfig, NeighbourGraph
 from viewkin.ops.neighbours import top_k
 from viewkin.schedules import Progress, RampConfig, gaussian_ramp
@@ -25,7 +25,7 @@ def graph() -> NeighbourGraph:
 
 def instance(dtype: torch.dtype, form: Denominator, m: int) -> Tensor:
     """L_ins of fixture F."""
-    nearest = losses.nearest_of(u(10, dtype=dtype), u(*ANGLES, dtype=dtype), ANCHOR, m, TAU, denominator=form)
+    nearest = losses.nearest_sums(u(10, dtype=dtype), u(*ANGLES, dtype=dtype), ANCHOR, m, TAU, denominator=form)
     return losses.nearest_instance_loss(nearest, form)
 
 
@@ -35,9 +35,9 @@ def pulled(
     """L_inv of fixture F: walk and M for the code, breadth-first search and M others for the paper."""
     q, bank = u(10, dtype=dtype), u(*ANGLES, dtype=dtype)
     image = torch.cat((graph().walk if form == "code" else graph().bfs)(ANCHOR, hops), 1)
-    kin = Kin(image, losses.bank_similarity(q, bank, image))
-    nearest = losses.nearest_of(q, bank, ANCHOR, m, TAU, kin=kin, denominator=form)
-    return losses.propagation_loss(nearest, losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)
+    kin = losses.Positives(image, losses.bank_similarity(q, bank, image))
+    nearest = losses.nearest_sums(q, bank, ANCHOR, m, TAU, positives=kin, denominator=form)
+    return losses.propagation_loss(nearest, losses.choose_positives(kin, p, easy=easy), TAU, form, **how)
 
 
 # ---------------------------------------------------------------- the graph
@@ -60,7 +60,7 @@ def test_breadth_first_search_meets_each_image_once(hops, expected):
 
 @pytest.mark.parametrize(("hops", "columns"), [(1, 4), (2, 20), (3, 84), (4, 340)])
 def test_number_of_columns_of_a_walk(hops, columns):
-    assert GraphConfig(neighbours=4, hops=hops).found == columns
+    assert GraphConfig(neighbours=4, hops=hops).columns == columns
     found = NeighbourGraph(9, 4).walk(torch.tensor([3, 8]), hops)
     assert sum(hop.shape[1] for hop in found) == columns
 

@@ -129,7 +129,7 @@ def test_law_6_finds_pseudo_labels_that_are_not_saved(buffer, monkeypatch):
 
 @pytest.mark.parametrize("name", ["npid", "simclr", "byol"])
 def test_law_7_finds_a_loss_of_raw_embeddings(name, monkeypatch):
-    monkeypatch.setattr(losses, "unit", losses.wide)
+    monkeypatch.setattr(losses, "unit", losses.at_least_float32)
     method = trained_a_little(name)
     with breaks:
         scale_free(method, batch_for(method, INDEX, step=9))
@@ -137,7 +137,7 @@ def test_law_7_finds_a_loss_of_raw_embeddings(name, monkeypatch):
 
 def test_law_7_finds_a_raw_embedding_of_the_inter_branchs_own_head(monkeypatch):
     name = "interclr(moco-symmetric)"
-    raw = SimpleNamespace(**{**vars(losses), "unit": losses.wide})
+    raw = SimpleNamespace(**{**vars(losses), "unit": losses.at_least_float32})
     monkeypatch.setattr(interclr, "losses", raw)  # the base's embeddings stay of length 1
     method = trained_a_little(name)
     with breaks:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from viewkin import metrics
 from viewkin.evaluation.labels import checked_features
-from viewkin.ops.kmeans import lloyd, nearest, spread_out
+from viewkin.ops.kmeans import kmeans_plus_plus, lloyd, nearest_centroid
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.progress import progress_bar
@@ -111,9 +111,9 @@ def _best_of_restarts(config: ClusterConfig, points: Tensor, clusters: int, prog
     best, lowest_inertia = torch.zeros(len(points), dtype=torch.int64), torch.inf
     with progress_bar("k-means", config.restarts, shown=progress) as bar:
         for restart in range(config.restarts):
-            first = spread_out(points, clusters, generator_for(config.seed, "cluster", restart))
+            first = kmeans_plus_plus(points, clusters, generator_for(config.seed, "cluster", restart))
             labels, centroids = lloyd(points, first, config.iterations)
-            inertia = nearest(points, centroids)[1].double().sum().item()
+            inertia = nearest_centroid(points, centroids)[1].double().sum().item()
             if inertia < lowest_inertia:
                 best, lowest_inertia = labels, inertia
             bar.advance()

@@ -1,4 +1,4 @@
-"""Every loss as an equation: pure functions of tensors, without state or process group.
+"""The loss functions: pure functions of tensors, without state or process group.
 
 Letters, fixed for the whole package: B batch, D embedding, N images, K negatives, M candidates, C clusters.
 
@@ -9,8 +9,8 @@ name          shape           meaning
 ``index``     (B,) int64      each query's own row of the bank (i)
 ``negatives`` (K, D)          shared by the batch, or (B, K, D)
 
-A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax arithmetic is float32 or wider whatever the
-network runs in. Losses come per row, (B,), unless stated; the caller averages.
+A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax arithmetic is at least float32, whatever
+the network's precision. Losses are per row, (B,), unless stated otherwise; the caller averages them.
 """
 
 from viewkin.losses.contrast import info_nce, info_nce_of, nt_xent, regression
@@ -22,12 +22,12 @@ from viewkin.losses.infomax import (
     responsibilities,
 )
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
-from viewkin.losses.invaspread import blended, invariant_spread
+from viewkin.losses.invaspread import blended_similarity, invariant_spread
 from viewkin.losses.margin import angular_margin
-from viewkin.losses.nearest import EDGE, Denominator, Kin, Nearest, nearest_of
+from viewkin.losses.nearest import EDGE, Denominator, Nearest, Positives, nearest_sums
 from viewkin.losses.pool import nce_of_sum, pool_log_sum, pool_logits
 from viewkin.losses.propagation import (
-    chosen_kin,
+    choose_positives,
     mixed_instance_loss,
     nearest_instance_loss,
     propagation_loss,
@@ -40,19 +40,20 @@ from viewkin.losses.relation import (
     relation_divergence,
 )
 from viewkin.ops.bank_rows import bank_similarity
-from viewkin.ops.precision import BLOCK, product_type, unit, wide
+from viewkin.ops.precision import BLOCK, at_least_float32, product_type, unit
 
 __all__ = [
     "BLOCK",
     "EDGE",
     "Denominator",
-    "Kin",
     "Nearest",
+    "Positives",
     "angular_margin",
+    "at_least_float32",
     "bank_similarity",
     "binary_nce",
-    "blended",
-    "chosen_kin",
+    "blended_similarity",
+    "choose_positives",
     "clipped_cross_entropy",
     "info_nce",
     "info_nce_of",
@@ -67,7 +68,7 @@ __all__ = [
     "mixture_objective",
     "nce_of_sum",
     "nearest_instance_loss",
-    "nearest_of",
+    "nearest_sums",
     "nt_xent",
     "partition_estimate",
     "pool_log_sum",
@@ -80,5 +81,4 @@ __all__ = [
     "responsibilities",
     "two_view_instance_loss",
     "unit",
-    "wide",
 ]

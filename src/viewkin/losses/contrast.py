@@ -1,4 +1,4 @@
-"""A query against its key: among sampled negatives, among a batch, or with none."""
+"""Losses of a query and its key: with sampled negatives, with the batch as negatives, or without negatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.ops.precision import wide
+from viewkin.ops.precision import at_least_float32
 
 
 def info_nce_of(positive: Tensor, negative: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
@@ -15,14 +15,14 @@ def info_nce_of(positive: Tensor, negative: Tensor, temperature: float, margin: 
 
     Args:
         positive: (B,) similarity to the positive, s+.
-        negative: (B, K) similarities to the negatives, s-; -inf leaves one out.
+        negative: (B, K) similarities to the negatives, s-; -inf is padding.
         temperature: tau, dimensionless.
         margin: cosine margin m; above 0 stricter, below 0 looser, 0 gives InfoNCE.
 
     References:
         van den Oord et al., CPC, 2018, equation 4; Xie et al., InterCLR, 2022, equation 6 (misprint corrected).
     """
-    positive, negative = wide(positive - margin), wide(negative)
+    positive, negative = at_least_float32(positive - margin), at_least_float32(negative)
     logits = torch.cat([positive.unsqueeze(1), negative], 1) / temperature
     return logits.logsumexp(1) - logits[:, 0]
 
@@ -39,26 +39,26 @@ def nt_xent(
 ) -> Tensor:
     """Normalised temperature cross-entropy over two views of the global batch; self excluded, the partner positive.
 
-    The mean over both directions of the given rows; SimCLR's code reports twice this value.
+    SimCLR's code reports twice the mean of these losses.
 
     Args:
         first: (B, D) unit embeddings of view 1 of the whole global batch.
         second: (B, D) of view 2, same order.
         temperature: tau, dimensionless.
-        rows: the anchors to average over (this rank's rows); the others are candidates only.
-        margin: cosine margin m taken off the partner's similarity.
+        rows: the anchors (this rank's rows); the others are only candidates.
+        margin: cosine margin m, subtracted from the partner's similarity.
 
     Returns:
-        (2b,) losses: the rows' first views, then their second views.
+        (2b,) losses: of the first views of the rows, then of their second views.
 
     References:
         Chen et al., SimCLR, 2020, equation 1.
     """
-    everything = wide(torch.cat([first, second]))
-    anchors = wide(torch.cat([first[rows], second[rows]]))
+    everything = at_least_float32(torch.cat([first, second]))
+    anchors = at_least_float32(torch.cat([first[rows], second[rows]]))
     place = torch.arange(len(first), device=first.device)[rows]
     own, partner = torch.cat([place, place + len(first)]), torch.cat([place + len(first), place])
-    logits = wide(anchors @ everything.T) / temperature  # the product is half precision under autocast
+    logits = at_least_float32(anchors @ everything.T) / temperature  # the product is half precision under autocast
     if margin:
         logits = logits.scatter_add(1, partner.unsqueeze(1), logits.new_full((len(own), 1), -margin / temperature))
     logits = logits.scatter(1, own.unsqueeze(1), -math.inf)
@@ -71,4 +71,4 @@ def regression(q: Tensor, k: Tensor) -> Tensor:
     References:
         Grill et al., BYOL, 2020, equation 2.
     """
-    return 2 - 2 * (wide(q) * wide(k)).sum(1)
+    return 2 - 2 * (at_least_float32(q) * at_least_float32(k)).sum(1)

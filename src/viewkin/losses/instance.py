@@ -1,4 +1,4 @@
-"""Instance recognition: every image among all images of a bank, whole or sampled."""
+"""Instance discrimination: an image among all images of a bank, by the full softmax or by sampled negatives."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from viewkin.ops.precision import BLOCK, holds, needs_no_shift, product_type, wide
+from viewkin.ops.precision import BLOCK, at_least_float32, needs_no_shift, product_type, sums_in_range
 
 
 class _LogProbability(torch.autograd.Function):
-    """log softmax over the bank at the own row, one online pass that also yields the analytic gradient.
+    """log softmax over the bank at the own row, in one pass that also computes the analytic gradient.
 
     With logits s_j = q.V_j / tau and P their softmax: d log P(i) / dq = ((1 - P(i)) V_i - sum_{j != i} P(j) V_j) / tau,
-    and d log P(i) / dV_i = (1 - P(i)) q / tau, where V_i is another's than the bank's.
+    and d log P(i) / dV_i = (1 - P(i)) q / tau, if V_i is given in place of the bank's row.
     """
 
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, own: Tensor, bank: Tensor, index: Tensor, temperature: float, block: int
     ) -> Tensor:
-        # The own row stays out of the pass, in full precision: as P(i) nears 1, all that is left of the gradient is
-        # what the own row's share lacks, and rounding would drown it.
+        # The own row is treated apart, in full precision: as P(i) approaches 1, the gradient is proportional to
+        # 1 - P(i), which rounding would destroy.
         kind = product_type(bank)
         own_logit = (q * own).sum(1, keepdim=True) / temperature
         with torch.autocast(q.device.type, enabled=False):
@@ -50,9 +50,9 @@ class _LogProbability(torch.autograd.Function):
 def _plain_sums(
     scaled: Tensor, bank: Tensor, index: Tensor, own_logit: Tensor, block: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Sums as of :func:`_shifted_sums` below the own logit, made without a shift; None where they do not hold.
+    """The sums of :func:`_shifted_sums` relative to the own logit, computed without a shift; None if inaccurate.
 
-    Exponentials keep to the type of the products, which costs a third of finding maxima and widening.
+    Exponentials have the type of the products; this takes a third of the time of maxima and conversion.
     """
     others = torch.zeros_like(own_logit)
     mean = others.new_zeros(scaled.shape)
@@ -64,7 +64,7 @@ def _plain_sums(
         others += weights.sum(1, keepdim=True, dtype=others.dtype)
         mean += weights @ rows
     scale = (-own_logit).exp()
-    return (others * scale, mean * scale, own_logit) if holds(others) else None
+    return (others * scale, mean * scale, own_logit) if sums_in_range(others) else None
 
 
 def _shifted_sums(
@@ -97,16 +97,16 @@ def instance_log_probability(
 ) -> Tensor:
     """Log-probability that a query belongs to its own image: log P(i), P(j) = softmax_j(q.V_j / tau).
 
-    Blockwise over the bank with the analytic gradient: memory is B x block, not B x N. The bank is constant. Matrix
-    products run in the bank's precision, or bfloat16 under its autocast; sums in float32 or wider.
+    Computed in blocks of the bank with the analytic gradient: memory is B x block, not B x N. The bank is constant.
+    Matrix products have the bank's precision, or bfloat16 under bfloat16 autocast; sums are at least float32.
 
     Args:
         q: (B, D) unit norm, with gradient.
         bank: (N, D) constant.
         index: (B,) int64, own rows.
         temperature: tau, dimensionless.
-        block: bank rows handled at once.
-        own: (B, D) what stands in the place of the own rows, with gradient; None: they themselves.
+        block: bank rows per block.
+        own: (B, D) replacements of the own rows, with gradient; None: the bank's rows.
 
     Returns:
         (B,) log-probabilities, at most 0.
@@ -114,13 +114,13 @@ def instance_log_probability(
     References:
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equation 2.
     """
-    q = wide(q)
+    q = at_least_float32(q)
     own = (bank.detach()[index] if own is None else own).to(q.dtype)
     return _LogProbability.apply(q, own, bank, index, temperature, block)  # type: ignore[no-any-return]
 
 
 def two_view_instance_loss(log_p: Tensor, log_p_hat: Tensor, reading: str) -> Tensor:
-    """IRaug: instance recognition of two views from their log-probabilities (B,) of the own image.
+    """IRaug: instance discrimination of two views, from their log-probabilities (B,) of the own image.
 
     ``sumce``: ``-log P(i) - log P^(i)`` (the usual reading); ``mean``: half of it; ``logsum``: ``-log(P(i) + P^(i))``
     (the equation as printed; may be negative, never below -ln 2).
@@ -149,8 +149,8 @@ def binary_nce(positive: Tensor, negative: Tensor, temperature: float, count: in
         Wu et al., 2018, equations 4-8 and the released code (1e-7 in the denominators).
     """
     noise = negative.shape[1] / count
-    p_positive = (wide(positive) / temperature).exp() / partition
-    p_negative = (wide(negative) / temperature).exp() / partition
+    p_positive = (at_least_float32(positive) / temperature).exp() / partition
+    p_negative = (at_least_float32(negative) / temperature).exp() / partition
     of_positive = (p_positive / (p_positive + noise + 1e-7)).log()
     of_negative = (noise / (p_negative + noise + 1e-7)).log().sum(1)
     return -(of_positive + of_negative)
@@ -158,5 +158,5 @@ def binary_nce(positive: Tensor, negative: Tensor, temperature: float, count: in
 
 def partition_estimate(positive: Tensor, negative: Tensor, temperature: float, count: int) -> Tensor:
     """Monte-Carlo estimate of NCE's constant: ``Z = N * mean(e^(s/tau))`` over positives and noise; scalar."""
-    similarity = wide(torch.cat([positive.unsqueeze(1), negative], 1))
+    similarity = at_least_float32(torch.cat([positive.unsqueeze(1), negative], 1))
     return (similarity / temperature).exp().mean() * count

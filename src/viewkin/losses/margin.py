@@ -1,4 +1,4 @@
-"""An additive angular margin, beside the cosine margin of :func:`viewkin.losses.info_nce_of`."""
+"""An additive angular margin, an alternative to the cosine margin of :func:`viewkin.losses.info_nce_of`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.ops.precision import wide
+from viewkin.ops.precision import at_least_float32
 
 
 def angular_margin(similarity: Tensor, margin: float) -> Tensor:
-    """Similarity of a positive whose angle is larger by a margin: ``cos(theta + m)``, continued by a line.
+    """Similarity of a positive after its angle is increased by a margin: ``cos(theta + m)``, continued by a line.
 
     With c = cos theta: ``phi = c cos m - sqrt(1 - c^2) sin m``. For m < 0 phi where c < cos m, else ``c + m sin m``;
     for m >= 0 phi where c > cos(pi - m), else ``c - m sin(pi - m)``.
@@ -23,8 +23,8 @@ def angular_margin(similarity: Tensor, margin: float) -> Tensor:
     References:
         Xie et al., InterCLR, 2022, the released code (METHODS 6.2); after Deng et al., ArcFace, 2019.
     """
-    c = wide(similarity)
-    # Off the root's end, where its slope is infinite.
+    c = at_least_float32(similarity)
+    # The root's slope is infinite at 0.
     sine = (1 - c.square()).clamp_min(1e-12).sqrt()
     phi = c * math.cos(margin) - sine * math.sin(margin)
     if margin < 0:

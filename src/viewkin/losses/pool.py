@@ -1,4 +1,4 @@
-"""The negatives of a query cut at a threshold: a sum over candidates, none of them sorted or gathered."""
+"""Sums over the negatives of a query that are selected by a similarity threshold, without sorting or gathering."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from viewkin.losses.nearest import BELOW
-from viewkin.ops.precision import FARTHEST, exponential_type, wide
+from viewkin.ops.precision import FARTHEST, at_least_float32, exponential_type
 
 PARTS = 8
-"""Columns that take the level off: 8 x 8 bits hold float64's, and widths of 8 are what a GPU multiplies fast."""
+"""Number of columns that subtract the level: 8 x 8 bits represent a float64, and multiples of 8 suit tensor cores."""
 
 
 class _PoolLogSum(torch.autograd.Function):
-    """log of a sum of exponentials over some candidates in one pass, with its analytic gradient.
+    """log of a sum of exponentials over selected candidates, in one pass with its analytic gradient.
 
     With logits s_c = q.V_c / tau and the kept candidates c: d log(sum e^s_c) / dq = (sum softmax(s)_c V_c) / tau.
     """
@@ -38,9 +38,9 @@ class _PoolLogSum(torch.autograd.Function):
         kind, block, sign = exponential_type(bank, temperature), block_of(bank), -1 if far else 1
         level = q.new_zeros(len(q)) if least is None else least.clamp(FARTHEST / temperature, -FARTHEST / temperature)
         level = level.to(torch.promote_types(q.dtype, kind)).unsqueeze(1)
-        # The level goes off within the product, which is rounded once it is small.
+        # The level is subtracted within the product, so that the result is rounded when it is small.
         scaled = sign * torch.cat([_scaled(q, kind, temperature), *(-part.to(kind) for part in _parts(level))], 1)
-        # A candidate on the level is in, however its product was rounded: by that decision ranks would differ.
+        # A candidate at the level is included, whatever the rounding of its product; otherwise ranks could differ.
         slack = 8 * torch.finfo(torch.promote_types(kind, torch.float32)).eps / temperature
         total, mean = torch.zeros_like(level), level.new_zeros(q.shape)
         labels, order = labels.sort(stable=True)
@@ -53,7 +53,7 @@ class _PoolLogSum(torch.autograd.Function):
                 weights = _without_own(logits.neg_() if far else logits, others, own).exp_()
                 total += weights.sum(1, keepdim=True, dtype=total.dtype)
                 mean += weights @ rows[:, : q.shape[1]]
-        # The near ones weigh 1 or more, a million left out 1e-20; elsewhere what is left out weighs nothing.
+        # Selected candidates weigh 1 or more; a million of those left out weigh 1e-20 together (0 without ``BELOW``).
         none = total <= (0 if far or least is None else 0.5)
         ctx.save_for_backward((mean / total / temperature).masked_fill(none, 0).to(q.dtype))
         return (level + total.log()).masked_fill(none, -math.inf).squeeze(1).to(q.dtype)
@@ -70,7 +70,7 @@ def _scaled(q: Tensor, kind: torch.dtype, temperature: float) -> Tensor:
 
 
 def _parts(level: Tensor) -> list[Tensor]:
-    """Numbers that bfloat16 holds and whose sum is the level: one to a column."""
+    """Split the level into bfloat16 numbers whose sum it is, one per column."""
     parts: list[Tensor] = []
     for _ in range(PARTS):
         parts.append(level.bfloat16().to(level.dtype))
@@ -79,29 +79,30 @@ def _parts(level: Tensor) -> list[Tensor]:
 
 
 def _without_own(logits: Tensor, labels: Tensor, own: Tensor) -> Tensor:
-    """Set to -inf in place what has the query's label: (B, n) by sorted labels (n,), which few queries are among."""
+    """Set logits (B, n) of candidates with the query's label to -inf in place; the labels (n,) are sorted."""
     among: Tensor | slice = slice(None)
-    if logits.device.type == "cpu":  # to look at a GPU's answer would wait for it
+    if logits.device.type == "cpu":  # few queries have one of these labels; on a GPU the check would wait for it
         among = ((own >= labels[0]) & (own <= labels[-1])).nonzero().squeeze(1)
     logits[among] = logits[among].masked_fill(labels == own[among].unsqueeze(1), -math.inf)
     return logits
 
 
 def block_of(bank: Tensor) -> int:
-    """Candidates compared at once: as many as stay in a processor's cache, more on a GPU, which has many hands."""
+    """Number of candidates per block: as many as fit in the cache of a CPU, more on a GPU."""
     return 4096 if bank.device.type == "cpu" else 65536
 
 
 def pool_logits(q: Tensor, bank: Tensor, columns: Tensor, temperature: float) -> Tensor:
     """Logits (B, m) of candidates (m,) without gradient, for the ``least`` of :func:`pool_log_sum`.
 
-    Operands are rounded as there, logits are not: a narrow cone of rows lies within one rounding.
+    Operands are rounded like there, but logits are not: those of nearly equal rows may differ by less than one rounding
+    step.
     """
     kind = exponential_type(bank, temperature)
     accumulated = torch.promote_types(kind, torch.float32)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         rows = bank.index_select(0, columns).to(kind)
-        return _scaled(wide(q), kind, temperature).to(accumulated) @ rows.to(accumulated).T
+        return _scaled(at_least_float32(q), kind, temperature).to(accumulated) @ rows.to(accumulated).T
 
 
 def pool_log_sum(
@@ -115,27 +116,27 @@ def pool_log_sum(
     *,
     far: bool = False,
 ) -> Tensor:
-    """``log sum_c e^(q.V_c / tau)`` over the candidates of another label that are near enough: (B,).
+    """``log sum_c e^(q.V_c / tau)`` over the candidates of other labels whose logit is at least ``least``: (B,).
 
-    Memory is B x block. Matrix products and exponentials are in the type that :func:`exponential_type` names, sums in
-    float32 or wider.
+    Memory is B x block. Matrix products and exponentials have the type of :func:`exponential_type`; sums are at least
+    float32.
 
     Args:
         q: (B, D) unit norm, with gradient.
         bank: (N, D) constant.
-        columns: (M,) int64, its rows that are candidates.
-        labels: (M,) theirs.
-        own: (B,) the queries' labels.
-        least: (B,) the least logit that counts (with ``far`` the largest), of :func:`pool_logits`; none: all count.
+        columns: (M,) int64, bank rows that are candidates.
+        labels: (M,) labels of the candidates.
+        own: (B,) labels of the queries.
+        least: (B,) threshold of the logits, computed from :func:`pool_logits`; None: use all candidates.
         temperature: tau, dimensionless.
-        far: keep what lies below the threshold.
+        far: whether to use the candidates below the threshold instead of those above.
 
     Returns:
         (B,); -inf for a query without a candidate, whose gradient is 0.
     """
-    return _PoolLogSum.apply(wide(q), bank, columns, labels, own, least, temperature, far)  # type: ignore[no-any-return]
+    return _PoolLogSum.apply(at_least_float32(q), bank, columns, labels, own, least, temperature, far)  # type: ignore[no-any-return]
 
 
 def nce_of_sum(positive: Tensor, log_sum: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
-    """:func:`info_nce_of`, (B,), from ``log sum e^(s-/tau)`` of the negatives, (B,), instead of each of them."""
-    return torch.nn.functional.softplus(log_sum - wide(positive - margin) / temperature)
+    """:func:`info_nce_of`, (B,), from ``log sum e^(s-/tau)`` over the negatives, (B,), not their similarities."""
+    return torch.nn.functional.softplus(log_sum - at_least_float32(positive - margin) / temperature)

@@ -1,7 +1,7 @@
-"""Invariance propagation: an image among its nearest, and pulled to kin that a graph found.
+"""InvP's losses: an image among its nearest neighbours, and its attraction to positives from a neighbour graph.
 
-Letters beside the package's: M nearest rows, C images found in the graph, P of them chosen. ``paper`` and ``code`` are
-the two denominators of METHODS 3.2: the paper's sets, and the sums of the released training code.
+Letters in addition to the package's: M nearest rows, C images reached in the graph, P of them chosen. ``paper`` and
+``code`` are the two denominators of METHODS 3.2: the paper's sets, and the sums of the released training code.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.losses.nearest import Denominator, Kin, Nearest
-from viewkin.ops.precision import wide
+from viewkin.losses.nearest import Denominator, Nearest, Positives
+from viewkin.ops.precision import at_least_float32
 
 FLOOR = 1e-7
-"""Added to the share inside the logarithm, in the code form only."""
+"""Added to the fraction inside the logarithm, in the ``code`` form only."""
 
 
-def chosen_kin(kin: Kin, count: int, *, easy: bool = False) -> Kin:
-    """The P least similar of the images found, N^h(i); all where there are fewer, and the most similar with ``easy``.
+def choose_positives(positives: Positives, count: int, *, easy: bool = False) -> Positives:
+    """Choose the P least similar positives, N^h(i), or the most similar ones with ``easy``; all if there are fewer.
 
     Returns:
         (B, min(P, C)) images, -1 for none, and similarities, -inf for none.
     """
-    missing = kin.image < 0
-    ranked = kin.similarity.detach().masked_fill(missing, -math.inf if easy else math.inf)
+    missing = positives.image < 0
+    ranked = positives.similarity.detach().masked_fill(missing, -math.inf if easy else math.inf)
     place = ranked.topk(min(count, ranked.shape[1]), dim=1, largest=easy).indices
-    similarity = kin.similarity.masked_fill(missing, -math.inf)
-    return Kin(kin.image.gather(1, place), similarity.gather(1, place))
+    similarity = positives.similarity.masked_fill(missing, -math.inf)
+    return Positives(positives.image.gather(1, place), similarity.gather(1, place))
 
 
 def nearest_instance_loss(nearest: Nearest, denominator: Denominator = "code") -> Tensor:
@@ -39,7 +39,7 @@ def nearest_instance_loss(nearest: Nearest, denominator: Denominator = "code") -
     Here ``e_j = exp(V_j.v_i / tau)``.
 
     Args:
-        nearest: sums of the same form by :func:`nearest_of`.
+        nearest: sums of the same form by :func:`nearest_sums`.
         denominator: which form.
 
     Returns:
@@ -50,58 +50,58 @@ def nearest_instance_loss(nearest: Nearest, denominator: Denominator = "code") -
     """
     own = nearest.own - nearest.level
     if denominator == "paper":
-        return torch.log1p((nearest.strangers + nearest.kin) * (-own).exp())
-    return _minus_log_share(own, nearest.strangers + own.exp() * nearest.inside, FLOOR)
+        return torch.log1p((nearest.negatives + nearest.positives) * (-own).exp())
+    return _minus_log_share(own, nearest.negatives + own.exp() * nearest.inside, FLOOR)
 
 
 def propagation_loss(
     nearest: Nearest,
-    chosen: Kin,
+    chosen: Positives,
     temperature: float,
     denominator: Denominator = "code",
     *,
     exclusive: bool = True,
 ) -> Tensor:
-    """Pull an image to kin: they share one logarithm, in which the most similar of them weighs most.
+    """Attract an image to its positives; they share one logarithm, in which the most similar one has the most weight.
 
     ``paper``: ``L_inv = -log( sum_{p in N^h} e_p / sum_{n in B} e_n )``, ``B = (N_M minus N) united with N^h``: the
-    nearest other images that are no kin, and the chosen kin.
-    ``code``: ``-log( sum_{p in N^h} e_p / (S - e_i) + 1e-7 )``, S alone if not ``exclusive``; below 0 where kin lie
-    outside the M nearest, and e_i is subtracted where i does.
+    nearest other images that are not positives, and the chosen positives.
+    ``code``: ``-log( sum_{p in N^h} e_p / (S - e_i) + 1e-7 )``, or S alone if not ``exclusive``. It is negative if
+    positives are outside the M nearest; e_i is subtracted even if i is outside.
 
     Args:
-        nearest: sums of the same form by :func:`nearest_of`; the paper's with all kin, N(i).
-        chosen: N^h(i) of :func:`chosen_kin`.
+        nearest: sums of the same form by :func:`nearest_sums`; in the paper's form with all positives, N(i).
+        chosen: N^h(i) of :func:`choose_positives`.
         temperature: tau, dimensionless.
         denominator: which form.
         exclusive: leave the own row out of the code form's denominator.
 
     Returns:
-        (B,); 0 where there is no kin.
+        (B,); 0 without positives.
 
     References:
         InvP, 2020, section 3.3; METHODS 3.2 and 3.7.
     """
     none = (chosen.image < 0).all(1)
-    # Where there is no kin, any finite number keeps the gradient finite.
+    # Without positives, any finite number keeps the gradient finite.
     pulled = chosen.similarity.masked_fill(none.unsqueeze(1), 0.0)
-    share = (wide(pulled) / temperature).logsumexp(1) - nearest.level
+    share = (at_least_float32(pulled) / temperature).logsumexp(1) - nearest.level
     if denominator == "paper":
-        loss = torch.log1p(nearest.strangers * (-share).exp())
+        loss = torch.log1p(nearest.negatives * (-share).exp())
     else:
         own = (nearest.own - nearest.level).exp()
         counted = -(~nearest.inside).to(own.dtype) if exclusive else nearest.inside.to(own.dtype)
-        loss = _minus_log_share(share, nearest.strangers + own * counted, FLOOR)
+        loss = _minus_log_share(share, nearest.negatives + own * counted, FLOOR)
     return loss.masked_fill(none, 0.0)
 
 
 def mixed_instance_loss(log_p: Tensor, log_p_partner: Tensor, share: Tensor) -> Tensor:
-    """MixContrast: a mixed image belongs to both: ``-log( a P(i) + (1 - a) P(pi(i)) + 1e-7 )``.
+    """MixContrast: a mixture belongs to both of its images: ``-log( a P(i) + (1 - a) P(pi(i)) + 1e-7 )``.
 
     Args:
-        log_p: (B,) log-probability of the one image, over the whole bank.
-        log_p_partner: (B,) of the other.
-        share: (B,) weight a of the one in the mixture, 0 to 1.
+        log_p: (B,) log-probability of the first image, over the whole bank.
+        log_p_partner: (B,) log-probability of its partner.
+        share: (B,) weight a of the first image in the mixture, 0 to 1.
 
     References:
         The older release of InvP; METHODS 3.4.

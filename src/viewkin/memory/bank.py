@@ -17,26 +17,26 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.ops.neighbours import ordered, top_k
 
-DRAWN = 2**18
-"""Rows drawn at once, so that no bank is ever held twice."""
+ROWS_PER_DRAW = 2**18
+"""Number of rows that are initialised at once, to avoid a second copy of the bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Storage:
-    """Where and how banks are kept whose maker does not say it."""
+class BankStorage:
+    """Default number type and place of banks."""
 
     dtype: torch.dtype = torch.float32
-    """Of the rows; bfloat16 halves memory and traffic, products are rounded to it, sums are not."""
+    """Type of the rows; bfloat16 halves memory and traffic; products are rounded to it, sums are not."""
     folder: Path | None = None
-    """Keep rows in nameless files there, on the CPU, instead of in memory; they are gone when the process ends."""
+    """Keep rows in temporary files in this folder, on the CPU, instead of in memory."""
 
 
-_storage: ContextVar[Storage | None] = ContextVar("storage", default=None)
+_storage: ContextVar[BankStorage | None] = ContextVar("storage", default=None)
 
 
 @contextmanager
-def banks_kept(storage: Storage) -> Generator[None]:
-    """Keep all banks that are made meanwhile so."""
+def bank_storage(storage: BankStorage) -> Generator[None]:
+    """Set the default storage of banks that are made inside the block."""
     token = _storage.set(storage)
     try:
         yield
@@ -45,11 +45,11 @@ def banks_kept(storage: Storage) -> Generator[None]:
 
 
 class FeatureBank(nn.Module):
-    """Memory of N unit embeddings, one a row, in data-set order.
+    """Memory of N unit embeddings, one per row, in data-set order.
 
-    Reads have no side effect; :meth:`write_` takes the joined batch of all ranks, so every rank holds the same bank.
-    This is the replicated storage; methods go through :meth:`read`, :meth:`nearest`, :meth:`log_probability` and
-    :meth:`everything`, so that a sharded one can take its place.
+    Reads have no side effect. :meth:`write_` takes the joined batch of all ranks, so every rank holds the same bank.
+    This is the replicated storage. Methods use :meth:`read`, :meth:`nearest`, :meth:`log_probability` and
+    :meth:`everything`, so that a sharded storage can replace it.
 
     References:
         Wu et al., NPID, 2018, section 3.1; the momentum is the weight of the **old** value.
@@ -71,19 +71,19 @@ class FeatureBank(nn.Module):
         """Start from random rows.
 
         Args:
-            count: N, images.
+            count: N, number of images.
             dim: D.
             momentum: weight of the old row in a write, 0 to 1.
-            init: ``normal`` draws unit random vectors; ``uniform`` draws entries in +-1/sqrt(D/3), whose rows have norm
-                about 1 (the NPID release); ``zero`` leaves rows of a file unwritten, where they take no room.
-            dtype: of the rows; None: as :func:`banks_kept` says, float32 outside of it.
-            file: keep the rows in this file, made anew, instead of in memory; None: as :func:`banks_kept` says.
+            init: ``normal`` draws random unit vectors; ``uniform`` draws entries in +-1/sqrt(D/3), so that rows have a
+                norm of about 1 (the NPID release); ``zero`` leaves rows of a file unwritten, without taking space.
+            dtype: type of the rows; None: that of :func:`bank_storage`, or float32.
+            file: keep the rows in this new file instead of in memory; None: as set by :func:`bank_storage`.
         """
         super().__init__()
         self.momentum = momentum
-        storage = _storage.get() or Storage()
-        rows = made(count, dim, dtype or storage.dtype, file, storage.folder)
-        for part in rows.split(DRAWN) if init != "zero" else ():
+        storage = _storage.get() or BankStorage()
+        rows = allocate_rows(count, dim, dtype or storage.dtype, file, storage.folder)
+        for part in rows.split(ROWS_PER_DRAW) if init != "zero" else ():
             if init == "uniform":
                 part.copy_((torch.rand(part.shape) * 2 - 1) / (dim / 3) ** 0.5)
             else:
@@ -95,34 +95,34 @@ class FeatureBank(nn.Module):
 
     def read(self, index: Tensor) -> Tensor:
         """Copy rows: index of any shape (...) -> (..., D) float32 or wider."""
-        # Row by row instead of entry by entry, which is many times slower on a processor.
-        return losses.wide(self.features.index_select(0, index.flatten()).view(*index.shape, -1))
+        # index_select copies whole rows; indexing with a tensor is many times slower on a CPU.
+        return losses.at_least_float32(self.features.index_select(0, index.flatten()).view(*index.shape, -1))
 
     def everything(self) -> Tensor:
-        """All rows (N, D), not a copy: read only."""
+        """Return all rows (N, D), not a copy: read only."""
         return self.features
 
     def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k rows nearest to each of (B, D): similarity (B, k) falling, without gradient, and image (B, k) int64.
+        """Search the k rows nearest to each query (B, D): similarity (B, k) falling, no gradient, and image (B, k).
 
-        In half precision, the bank's or autocast's, the search names eight times as many, compared in full afterwards.
-        Equal ones come in the order of their image, but on a GPU, which would wait for the search for them.
+        In half precision (of the bank or of autocast) the search returns 8 k candidates, which are then compared in
+        full precision. On a CPU, equal similarities are ordered by image; on a GPU that would require waiting for it.
         """
-        q, kind = losses.wide(q.detach()), losses.product_type(self.features)
-        if kind.itemsize >= 4:
+        q, dtype = losses.at_least_float32(q.detach()), losses.product_type(self.features)
+        if dtype.itemsize >= 4:
             return top_k(q, self.features, k, ties=q.device.type == "cpu")
-        _, image = top_k(q, self.features, 8 * k, dtype=kind)
+        _, image = top_k(q, self.features, 8 * k, dtype=dtype)
         similarity, image = ordered(losses.bank_similarity(q, self.features, image), image)
         return similarity[:, :k], image[:, :k]
 
     def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
-        """Log-probability of the own row, (B,): :func:`viewkin.losses.instance_log_probability`."""
+        """Log-probability of each query's own row, (B,): :func:`viewkin.losses.instance_log_probability`."""
         return losses.instance_log_probability(q, self.features, index, temperature)
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor, temperature: float) -> Tensor:
-        """Cross-entropy of k in the own row's place: ``-q.k/tau + log( e^(q.k/tau) + sum_{j != i} e^(q.V_j/tau) )``.
+        """Cross-entropy with k as own row: ``-q.k/tau + log( e^(q.k/tau) + sum_{j != i} e^(q.V_j/tau) )``.
 
-        Per row; with the own bank row for k, the full softmax of NPID.
+        Per row. If k is the own bank row, this is the full softmax of NPID.
         """
         return -losses.instance_log_probability(q, self.features, index, temperature, own=k)
 
@@ -131,31 +131,31 @@ class FeatureBank(nn.Module):
         """Move rows towards new embeddings: ``V_i <- l2(m V_i + (1 - m) z_i)``.
 
         Args:
-            index: (B,) int64 without repeats (the sampler guarantees it; a repeated row's winner would be undefined).
+            index: (B,) int64 without repeats (the sampler guarantees it; the result of a repeated row is undefined).
             z: (B, D) unit norm.
         """
-        mixed = self.momentum * losses.wide(self.features[index]) + (1 - self.momentum) * z
+        mixed = self.momentum * losses.at_least_float32(self.features[index]) + (1 - self.momentum) * z
         self.features[index] = losses.unit(mixed).to(self.features.dtype)
 
     @torch.no_grad()
     def fill_(self, z: Tensor) -> None:
-        """Overwrite all rows by embeddings (N, D), normalised here."""
+        """Overwrite all rows by embeddings (N, D), which are normalised here."""
         for rows, part in zip(self.features.split(losses.BLOCK), z.split(losses.BLOCK)):
             rows.copy_(losses.unit(part))
 
 
-def made(count: int, dim: int, dtype: torch.dtype, file: Path | None, folder: Path | None) -> Tensor:
-    """Make (count, dim) zeros: in a file, in a nameless one in a folder, or in memory."""
+def allocate_rows(count: int, dim: int, dtype: torch.dtype, file: Path | None, folder: Path | None) -> Tensor:
+    """Allocate (count, dim) zeros: in a file, in a temporary file in a folder, or in memory."""
     if file is None and folder is None:
         return torch.zeros(count, dim, dtype=dtype)
     with file.open("wb+") if file else tempfile.TemporaryFile(dir=folder) as opened:
-        return mapped(opened, count * dim * dtype.itemsize).view(dtype).view(count, dim)
+        return memory_mapped(opened, count * dim * dtype.itemsize).view(dtype).view(count, dim)
 
 
-def mapped(file: IO[bytes], size: int) -> Tensor:
-    """Let an empty file have ``size`` zero bytes that take no room until written, and map it: (size,) uint8.
+def memory_mapped(file: IO[bytes], size: int) -> Tensor:
+    """Extend an empty file to ``size`` zero bytes, which take no space until written, and map it: (size,) uint8.
 
-    Rows are read at random: without this advice each read of 256 bytes would bring 128 KiB of its neighbours along.
+    Rows are read in random order. Without MADV_RANDOM each read of 256 bytes would load 128 KiB around it.
     """
     file.truncate(size)
     pages = mmap.mmap(file.fileno(), size)

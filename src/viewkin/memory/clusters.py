@@ -1,4 +1,4 @@
-"""Pseudo-labels: a cluster for every image of a bank, kept up while the features move."""
+"""Pseudo-labels: a cluster for every image of a bank, updated while the features change."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from viewkin.losses import BLOCK, wide
-from viewkin.memory.kmeans import halves, halves_among, kmeans, numbered_as
+from viewkin.losses import BLOCK, at_least_float32
+from viewkin.memory.kmeans import kmeans, masked_two_means, renumber_like, two_means
 from viewkin.memory.members import MemberLists, Members
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import generator_for
 from viewkin.schedules import Progress
 
 LabelRule = Literal["dot", "euclidean"]
-"""What the centroid of a label is: the one of the largest dot product, or the nearest one."""
-FEW = 2
-"""Small clusters that are dissolved at once on a GPU."""
-SPACING = 8
-"""Optimiser steps from one dissolving to the next on a GPU, where even looking costs a thousand launches."""
-HALVED = 4096
-"""Members of the largest cluster that are told apart there; the others stay."""
+"""An image gets the label of the centroid with the largest dot product, or of the nearest centroid."""
+DISSOLVED_AT_ONCE = 2
+"""Number of small clusters that are dissolved at a time on a GPU."""
+DISSOLVE_EVERY = 8
+"""Small clusters are dissolved every so many steps on a GPU, where even the check costs a thousand kernel launches."""
+SPLIT_SAMPLE = 4096
+"""On a GPU, this many members of the largest cluster are split in two; the others stay."""
 
 
 class Clusters(nn.Module):
     """Label y_i of N images, and C centroids: the means of the members' features, *not* re-normalised.
 
-    Reads have no side effect. Writes take the joined batch of all ranks and the whole bank; what an argmax or a sum on
-    a GPU decides is rank 0's on every rank. A step costs what its batch costs, whatever N: members are listed, and
-    centroids are quotients of sums that are kept up.
+    Reads have no side effect. Writes take the joined batch of all ranks and the whole bank. Results of an argmax or a
+    sum on a GPU are taken from rank 0 on every rank. The cost of a step depends on the batch and not on N: lists of
+    members and sums of features are updated incrementally, and centroids are their quotients.
 
     References:
         Xie et al., InterCLR, 2022, section 3.2 and the released code; METHODS 6.4.
@@ -40,25 +40,25 @@ class Clusters(nn.Module):
     centroids: Tensor
     """(C, D)."""
     counts: Tensor
-    """(C,) int64, members."""
+    """(C,) int64, number of members."""
     epoch_labels: Tensor
-    """(N,) int64, the labels when the epoch began."""
+    """(N,) int64, the labels at the beginning of the epoch."""
     sums: Tensor
-    """(C, D) float64, of the members' features as they were when last seen here."""
+    """(C, D) float64, sums of the members' features as of their last update."""
     moved: Tensor
-    """() int64, images that lost a small cluster or half of a large one since the epoch began."""
+    """() int64, images that were moved since the epoch began because a cluster was dissolved or split."""
 
     def __init__(
         self, features: Tensor, clusters: int, *, min_size: int = 20, rule: LabelRule = "dot", refresh: int = 10
     ) -> None:
-        """Start from labels that mean nothing; :meth:`fit_` gives better ones.
+        """Start from arbitrary labels; :meth:`fit_` computes meaningful ones.
 
         Args:
             features: (N, D), the bank's rows.
             clusters: C, at most N.
-            min_size: members below which a cluster is dissolved.
-            rule: ``dot`` as the released code has it, ``euclidean`` as the paper's text has it.
-            refresh: optimiser steps from one computation of all centroids to the next.
+            min_size: clusters with fewer members are dissolved.
+            rule: ``dot`` as in the released code, ``euclidean`` as in the paper's text.
+            refresh: all centroids are recomputed every so many optimiser steps.
         """
         super().__init__()
         self.min_size, self.rule, self.refresh = min_size, rule, refresh
@@ -67,7 +67,7 @@ class Clusters(nn.Module):
         self.register_buffer("labels", labels)
         self.register_buffer("epoch_labels", labels.clone())
         self.register_buffer("counts", counts)
-        self.register_buffer("centroids", wide(features.new_zeros(clusters, features.shape[1])))
+        self.register_buffer("centroids", at_least_float32(features.new_zeros(clusters, features.shape[1])))
         self.register_buffer("sums", torch.zeros(clusters, features.shape[1], dtype=torch.float64))
         self.register_buffer("moved", torch.zeros((), dtype=torch.int64))
         self.lists = MemberLists(labels, counts)
@@ -78,7 +78,7 @@ class Clusters(nn.Module):
 
     @property
     def fixed_shapes(self) -> bool:
-        """Whether a step does without sizes that follow from data: off the CPU, where reading one waits."""
+        """Whether steps avoid data-dependent sizes: true except on a CPU, because reading a size waits for the GPU."""
         return self.labels.device.type != "cpu"
 
     def nearest(self, z: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -92,86 +92,87 @@ class Clusters(nn.Module):
 
     @torch.no_grad()
     def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20, again: bool = False) -> None:
-        """Cluster all images anew by k-means: features (N, D), drawing by seed and step.
+        """Cluster all images by k-means: features (N, D); random numbers depend on seed and step.
 
-        ``again``: every cluster keeps the number of the one before that it shares most images with, so that label churn
-        counts images that changed company.
+        ``again``: each cluster takes the number of the previous cluster that it overlaps most, so that label churn does
+        not count mere renumbering.
         """
         draw = generator_for(at.seed, "k-means", at.total_step)
         labels, _ = kmeans(features, len(self), draw, iterations=iterations)
-        self.relabel_(numbered_as(labels, self.labels, len(self)) if again else labels, features)
+        self.relabel_(renumber_like(labels, self.labels, len(self)) if again else labels, features)
 
     @torch.no_grad()
     def relabel_(self, labels: Tensor, features: Tensor) -> None:
-        """Give all images labels (N,), and every cluster its members and its mean of (N, D)."""
+        """Set the labels (N,) of all images, and compute members and centroids from features (N, D)."""
         self.labels.copy_(labels)
         self.counts.copy_(torch.bincount(self.labels, minlength=len(self)))
         self.lists.build_(self.labels, self.counts)
         self.refresh_(features)
 
     def members(self) -> Members:
-        """Who shares a label: what kin and strangers are drawn from."""
+        """Return the members of every cluster, from which positives and negatives are drawn."""
         return self.lists.members(self.labels)
 
     def begin_epoch_(self) -> None:
-        """Count label churn and moves from here."""
+        """Start counting label churn and moves."""
         self.epoch_labels.copy_(self.labels)
         self.moved.zero_()
 
     @torch.no_grad()
-    def follow_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
-        """Do one iteration: label the batch by its updated rows, dissolve small clusters, refresh centroids.
+    def update_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
+        """Label the batch by its updated rows, dissolve small clusters, and refresh the centroids.
 
-        On a GPU, each ``SPACING``-th step dissolves ``FEW``: a small cluster may stay for some steps.
+        On a GPU only every ``DISSOLVE_EVERY``-th step dissolves ``DISSOLVED_AT_ONCE`` clusters, so a small cluster may
+        exist for some steps.
 
         Args:
             index: (B,) int64, the joined batch.
             before: (B, D), its rows before the bank's update.
-            features: (N, D), the bank after it.
-            at: before this step.
+            features: (N, D), the bank after the update.
+            at: progress before this step.
         """
         rows = features[index]
         self._shift_(index, before, rows, self.nearest(rows))
         done = at.total_step + 1
         if not self.fixed_shapes:
             self.dissolve_small_(features, at)
-        elif done % SPACING == 0:
+        elif done % DISSOLVE_EVERY == 0:
             self.dissolve_few_(features, at)
         due = done % self.refresh == 0
         if due:
             self._agree_(self.sums, self.counts)
-        # Looking for lost images waits for a GPU, sorting there does not.
+        # Checking for lost images waits for a GPU; sorting on it does not.
         if due if self.fixed_shapes else int(self.lists.lost):
             self.lists.build_(self.labels, self.counts)
 
     @torch.no_grad()
     def assign_(self, index: Tensor, labels: Tensor) -> None:
-        """Give images (B,), each once, new labels (B,)."""
+        """Set new labels (B,) of images (B,), each of which occurs once."""
         one, old = torch.ones_like(labels), self.labels[index]
         self.counts.index_add_(0, old, -one).index_add_(0, labels, one)
         self.lists.move_(index, old, labels)
         self.labels[index] = labels
 
     def _shift_(self, index: Tensor, before: Tensor, after: Tensor, labels: Tensor) -> None:
-        """Give images new labels and rows, the sums too."""
+        """Set new labels of images and update the sums by their old and new rows."""
         self.sums.index_add_(0, self.labels[index], -before.to(self.sums.dtype))
         self.sums.index_add_(0, labels, after.to(self.sums.dtype))
         self.assign_(index, labels)
 
     def _agree_(self, sums: Tensor, counts: Tensor) -> None:
-        """Take rank 0's sums, and the centroids that follow."""
+        """Set the sums to those of rank 0, and compute the centroids."""
         self.sums.copy_(distributed.agree(sums))
         self.centroids.copy_(self._quotients(self.sums, counts, self.centroids))
 
     @staticmethod
     def _quotients(sums: Tensor, counts: Tensor, before: Tensor) -> Tensor:
-        """Means (C, D) by sums and counts; an empty cluster keeps its value of ``before``."""
+        """Means (C, D) from sums and counts; an empty cluster keeps its value from ``before``."""
         size = counts.unsqueeze(1)
         return torch.where(size > 0, (sums / size.clamp_min(1)).to(before.dtype), before)
 
     @torch.no_grad()
     def refresh_(self, features: Tensor) -> None:
-        """Compute all centroids anew as means of their members in (N, D); an empty cluster keeps its value."""
+        """Recompute all centroids as means of their members in features (N, D); empty clusters keep their value."""
         sums = torch.zeros_like(self.sums)
         for rows, labels in zip(features.split(BLOCK), self.labels.split(BLOCK)):
             sums.index_add_(0, labels, rows.to(sums.dtype))
@@ -179,14 +180,14 @@ class Clusters(nn.Module):
 
     @torch.no_grad()
     def dissolve_small_(self, features: Tensor, at: Progress) -> None:
-        """Move the members of small clusters to the others, then fill each emptied one with half of the largest.
+        """Move the members of small clusters to other clusters, then give each of them half of the largest cluster.
 
-        Nothing happens where no cluster is small; where all are, only the empty ones count. Afterwards none is empty.
-        The number of moves is free: :meth:`dissolve_few_` does without.
+        If all clusters are small, only empty ones are treated as small. Afterwards no cluster is empty. The number of
+        moves depends on the data; :meth:`dissolve_few_` has fixed shapes.
 
         Args:
             features: (N, D), the bank.
-            at: what chance is drawn by, where halves cannot be told apart.
+            at: progress, the seed of a random split if all members are equal.
         """
         small = self._small()
         if not small.any():
@@ -204,7 +205,7 @@ class Clusters(nn.Module):
         return torch.where(small.all(), self.counts == 0, small)
 
     def _members_of(self, clusters: Tensor) -> Tensor:
-        """All members of some clusters (n,), in rising order."""
+        """Return all members of clusters (n,), in rising order."""
         if int(self.lists.lost):
             self.lists.build_(self.labels, self.counts)
         images, there = self.lists.rows(clusters, int(self.counts[clusters].max()))
@@ -214,25 +215,25 @@ class Clusters(nn.Module):
         largest = self.counts.argmax()
         members = self._members_of(largest.unsqueeze(0))
         rows = features[members]
-        second = distributed.agree(halves(wide(rows)))
+        second = distributed.agree(two_means(at_least_float32(rows)))
         if not second.any():  # all members are equal
             order = torch.randperm(len(members), generator=generator_for(at.seed, "halves", at.total_step, empty))
             second = (order < len(members) // 2).to(second.device)
         self._shift_(members[second], rows[second], rows[second], torch.full_like(members[second], empty))
         self.moved.add_(second.sum())
         for cluster, part in ((largest, ~second), (empty, second)):
-            self.centroids[cluster] = distributed.agree(wide(rows[part]).mean(0).to(self.centroids.dtype))
+            self.centroids[cluster] = distributed.agree(at_least_float32(rows[part]).mean(0).to(self.centroids.dtype))
 
     @torch.no_grad()
     def dissolve_few_(self, features: Tensor, at: Progress) -> None:
-        """Do what :meth:`dissolve_small_` does in shapes that are fixed, so that no step waits for a GPU.
+        """Do what :meth:`dissolve_small_` does, with fixed shapes, so that no step waits for a GPU.
 
-        The first ``FEW`` small clusters are taken, those that are left another time, and ``HALVED`` members of the
-        largest cluster are told apart. Arguments as there.
+        Only the first ``DISSOLVED_AT_ONCE`` small clusters are dissolved, and only ``SPLIT_SAMPLE`` members of the
+        largest cluster are split. The arguments are the same.
         """
         small = self._small()
         number = torch.arange(len(self), 0, -1, device=small.device)
-        taken, chosen = torch.where(small, number, 0).topk(min(FEW, len(self)))
+        taken, chosen = torch.where(small, number, 0).topk(min(DISSOLVED_AT_ONCE, len(self)))
         images, there = self.lists.rows(chosen, self.min_size)
         there &= (taken > 0).unsqueeze(1)
         images, there = images.flatten(), there.flatten()
@@ -243,19 +244,19 @@ class Clusters(nn.Module):
 
     def _split_largest_where_(self, empty: Tensor, real: Tensor, features: Tensor, at: Progress) -> None:
         largest = self.counts.argmax()
-        images, there = self.lists.rows(largest.unsqueeze(0), min(HALVED, len(features)))
+        images, there = self.lists.rows(largest.unsqueeze(0), min(SPLIT_SAMPLE, len(features)))
         images, there = images[0], there[0] & real
         rows = features[images]
-        second = distributed.agree(halves_among(wide(rows), there))
+        second = distributed.agree(masked_two_means(at_least_float32(rows), there))
         alternate = there & (torch.arange(len(there), device=there.device) % 2 == 1)
         second = torch.where(second.any(), second, alternate)  # all members are equal
         self._shift_where_(images, rows, empty, second)
         both = torch.stack([largest, empty])
-        found = self._quotients(self.sums[both], self.counts[both], self.centroids[both])
-        self.centroids[both] = distributed.agree(torch.where(real, found, self.centroids[both]))
+        means = self._quotients(self.sums[both], self.counts[both], self.centroids[both])
+        self.centroids[both] = distributed.agree(torch.where(real, means, self.centroids[both]))
 
     def _shift_where_(self, images: Tensor, rows: Tensor, labels: Tensor, wanted: Tensor) -> None:
-        """Give some of the images new labels. The others stay, whatever stands in their place, even twice."""
+        """Set new labels of the images that are ``wanted``; the others are padding and may contain repeats."""
         old, weighed = self.labels[images], rows.to(self.sums.dtype) * wanted.unsqueeze(1)
         new = torch.where(wanted, labels, old)
         self.sums.index_add_(0, old, -weighed).index_add_(0, new, weighed)
@@ -265,7 +266,7 @@ class Clusters(nn.Module):
         self.moved.add_(wanted.sum())
 
     def gauges(self) -> dict[str, float]:
-        """Sizes of the clusters, the share of images whose label changed since the epoch began, and forced moves."""
+        """Cluster sizes, the fraction of images whose label changed since the epoch began, and the forced moves."""
         sizes = self.counts.double()
         return {
             "clusters_min": float(sizes.min()),

@@ -1,4 +1,4 @@
-"""A nearest-neighbour graph of all images: a few edges an image, walked to find its kin."""
+"""A nearest-neighbour graph of all images, which is searched for positives of an image."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from viewkin.runtime.errors import require
 
 @dataclass(frozen=True, kw_only=True)
 class GraphConfig:
-    """How many edges the graph has, and which of the images that they lead to are taken for kin."""
+    """Size of the graph, and the choice of positives among the images that its edges lead to."""
 
     neighbours: int = 4
-    """k, edges of every image."""
+    """k, number of edges per image."""
     hops: int = 3
-    """l, edges from an anchor to its farthest kin."""
+    """l, maximum number of edges from an anchor to a positive."""
     search: Literal["walk", "bfs"] = "walk"
-    """``walk`` joins the lists of neighbours, repeats and all (the released code); ``bfs`` takes each image once and
-    never the anchor (the paper)."""
+    """``walk`` joins the lists of neighbours with all repeats (released code); ``bfs``, breadth-first search, takes
+    each image once and never the anchor (the paper)."""
     positives: int = 50
-    """P, images of those found that enter the loss: the least similar, "hard" ones."""
+    """P, number of reached images that enter the loss: the least similar ("hard") ones."""
     easy: bool = False
-    """Take the most similar ones instead."""
+    """Use the most similar ones instead."""
 
     def __post_init__(self) -> None:
         require(self.neighbours >= 1, "method.graph.neighbours", self.neighbours, "at least 1")
         require(self.hops >= 1, "method.graph.hops", self.hops, "at least 1")
         require(self.search in ("walk", "bfs"), "method.graph.search", self.search, "walk or bfs")
         require(self.positives >= 1, "method.graph.positives", self.positives, "at least 1")
-        images = self.found
+        images = self.columns
         require(
             images <= 4096, "method.graph.hops", self.hops, f"fewer: {self.neighbours} neighbours give {images} images"
         )
 
     @property
-    def found(self) -> int:
-        """Columns of all hops together: ``k + k^2 + ... + k^l``."""
+    def columns(self) -> int:
+        """Number of columns of all hops together: ``k + k^2 + ... + k^l``."""
         return sum(self.neighbours**hop for hop in range(1, self.hops + 1))
 
 
 class NeighbourGraph(nn.Module):
-    """k nearest neighbours of every image, in data-set order, each row rewritten when a view of its image is seen.
+    """k nearest neighbours of every image, in data-set order; a row is rewritten when a view of its image is seen.
 
-    Reads have no side effect; :meth:`update_` takes the joined batch of all ranks, so every rank holds the same graph.
-    A row that was never written has no edges. (The release's point to image 0, and nothing is pulled in the meantime.)
+    Reads have no side effect. :meth:`update_` takes the joined batch of all ranks, so every rank holds the same graph.
+    A row that was never written has no edges. (In the release such rows point to image 0, but the term is off then.)
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation (InvP), 2020, section 3.2.
     """
 
     neighbours: Tensor
-    """(N, k) int64, nearest first; -1 where the row was never written."""
+    """(N, k) int64, nearest first; -1 in rows that were never written."""
     churn: Tensor
-    """() share of the neighbours last written that their rows did not have before."""
+    """() fraction of the neighbours written in the last update that were new to their rows."""
 
     def __init__(self, count: int, neighbours: int) -> None:
         """Start without edges.
@@ -70,14 +70,14 @@ class NeighbourGraph(nn.Module):
         self.register_buffer("churn", torch.ones(()))
 
     def walk(self, index: Tensor, hops: int) -> tuple[Tensor, ...]:
-        """All ends of all paths from an image, repeats kept and the image itself too.
+        """End points of all paths from an image, including repeats and the image itself.
 
         Args:
             index: (B,) int64.
             hops: l.
 
         Returns:
-            l tensors (B, k^h) int64, of the paths of h = 1 to l edges; -1 where a path ends before.
+            l tensors (B, k^h) int64, for the paths of h = 1 to l edges; -1 if a path ends before.
         """
         reached = [index.unsqueeze(1)]
         for _ in range(hops):
@@ -86,40 +86,40 @@ class NeighbourGraph(nn.Module):
         return tuple(reached[1:])
 
     def bfs(self, index: Tensor, hops: int) -> tuple[Tensor, ...]:
-        """All images within some hops, each once and at its shortest distance, the anchor never.
+        """All images within ``hops`` edges, each once, at its shortest distance, without the anchor.
 
-        What a path of h edges reaches, and no shorter one, lies at distance h: a breadth-first search is the walk
-        without its repeats.
+        An image that a path of h edges reaches, and no shorter path, is at distance h. A breadth-first search is
+        therefore the walk without its repeats.
 
         Args:
             index: (B,) int64.
             hops: l.
 
         Returns:
-            l tensors (B, k^h) int64 of the images at distance h = 1 to l; -1 stands where the walk repeats itself
-            or ends.
+            l tensors (B, k^h) int64 of the images at distance h = 1 to l; -1 in place of repeats and ended paths.
         """
         walked = self.walk(index, hops)
         nodes = torch.cat([index.unsqueeze(1), *walked], 1)
-        rising, order = nodes.sort(dim=1, stable=True)  # stable: of equal images the one reached first stays first
+        rising, order = nodes.sort(dim=1, stable=True)  # stable: among equal images the one reached first is first
         again = torch.zeros_like(rising, dtype=torch.bool)
         again[:, 1:] = rising[:, 1:] == rising[:, :-1]
         repeats = torch.empty_like(again).scatter_(1, order, again)
         return nodes.masked_fill(repeats, -1)[:, 1:].split([hop.shape[1] for hop in walked], 1)
 
-    def reached(self, index: Tensor, config: GraphConfig) -> tuple[Tensor, ...]:
-        """What the configured search finds from (B,) images, one (B, k^h) tensor a hop."""
+    def related_by_hop(self, index: Tensor, config: GraphConfig) -> tuple[Tensor, ...]:
+        """Run the configured search from images (B,): one tensor (B, k^h) per hop."""
         return (self.bfs if config.search == "bfs" else self.walk)(index, config.hops)
 
     @torch.no_grad()
     def update_(self, index: Tensor, nearest: Tensor) -> None:
         """Rewrite rows from sorted lists of nearest images.
 
-        Keeps the first k of k + 1; an image among its own first k is replaced *in place* by the last of the list.
+        A row keeps the first k of k + 1 images. If the image itself is among them, the last of the list takes its
+        place.
 
         Args:
             index: (B,) int64 without repeats.
-            nearest: (B, k + 1) int64, nearest first, as the current view found them in the bank.
+            nearest: (B, k + 1) int64, bank rows nearest to the current view, nearest first.
         """
         first = nearest[:, :-1]
         rows = torch.where(first == index.unsqueeze(1), nearest[:, -1:], first)
@@ -128,6 +128,6 @@ class NeighbourGraph(nn.Module):
         self.neighbours[index] = rows
 
 
-def found_by_hop(kind: str, hops: tuple[Tensor, ...], most: int = 256) -> dict[str, Tensor]:
-    """Name the hops for a Step's ``found``: ``kind/hop1`` and on, the first ``most`` images of each."""
+def name_hops(kind: str, hops: tuple[Tensor, ...], most: int = 256) -> dict[str, Tensor]:
+    """Name the hops for :attr:`Step.related`: ``kind/hop1``, ``kind/hop2``, ...; the first ``most`` images of each."""
     return {f"{kind}/hop{number}": hop[:, :most] for number, hop in enumerate(hops, start=1)}

@@ -1,4 +1,4 @@
-"""Which images share a label, so that kin and strangers are drawn for all anchors at once."""
+"""The members of every cluster, from which positives and negatives are drawn for all anchors at once."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import torch
 from torch import Tensor, nn
 
 ROOM = 32
-"""Places that every cluster has beyond half as many again as its members."""
+"""Free slots of every cluster, in addition to half the number of its members."""
 
 
 class Members(NamedTuple):
-    """Images listed cluster by cluster. A cluster's images stand side by side; behind them may be empty places."""
+    """Images listed cluster by cluster; the images of a cluster are contiguous, and free slots may follow them."""
 
     labels: Tensor
     """(N,) int64."""
     order: Tensor
-    """(S,) whole numbers: the images of each cluster from ``first`` on; what stands in an empty place means nothing."""
+    """(S,) integers: the images of each cluster, beginning at ``first``; the content of free slots is undefined."""
     place: Tensor
-    """(N,) whole numbers: where each image stands in ``order``, -1 for one that has no place."""
+    """(N,) integers: slot of each image in ``order``; -1 if it has none."""
     first: Tensor
-    """(C,) int64: where each cluster begins."""
+    """(C,) int64: first slot of each cluster."""
     counts: Tensor
-    """(C,) int64: the images that are listed."""
+    """(C,) int64: number of listed images."""
 
     @classmethod
     def of(cls, labels: Tensor, counts: Tensor) -> Members:
-        """Sort images by label (N,); ``counts`` (C,) are the sizes. No place is empty."""
+        """List images by label (N,), without free slots; ``counts`` (C,) are the sizes."""
         order = labels.argsort(stable=True)
         place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         return cls(labels, order, place, counts.cumsum(0) - counts, counts)
 
-    def kin(self, index: Tensor, chance: Tensor, *, itself: bool = True) -> Tensor:
-        """Draw from each anchor's cluster, uniformly.
+    def draw_positives(self, index: Tensor, chance: Tensor, *, itself: bool = True) -> Tensor:
+        """Draw images of each anchor's cluster, uniformly.
 
         Args:
             index: (B,) int64 anchors.
-            chance: (B, n) uniform in 0 to 1, float64.
-            itself: whether the anchor counts; without it an anchor that is alone in its cluster still gets itself.
+            chance: (B, n) uniform random numbers in 0 to 1, float64.
+            itself: whether the anchor may be drawn. An anchor that is alone in its cluster always gets itself.
 
         Returns:
             (B, n) int64 images.
@@ -52,20 +52,20 @@ class Members(NamedTuple):
             drawn = (chance * (count - listed.long())).long()
             drawn += (listed & (drawn >= place - first)).long()
         last = (count - 1).clamp_min(0)
-        found = self.order[first + torch.minimum(drawn, last)].long()
-        return torch.where(count > 0, found, index.unsqueeze(1))
+        positives = self.order[first + torch.minimum(drawn, last)].long()
+        return torch.where(count > 0, positives, index.unsqueeze(1))
 
-    def strangers(self, index: Tensor, chance: Tensor) -> Tensor:
-        """Draw from all images of other labels, uniformly with replacement; arguments and result as of :meth:`kin`.
+    def draw_negatives(self, index: Tensor, chance: Tensor) -> Tensor:
+        """Draw from all images of other labels, uniformly with replacement.
 
-        Where all images have the anchor's label, -1.
+        Arguments and result are those of :meth:`draw_positives`; -1 if all images have the anchor's label.
         """
         own = self.labels[index]
         upto = self.counts.cumsum(0)
         count = self.counts[own].unsqueeze(1)
         others = upto[-1] - count
         drawn = (chance * others).long()
-        # The number of an image among all that are listed, those of the own cluster passed over.
+        # From the number among the images of other clusters to the number among all listed images.
         drawn = drawn + torch.where(drawn >= upto[own].unsqueeze(1) - count, count, 0)
         cluster = torch.searchsorted(upto, drawn, right=True).clamp_max(len(upto) - 1)
         place = self.first[cluster] + drawn - (upto - self.counts)[cluster]
@@ -73,24 +73,24 @@ class Members(NamedTuple):
 
 
 class MemberLists(nn.Module):
-    """Members of every cluster, kept up at the cost of what moves instead of sorting N labels at each step.
+    """Members of every cluster, updated at the cost of the moved images instead of sorting N labels at each step.
 
-    A cluster has room for half as many images again. One that finds no room has no place, until :meth:`build_` lays
-    everything out anew. All shapes are fixed: no move waits for a GPU.
+    A cluster has free slots for half as many images again. An image that is moved to a full cluster has no slot until
+    :meth:`build_` lists all images again. All shapes are fixed, so no move waits for a GPU.
     """
 
     order: Tensor
-    """(S + 1,) int32, as of :class:`Members`; the last place takes what is written nowhere."""
+    """(S + 1,) int32, as in :class:`Members`; the last slot is a dummy for masked writes."""
     place: Tensor
-    """(N + 1,) int32, as of :class:`Members`; likewise."""
+    """(N + 1,) int32, as in :class:`Members`; likewise with a dummy."""
     first: Tensor
-    """(C,) int64."""
+    """(C,) int64, first slot of each cluster."""
     room: Tensor
-    """(C,) int64, places of each cluster."""
+    """(C,) int64, number of slots of each cluster."""
     listed: Tensor
-    """(C,) int64, images that stand in them."""
+    """(C,) int64, number of used slots."""
     lost: Tensor
-    """() int64, images without a place."""
+    """() int64, number of images without a slot."""
 
     def __init__(self, labels: Tensor, counts: Tensor) -> None:
         """List images by label (N,); ``counts`` (C,) are the sizes."""
@@ -105,7 +105,7 @@ class MemberLists(nn.Module):
 
     @torch.no_grad()
     def build_(self, labels: Tensor, counts: Tensor) -> None:
-        """Lay all images out by label, each cluster's in rising order."""
+        """List all images by label, in rising order within a cluster."""
         order = labels.argsort(stable=True)
         self.room.copy_(counts + counts // 2 + ROOM)
         self.first.copy_(self.room.cumsum(0) - self.room)
@@ -117,11 +117,11 @@ class MemberLists(nn.Module):
         self.lost.zero_()
 
     def members(self, labels: Tensor) -> Members:
-        """What draws need, without a copy."""
+        """Return the lists for drawing, without a copy."""
         return Members(labels, self.order[:-1], self.place[:-1], self.first, self.listed)
 
     def rows(self, cluster: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """The first ``width`` images listed of each cluster (n,): (n, width) int64, and which of them there are."""
+        """Return the first ``width`` listed images of each cluster (n,): (n, width) int64, and a mask of real ones."""
         column = torch.arange(width, device=cluster.device)
         there = column < self.listed[cluster].unsqueeze(1)
         place = (self.first[cluster].unsqueeze(1) + column).masked_fill(~there, len(self.order) - 1)
@@ -129,7 +129,7 @@ class MemberLists(nn.Module):
 
     @torch.no_grad()
     def move_(self, index: Tensor, old: Tensor, new: Tensor) -> None:
-        """Move images (m,), each once, from clusters ``old`` (m,) to ``new`` (m,); where these are equal, nothing."""
+        """Move images (m,), each of which occurs once, from clusters ``old`` (m,) to ``new`` (m,), if they differ."""
         moves = old != new
         place = self.place[index].long()
         leaves = moves & (place >= 0)
@@ -137,18 +137,19 @@ class MemberLists(nn.Module):
         self.place.index_fill_(0, self._or_nowhere(index, leaves, self.place), -1)
         self._close_gaps_(old, place, leaves)
         self._append_(index, new, moves)
-        self.order[-1].zero_()  # as if nothing had been written there; = 0 would wait
+        self.order[-1].zero_()  # reset the dummies; an assignment of 0 would wait for the GPU
         self.place[-1].fill_(-1)
 
     def _close_gaps_(self, old: Tensor, place: Tensor, leaves: Tensor) -> None:
-        """Let the last images of each cluster stand where others have left."""
+        """Fill the slots of images that left with the last images of their cluster."""
         gone = torch.zeros_like(self.listed).index_add_(0, old, leaves.long())
         end = self.first + self.listed - gone
         self.listed -= gone
         tail = end[old] + _number_within(old, leaves)
         gap = leaves & (place < end[old])
         stays = self.order[self._or_nowhere(tail, leaves, self.order)].long()
-        # One that leaves too has no place any more. As many stay in the tails as there are gaps, cluster by cluster.
+        # An image of the tail may leave too; then it has no slot any more. In each cluster, the number of images that
+        # stay in the tail equals the number of gaps.
         stays_there = leaves & (self.place[stays] >= 0)
         nowhere = len(self.first)
         gaps = torch.where(gap, old, nowhere).argsort(stable=True)
@@ -168,12 +169,12 @@ class MemberLists(nn.Module):
 
     @staticmethod
     def _or_nowhere(place: Tensor, wanted: Tensor, of: Tensor) -> Tensor:
-        """The place where it is wanted, else the last one of ``of``, which means nothing."""
+        """Return ``place`` where ``wanted``, else the dummy at the end of ``of``."""
         return torch.where(wanted, place, len(of) - 1)
 
 
 def _number_within(group: Tensor, counted: Tensor) -> Tensor:
-    """Number the counted entries of each group (m,) from 0, in order; anything for the others."""
+    """Number the counted entries of each group (m,) from 0, in order; the numbers of the others are undefined."""
     key = torch.where(counted, group, -1)
     rising, order = key.sort(stable=True)
     number = torch.arange(len(key), device=key.device) - torch.searchsorted(rising, rising)

@@ -11,8 +11,10 @@ from viewkin import losses
 class KeyQueue(nn.Module):
     """First-in, first-out memory of K unit keys, shared by all queries as negatives.
 
+    Keys are pushed after the loss is computed; otherwise each positive would be its own negative.
+
     References:
-        He et al., MoCo, 2020, algorithm 1. Keys are pushed after the loss, or each positive would be its own negative.
+        He et al., MoCo, 2020, algorithm 1.
     """
 
     keys: Tensor
@@ -30,13 +32,13 @@ class KeyQueue(nn.Module):
         return len(self.keys)
 
     def read(self) -> Tensor:
-        """All keys (K, D), not a copy: read only."""
+        """Return all keys (K, D), not a copy: read only."""
         return self.keys
 
     @torch.no_grad()
     def push_(self, k: Tensor) -> None:
-        """Overwrite the oldest rows with the joined keys (B, D) of all ranks; of more than K the last K stay."""
+        """Overwrite the oldest rows with the joined keys (B, D) of all ranks; if B > K, the last K remain."""
         place = (self.pointer + torch.arange(len(k), device=k.device)) % len(self.keys)
-        # One write a row: with several, a GPU would let any of them win.
+        # Each row is written once; with several writes the winner on a GPU would be arbitrary.
         self.keys[place[-len(self.keys) :]] = k[-len(self.keys) :].to(self.keys.dtype)
         self.pointer.copy_((self.pointer + len(k)) % len(self.keys))

@@ -1,4 +1,4 @@
-"""AMDIM: the vector of one view finds the parts of its own image, in another view, among the parts of all images."""
+"""AMDIM: match the vector of one view with the parts of its image in the other view, among the parts of all images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
 
 TASKS = ("1to5", "1to7", "5to5")
-"""Which scale of one view is to find which scale of the other."""
+"""Scale of the source in one view, to scale of the target in the other view."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,15 @@ class AMDIMConfig:
     kind: ClassVar[str] = "amdim"
 
     dim: int | None = None
-    """r (``n_rkhs``), size of the space in which scales meet; None takes the backbone's feature size, which with
-    AMDIM's own encoders is the only choice."""
+    """r (``n_rkhs``), size of the common space of all scales; None: the backbone's feature size, which is the only
+    choice for AMDIM's own encoders."""
     stage7: str | None = None
-    """Map whose positions are the small parts; None takes f7 of AMDIM's own encoders, conv4 of a ResNet. A map larger
-    than 7x7 is pooled to that."""
+    """Map whose positions are the small parts; None: f7 of AMDIM's own encoders, conv4 of a ResNet. A larger map is
+    pooled to 7x7."""
     stage5: str | None = None
-    """Map whose positions are the large parts, pooled to 5x5 likewise; None takes f5, or conv5."""
+    """Map whose positions are the large parts; None: f5, or conv5. A larger map is pooled to 5x5."""
     head_norm: bool = False
-    """BatchNorm within the embedding heads too, not at their end only (``use_bn`` of the release)."""
+    """Whether embedding heads have BatchNorm inside, not only at their end (``use_bn`` of the release)."""
     norm: str = "batch"
     """BatchNorm of network and heads: ``batch``, ``split:8``, or ``gathered`` over ranks."""
     clip: float = 20.0
@@ -46,11 +46,11 @@ class AMDIMConfig:
     penalty: float = 0.05
     """lambda, weight of the mean squared score: 0.05 in the release, 0.04 in the paper."""
     mixtures: int = 1
-    """k, vectors that the whole image's is turned into; 1 is AMDIM without mixtures. The paper's k is not known to
-    us; 4 to 16 are a guess."""
+    """k, number of mixture components of an image's vector; 1 is AMDIM without mixtures. The paper's k is not known;
+    4 to 16 are a guess."""
     sharpness: float = 1.0
-    """tau of the mixtures: responsibilities are softmax(tau * score), so that a large one lets a single component
-    answer. The paper's is not known to us."""
+    """tau of the mixtures: responsibilities are softmax(tau * score), so a large tau selects a single component. The
+    paper's value is not known."""
 
     def __post_init__(self) -> None:
         require(self.dim is None or self.dim >= 2, "method.dim", self.dim, "at least 2, or none")
@@ -61,7 +61,7 @@ class AMDIMConfig:
         require(self.sharpness > 0, "method.sharpness", self.sharpness, "above 0")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Nothing depends on the data."""
+        """No setting depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> AMDIM:
@@ -73,10 +73,10 @@ class AMDIMConfig:
         return AMDIM(self, backbone)
 
     def stages(self, backbone: nn.Module) -> tuple[str, str]:
-        """Names of the backbone's maps to take as "7" and "5".
+        """Names of the backbone's maps that are used as "7" and "5".
 
         Raises:
-            UserError: it has no such maps.
+            UserError: the backbone has no such maps.
         """
         known: Mapping[str, int] = getattr(backbone, "stage_widths", {})
         if not known:
@@ -92,14 +92,14 @@ class AMDIMConfig:
 
 
 class AMDIM(Method):
-    """Three tasks in both directions: a view's vector finds its image's positions, and a position finds positions.
+    """Three tasks in both directions: match a view's vector with positions of the other view, and positions with them.
 
     ``1/2 sum over directions of L(1->5) + L(1->7) + L(5->5)``, ``L = -mean_{i,l} s[i, l]`` with the scores of
     :func:`viewkin.losses.infomax_scores`, and lambda times the mean squared raw score of each. Negatives are all
-    positions of all other images of the global batch. The source of 5->5 is one position an image, drawn anew at every
-    step for each view. Scores are dot products of raw vectors, not cosines.
+    positions of all other images of the global batch. The source of 5->5 is one random position per image, drawn for
+    each view at every step. Scores are dot products of raw vectors, not cosines.
 
-    The release also trains classifiers on detached features while it learns: ``runtime.online_heads``, for any method.
+    The release also trains classifiers on detached features; ``runtime.online_heads`` does so for any method.
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
@@ -120,7 +120,7 @@ class AMDIM(Method):
         self.mixture = Mixture(self.dim, config.mixtures) if config.mixtures > 1 else None
 
     def forward(self, batch: Batch, at: Progress) -> Step:
-        """Let each view find the parts of the other."""
+        """Match each view with the parts of the other."""
         views = {name: self.encoder(batch.views[name]) for name in self.view_spec}
         terms: dict[str, list[Tensor]] = {f"amdim/{name}": [] for name in (*TASKS, "penalty")}
         for name, other in (("first", views["second"]), ("second", views["first"])):
@@ -138,11 +138,11 @@ class AMDIM(Method):
         )
 
     def components(self, vector: Tensor) -> Tensor:
-        """Turn the images' vectors into those that look for parts: (B, r) -> (B, k, r)."""
+        """Turn the vector of each image into its k mixture components: (B, r) -> (B, k, r)."""
         return vector.unsqueeze(1) if self.mixture is None else self.mixture(vector)
 
     def _part(self, batch: Batch, name: str, view: Multiscale) -> Tensor:
-        """Draw one position of the coarse map an image: (b, 1, r)."""
+        """Draw one position of each image's coarse map: (b, 1, r)."""
         places = view.coarse.shape[1]
         drawn = batch.draw.rows(
             f"amdim position {name}", lambda n, generator: torch.randint(places, (n,), generator=generator)
@@ -151,10 +151,10 @@ class AMDIM(Method):
         return view.coarse[rows, onto(drawn, rows.device)].unsqueeze(1)
 
     def _compare(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Score own sources against the maps of all ranks.
+        """Score this rank's sources against the maps of all ranks.
 
-        Sources travel and maps, which are larger, stay: each rank scores everyone's sources against its own maps, and
-        the ranks add up what the negatives come to.
+        Sources are gathered, while maps, which are larger, stay on their rank. Each rank scores all sources against its
+        own maps; then the ranks' sums over negatives are added.
 
         Args:
             source: (b, k, r) of one view.
@@ -167,48 +167,48 @@ class AMDIM(Method):
         start = distributed.rank() * b
         everyone = distributed.gather_with_grad(source)
         own = torch.arange(len(everyone), device=source.device).repeat_interleave(k) - start
-        found = losses.infomax_match(everyone.flatten(0, 1), target, own, self.config.clip)
+        match = losses.infomax_match(everyone.flatten(0, 1), target, own, self.config.clip)
         rows = slice(start * k, (start + b) * k)
-        negative = distributed.gather_with_grad(found.negative.unsqueeze(0))[:, rows].logsumexp(0)
-        scores = losses.infomax_scores(found.positive[rows], negative).view(b, k, -1)
-        return losses.mixture_objective(scores, self.config.sharpness), found.square
+        negative = distributed.gather_with_grad(match.negative.unsqueeze(0))[:, rows].logsumexp(0)
+        scores = losses.infomax_scores(match.positive[rows], negative).view(b, k, -1)
+        return losses.mixture_objective(scores, self.config.sharpness), match.square
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embed whole images by f1, scaled to unit length for those who compare cosines: (B, C, H, W) -> (B, r)."""
+        """Embed whole images by f1, scaled to unit length for cosines: (B, C, H, W) -> (B, r)."""
         return losses.unit(self.encoder.whole(x))
 
     @torch.no_grad()
     def assignments(self, x: Tensor, other: Tensor | None = None, scale: Literal["5", "7"] = "7") -> Tensor:
-        """Tell which mixture component answers for each part of an image: ``argmax_j q_j``, the emergent segmentation.
+        """Assign each part of an image to a mixture component: ``argmax_j q_j``, the emergent segmentation.
 
         Args:
-            x: (B, C, H, W) images whose vectors are mixed. The others of the batch are the negatives.
+            x: (B, C, H, W) images whose vectors are mixed. The other images of the batch are the negatives.
             other: (B, C, H, W) views of the same images whose parts are assigned; None: ``x`` itself.
-            scale: which parts.
+            scale: size of the parts.
 
         Returns:
             (B, h, w) int64, 0 to k - 1.
 
         Raises:
-            UserError: a single image, to which nothing can be compared.
+            UserError: there is a single image, so there are no negatives.
         """
         require(len(x) >= 2, "the number of images", len(x), "at least 2, as an image is told from the others")
         here = self.encoder(x)
         there = here if other is None else self.encoder(other)
         target, k = there.coarse if scale == "5" else there.fine, self.config.mixtures
         own = torch.arange(len(x), device=x.device).repeat_interleave(k)
-        found = losses.infomax_match(self.components(here.vector).flatten(0, 1), target, own, self.config.clip)
-        scores = losses.infomax_scores(found.positive, found.negative).view(len(x), k, -1)
+        match = losses.infomax_match(self.components(here.vector).flatten(0, 1), target, own, self.config.clip)
+        scores = losses.infomax_scores(match.positive, match.negative).view(len(x), k, -1)
         side = math.isqrt(target.shape[1])
         return losses.responsibilities(scores, self.config.sharpness).argmax(1).view(len(x), side, side)
 
     def explain(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
-        """Tell which component answers for which part of an image, where vectors are mixed."""
+        """Return the mixture component of each part of an image; nothing if there is no mixture."""
         x = batch.views["first"]
         return {} if self.mixture is None else {f"amdim/{n}": self.assignments(x, scale=n) for n in ("7", "5")}
 
     @property
     def last_weight(self) -> Tensor:
-        """The last weight before the coarse map: every task looks at it, or at what follows from it."""
+        """The last weight before the coarse map, which every task depends on."""
         net: Any = self.backbone
         return net.last_weight(self.encoder.stages[1])

@@ -1,4 +1,4 @@
-"""What a method is: ``forward`` reads memory and returns a :class:`Step`; ``update`` writes memory afterwards."""
+"""The method contract: ``forward`` reads memory and returns a :class:`Step`; ``update`` writes memory afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from viewkin.schedules import Progress
 Encode = Callable[[str], Tensor]
 """``encode("embedding" | "target" | "features") -> (N, D)``: eval mode, test view, every image once, in index order.
 
-``target`` is a view method's key side: of BYOL the slow network's projection, where the embedding is a prediction.
+``target`` is the embedding of a view method's key side. For BYOL it is the projection of the EMA network, while
+``embedding`` is the online network's prediction.
 """
 
 
@@ -31,23 +32,24 @@ class Batch:
     index: Tensor
     """(B,) int64, position in the data set; an index occurs once in a global batch."""
     draw: Draw
-    """Where this micro-batch's rows lie in the random numbers of the global batch."""
+    """Gives this micro-batch its part of the global batch's random numbers."""
 
 
 @dataclass
 class Step:
-    """What ``forward`` found. The loss is the sum of ``terms``."""
+    """The result of ``forward``. The loss is the sum of ``terms``."""
 
     terms: dict[str, Tensor]
     """Name to weighted scalar; logged under these names."""
     pairs: tuple[tuple[Tensor, Tensor], ...]
     """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without."""
     record: dict[str, Tensor] = field(default_factory=lambda: {})
-    """Name to (B, ...) detached: all that ``update`` needs. ``index`` is always there, and so is ``embedding``, the
+    """Name to (B, ...) detached: everything that ``update`` needs. It always contains ``index`` and ``embedding``, the
     unit vector that a memory keeps of each image."""
-    found: dict[str, Tensor] = field(default_factory=lambda: {})
-    """``term/what`` to (B, n) int64 images that a term took for kin of each anchor (``interclr/positives``,
-    ``invp/hop2``) or for strangers (``negatives``); -1 fills up. What monitors and figures look at, never a loss."""
+    related: dict[str, Tensor] = field(default_factory=lambda: {})
+    """``term/what`` to (B, n) int64: images that a term related to each anchor, as positives (``interclr/positives``,
+    ``invp/hop2``) or as negatives (``what`` begins with ``negatives``); -1 is padding. Only monitors and figures use
+    it, never a loss."""
 
     @property
     def loss(self) -> Tensor:
@@ -56,12 +58,12 @@ class Step:
 
 
 def feature_dim(backbone: nn.Module) -> int:
-    """F, size of the backbone's features."""
+    """Return F, the size of the backbone's features."""
     return int(backbone.feature_dim)  # type: ignore[arg-type]
 
 
-def projected(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int, init: Init = "default") -> Encoder:
-    """Put a head on a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (NPID, MoCo; METHODS 2.2)."""
+def with_projection(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int, init: Init = "default") -> Encoder:
+    """Add a projection head to a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (METHODS 2.2)."""
     width = feature_dim(backbone)
     layers = (width, dim) if head == "mlp" else (dim,)
     return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))
@@ -72,26 +74,27 @@ class Limit(NamedTuple):
 
     largest: int
     why: str
-    """What it is limited by, as a noun phrase: "the other images of the set"."""
+    """Reason of the limit, as a noun phrase: "the other images of the set"."""
     instead: int | None = None
-    """What a recipe's default beyond it becomes; None: the largest."""
+    """Value that replaces a recipe's default above the limit; None: the largest."""
 
 
 def queue_limit(count: int, batch_size: int) -> Limit:
-    """The limit of a queue of keys: a key of each image, in whole batches.
+    """Limit of a queue of keys: one key per image, in whole batches.
 
-    A default beyond it becomes half of that, so that an image seldom meets its own key of the epoch before.
+    A recipe's default above the limit becomes half of it, so that an image seldom meets its own key of the previous
+    epoch.
     """
     whole, half = (max(part // batch_size, 1) * batch_size for part in (count, count // 2))
     return Limit(whole, "the images of the set, in whole batches,", half)
 
 
 class Choice(NamedTuple):
-    """A setting left open (None, ``auto``) and what it becomes for the data at hand."""
+    """The value of a setting that was left open (None, ``auto``), chosen for the given data."""
 
     value: Any
     why: str
-    """What speaks for it, to follow "as"."""
+    """Reason of the choice, a clause that can follow "as"."""
 
 
 class MethodConfig(Protocol):
@@ -101,41 +104,42 @@ class MethodConfig(Protocol):
     """The method's name in recipes and on the command line."""
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Field, or path from here, to its limit for ``count`` images.
+        """Name (or path from here) of each limited setting -> its limit for ``count`` images.
 
-        Recipe defaults shrink to it; explicit values beyond are refused; None, "chosen at start", passes.
+        A recipe's default above the limit is lowered. An explicit value above it is an error. None ("chosen at start")
+        is allowed.
         """
         ...
 
     def build(self, backbone: nn.Module, *, count: int) -> Method:
-        """Make the method for ``count`` images around a network with a ``feature_dim``."""
+        """Build the method for ``count`` images on a network with a ``feature_dim``."""
         ...
 
 
 class Method(nn.Module):
     """A self-supervised learner.
 
-    Its laws: evaluating ``forward`` changes nothing but BatchNorm statistics; ``update`` runs once per optimiser step
-    on the bare module with the records of all micro-batches and ranks joined in global batch order, and never
-    communicates; ``state_dict`` is the checkpoint.
+    Rules for every method: ``forward`` changes nothing except BatchNorm statistics. ``update`` runs once per optimiser
+    step on the bare module, with the records of all micro-batches and ranks joined in global batch order; it never
+    communicates. ``state_dict`` is the checkpoint.
     """
 
     view_spec: Mapping[str, str]
-    """View name to the role it plays in the augmentation policy: ``first``, ``second`` or ``weak``."""
+    """View name to its role in the augmentation policy: ``first``, ``second`` or ``weak``."""
     encoder: Encoder
     """The online network: backbone, then head."""
     dim: int
-    """D, size of :meth:`embed`'s and the record's embeddings."""
+    """D, size of the embeddings of :meth:`embed` and of the record."""
     scale_free: ClassVar[bool] = True
-    """Whether the loss compares unit vectors, so that the length of an embedding means nothing to it."""
+    """Whether the loss compares unit vectors, so that the length of an embedding does not affect it."""
 
     @property
     def backbone(self) -> nn.Module:
-        """The network that is kept: (B, C, H, W) -> (B, F)."""
+        """The network that is kept after training: (B, C, H, W) -> (B, F)."""
         return self.encoder.backbone
 
     def forward(self, batch: Batch, at: Progress) -> Step:
-        """Read the batch and the memory; return the loss terms and what ``update`` needs."""
+        """Compute the loss terms of a batch from the memory, and the record for ``update``."""
         raise NotImplementedError
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
@@ -145,29 +149,36 @@ class Method(nn.Module):
         """Prepare memory once in a new run, not after a resume. Default: nothing."""
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
-        """Run before each epoch's first step; name the parameters re-initialised, whose optimiser state is cleared."""
+        """Run before each epoch's first step.
+
+        Returns:
+            Names of the parameters that were re-initialised; their optimiser state is cleared. Default: none.
+        """
         return ()
 
     def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
-        """Say which views show other images than the batch's own: view name to (B,) int64 images. Default: none."""
+        """Choose images for views that do not show the batch's own: view name to (B,) int64 images. Default: none."""
         return {}
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embed images as the loss sees them: (B, C, H, W) -> (B, D) unit norm."""
+        """Embed images as for the loss: (B, C, H, W) -> (B, D) unit norm."""
         raise NotImplementedError
 
     @torch.no_grad()
     def explain(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
-        """Give what figures show: images (B, n) as in ``Step.found`` (the default), components of parts (B, h, w)."""
-        return self(batch, at).found
+        """Return what figures show: related images (B, n) as in :attr:`Step.related`, or components of parts (B, h, w).
+
+        Default: the related images of a forward pass.
+        """
+        return self(batch, at).related
 
     def gauges(self) -> dict[str, float]:
-        """Read what a log should show of the state: cluster sizes, label churn. Default: nothing."""
+        """Return values of the state for the log, such as cluster sizes and label churn. Default: none."""
         return {}
 
     @property
     def last_weight(self) -> Tensor:
-        """The last weight that every term's gradient passes through; each term's share is measured at it."""
+        """The last weight that the gradient of every term passes through; the terms' gradients are compared there."""
         return [p for p in self.encoder.parameters() if p.ndim > 1][-1]
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -179,14 +190,14 @@ class Method(nn.Module):
 
 
 class ViewMethod(Method):
-    """A method that relates views of one image, and lends its parts to the terms that wrap it."""
+    """A method that compares views of one image, and provides its parts to the terms that wrap it."""
 
     temperature: float
-    """Softmax temperature tau of its loss, dimensionless (1 where the loss has none)."""
+    """Softmax temperature tau of its loss, dimensionless (1 if the loss has none)."""
     contrastive: bool
     """Whether its loss has negatives."""
     bank: Any
-    """Its :class:`FeatureBank`, a memory of all images, or None. A wrapper uses this one and never writes it twice."""
+    """Its :class:`FeatureBank`, a memory of all images, or None. A wrapper reads this bank and never writes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,16 +217,16 @@ class ViewMethod(Method):
         raise NotImplementedError
 
     def remember(self, step: Step) -> Tensor:
-        """What a memory of this method stores for each image of the batch: (B, D) unit norm, detached."""
+        """Embedding that a memory stores for each image of the batch: (B, D) unit norm, detached."""
         return step.record["embedding"]
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
         """This method's loss of a query against a positive, both (B, D) unit norm: per-row losses (B,).
 
-        Default, of a method with a bank: cross-entropy over the bank, with k in the own row's place.
+        Default, for a method with a bank: cross-entropy over the bank, with k in place of the query's own row.
         """
         return self.bank.pair_loss(q, k, index, self.temperature)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embed by :meth:`query`."""
+        """Embed images by :meth:`query`."""
         return self.query(x)

@@ -34,7 +34,7 @@ class BYOLConfig:
     norm: str = "batch"
     """BatchNorm of all networks: ``batch``, or ``gathered`` over ranks."""
     bank_view: Literal["first", "second"] = "first"
-    """The view whose target projection a term around this method keeps in its bank."""
+    """View whose target projection a term around this method stores in its bank."""
 
     def __post_init__(self) -> None:
         require(self.dim >= 2, "method.dim", self.dim, "at least 2")
@@ -44,7 +44,7 @@ class BYOLConfig:
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Nothing depends on the data."""
+        """No setting depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> BYOL:
@@ -82,7 +82,7 @@ class BYOL(ViewMethod):
         return Step(terms={"byol": loss.mean()}, pairs=pairs, record=record)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Let the target network follow."""
+        """Update the target network."""
         ema_update_(self.target_encoder, self.encoder, momentum_cosine(self.config.momentum, at.fraction))
 
     def query(self, x: Tensor) -> Tensor:

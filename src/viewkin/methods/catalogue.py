@@ -1,4 +1,4 @@
-"""Every learner and every term, once: a new one is one line here."""
+"""The registry of learners and terms; a new one is one line here."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ METHOD_CONFIGS: Kinds = {
         InterCLRConfig,
     )
 }
-"""Method settings by their ``kind``, to read a stored recipe."""
+"""``kind`` of each method -> its settings class; used to read stored recipes."""

@@ -1,4 +1,4 @@
-"""InvP: recognise an image, and pull it to the images that a few hops in a neighbour graph lead to."""
+"""InvP: instance discrimination, and attraction to the images within a few hops of a nearest-neighbour graph."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.mix import beta
 from viewkin.memory.bank import FeatureBank
-from viewkin.memory.graph import NeighbourGraph, found_by_hop
-from viewkin.methods.base import Batch, Step, ViewMethod, projected
+from viewkin.memory.graph import NeighbourGraph, name_hops
+from viewkin.methods.base import Batch, Step, ViewMethod, with_projection
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.nets.init import Init
 from viewkin.runtime import distributed
@@ -24,7 +24,7 @@ from viewkin.schedules import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class InvPConfig(KinConfig):
-    """Settings of InvP; with ``weight=0`` its instance discrimination alone."""
+    """Settings of InvP; ``weight=0`` gives its instance discrimination alone."""
 
     kind: ClassVar[str] = "invp"
 
@@ -59,9 +59,9 @@ class InvPConfig(KinConfig):
 
 
 class InvP(ViewMethod):
-    """``L = L_ins + lambda w(t) L_inv``: one view against a bank of all images, and against kin found in their graph.
+    """``L = L_ins + lambda w(t) L_inv``: one view against a bank of all images, and against positives from a graph.
 
-    The graph row of an image is rewritten with each of its views, by a search of the whole bank.
+    A search of the whole bank rewrites the graph row of an image each time a view of it is seen.
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, sections 3.1-3.3; the
@@ -77,36 +77,36 @@ class InvP(ViewMethod):
         self.config = config
         self.view_spec = {"view": "first"}
         self.temperature = config.temperature
-        self.encoder = projected(backbone, config.head, config.dim, config.head_init)
+        self.encoder = with_projection(backbone, config.head, config.dim, config.head_init)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
         self.graph = NeighbourGraph(count, config.graph.neighbours)
 
     def forward(self, batch: Batch, at: Progress) -> Step:
-        """Compare one view with its nearest in the bank, and with its kin."""
+        """Compare one view with its nearest bank rows, and with its positives in the graph."""
         q, config = self.query(batch.views["view"]), self.config
-        hops = self.graph.reached(batch.index, config.graph)
-        found = found_by_hop("invp", hops)
+        hops = self.graph.related_by_hop(batch.index, config.graph)
+        related = name_hops("invp", hops)
         weight = config.weight * config.ramp.weight_at(at)
         reached = torch.cat(hops, 1)
-        kin = config.kin(q, self.bank, reached, batch.index) if weight > 0 else None
-        nearest = config.nearest(q, self.bank, batch.index, kin, self.temperature)
-        found["invp/negatives"] = config.strangers(nearest, reached, batch.index)
+        positives = config.with_similarity(q, self.bank, reached, batch.index) if weight > 0 else None
+        nearest = config.nearest_sums(q, self.bank, batch.index, positives, self.temperature)
+        related["invp/negatives"] = config.monitored_negatives(nearest, reached, batch.index)
         loss = losses.nearest_instance_loss(nearest, config.denominator)
         terms = {"invp/instance": loss.mean()}
-        if kin is not None:
-            chosen = config.chosen(kin)
-            found["invp/positives"] = chosen.image
-            terms["invp/propagation"] = weight * config.pull(nearest, chosen, self.temperature).mean()
+        if positives is not None:
+            chosen = config.choose(positives)
+            related["invp/positives"] = chosen.image
+            terms["invp/propagation"] = weight * config.propagation_loss(nearest, chosen, self.temperature).mean()
         elif config.weight > 0:
-            terms["invp/propagation"] = 0.0 * loss.mean()  # a log's line averages steps of either kind
+            terms["invp/propagation"] = 0.0 * loss.mean()  # so that every step of a logged mean has the term
         if config.mix_weight > 0:
             terms["invp/mix"] = config.mix_weight * self._mixed(batch).mean()
         record = {"index": batch.index, "embedding": q.detach()}
         record["nearest"] = self.bank.nearest(q, config.graph.neighbours + 1)[1]
-        return Step(terms=terms, pairs=((q, self.bank.read(batch.index)),), record=record, found=found)
+        return Step(terms=terms, pairs=((q, self.bank.read(batch.index)),), record=record, related=related)
 
     def _mixed(self, batch: Batch) -> Tensor:
-        """MixContrast: each image mixed with another of the batch, recognised as both."""
+        """MixContrast: mix each image with another of the batch, and recognise it as both."""
         x, b = batch.views["view"], len(batch.index)
         everyone, images = distributed.gather(x), distributed.gather(batch.index)
         order = onto(torch.randperm(len(everyone), generator=batch.draw.generator("mix partner")), x.device)
@@ -125,9 +125,9 @@ class InvP(ViewMethod):
         self.graph.update_(record["index"], record["nearest"])
 
     def key(self, batch: Batch) -> Tensor:
-        """The bank's memory of each image."""
+        """The bank row of each image."""
         return self.bank.read(batch.index)
 
     def gauges(self) -> dict[str, float]:
-        """Share of the graph's edges last written that are new."""
+        """Fraction of new edges among those of the last graph update."""
         return {"invp/churn": float(self.graph.churn)}

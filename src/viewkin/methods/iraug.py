@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, with_projection
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
@@ -47,7 +47,7 @@ class IRAugConfig:
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Nothing depends on the data."""
+        """No setting depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> IRAug:
@@ -56,7 +56,7 @@ class IRAugConfig:
 
 
 class IRAug(ViewMethod):
-    """Two augmented views, each recognised among all images: ``-log P(i) - log P^(i)``, bank written by one.
+    """Instance discrimination of two views: ``-log P(i) - log P^(i)``; one of the views updates the bank.
 
     References:
         Exploring Instance Relations, 2021, equations 1-3; METHODS 5.1 lists the readings.
@@ -71,7 +71,7 @@ class IRAug(ViewMethod):
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
-        self.encoder = projected(backbone, config.head, config.dim)
+        self.encoder = with_projection(backbone, config.head, config.dim)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
 
     def forward(self, batch: Batch, at: Progress) -> Step:
@@ -88,7 +88,7 @@ class IRAug(ViewMethod):
         )
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Write the bank with the view that is to write it."""
+        """Write the bank with the embedding of the configured view."""
         self.bank.write_(record["index"], record["embedding"])
 
     def key(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""ISIF, also called InvaSpread: each view finds its partner in the batch and is told from every other view."""
+"""ISIF, also called InvaSpread: a view is close to its partner in the batch and far from every other view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.methods.base import Batch, Encode, Limit, Step, ViewMethod, projected
+from viewkin.methods.base import Batch, Encode, Limit, Step, ViewMethod, with_projection
 from viewkin.ops.neighbours import nearest_others
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import Draw, onto
@@ -33,14 +33,14 @@ class ISIFConfig:
     negatives: float = 1.0
     """``negM`` of the release: weight of the negatives in the denominator and in the spreading sum."""
     detach_columns: bool = True
-    """Whether a view gets gradient as an anchor only, as in the release, and not as another's partner or negative."""
+    """Whether a view gets a gradient only as anchor, as in the release, and not as partner or negative of another."""
     synthetic: float = 0.0
     """aISIF, experimental: alpha, the anchor's share in synthetic negatives ``l2(a v_i + (1-a) v_k)``; 0: none."""
     extrapolate: float = 0.0
-    """aISIF, experimental: b, how far positives ``l2((1+b) v^_i - b v_i)`` lie beyond the partner; 0: the partner."""
+    """aISIF, experimental: b of extrapolated positives ``l2((1+b) v^_i - b v_i)``; 0: the partner itself."""
     neighbour_view: float = 0.0
-    """Chance that the second view shows the image's nearest neighbour by the backbone's features, found anew each
-    epoch: 0.5 in the release for CUB."""
+    """Probability that the second view shows the image's nearest neighbour by the backbone's features, searched before
+    each epoch: 0.5 in the release for CUB."""
 
     def __post_init__(self) -> None:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
@@ -52,7 +52,7 @@ class ISIFConfig:
         require(0 <= self.neighbour_view <= 1, "method.neighbour_view", self.neighbour_view, "0 to 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Nothing depends on the data."""
+        """No setting depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> ISIF:
@@ -61,7 +61,7 @@ class ISIFConfig:
 
 
 class ISIF(ViewMethod):
-    """Partner found, all others told apart, over both views of the global batch.
+    """Invariance to the partner view and spread of all others, over both views of the global batch.
 
     References:
         Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7;
@@ -70,7 +70,7 @@ class ISIF(ViewMethod):
 
     contrastive = True
     nearest: Tensor | None
-    """(N,) int64, each image's nearest neighbour, if views show it; else none."""
+    """(N,) int64, each image's nearest neighbour, if ``neighbour_view`` is above 0; else None."""
 
     def __init__(self, config: ISIFConfig, backbone: nn.Module, count: int) -> None:
         super().__init__()
@@ -78,11 +78,11 @@ class ISIF(ViewMethod):
         self.config = config
         self.view_spec = {"first": "first", "second": "second"}
         self.temperature = config.temperature
-        self.encoder = projected(backbone, config.head, config.dim)
+        self.encoder = with_projection(backbone, config.head, config.dim)
         self.register_buffer("nearest", torch.arange(count) if config.neighbour_view else None)
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
-        """Find every image's nearest neighbour, if views show it."""
+        """Search every image's nearest neighbour, if ``neighbour_view`` is above 0."""
         if self.nearest is not None:
             features = losses.unit(encode("features"))
             _, index = nearest_others(features, torch.arange(len(features), device=features.device), 1)
@@ -90,16 +90,16 @@ class ISIF(ViewMethod):
         return ()
 
     def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
-        """Second views of the nearest neighbour, now and then."""
+        """Let some second views show the nearest neighbour."""
         if self.nearest is None:
             return {}
-        swapped = draw.rows("isif neighbour", _chance) < self.config.neighbour_view
+        swapped = draw.rows("isif neighbour", _uniform) < self.config.neighbour_view
         return {"second": torch.where(onto(swapped, index.device), self.nearest[index], index)}
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare every view with all views of the global batch."""
         first, second = self.query(torch.cat([batch.views["first"], batch.views["second"]])).chunk(2)
-        # With constant columns the own rows hold all the gradient there is, and none has to travel.
+        # With constant columns only this rank's rows have a gradient, so none has to be communicated.
         gather = distributed.gather if self.config.detach_columns else distributed.gather_with_grad
         everyone = torch.cat([gather(first), gather(second)])
         half, start = len(everyone) // 2, distributed.rank() * len(first)
@@ -114,14 +114,14 @@ class ISIF(ViewMethod):
 
     def _loss(self, anchors: Tensor, everyone: Tensor, own: Tensor, partner: Tensor) -> Tensor:
         config = self.config
-        similarity = losses.wide(anchors @ everyone.T)
+        similarity = losses.at_least_float32(anchors @ everyone.T)
         columns = [similarity]
         if config.extrapolate:
             positive = similarity.gather(1, partner.unsqueeze(1))
-            positive = losses.blended(positive, -config.extrapolate, constant=config.detach_columns)
+            positive = losses.blended_similarity(positive, -config.extrapolate, constant=config.detach_columns)
             columns = [similarity.scatter(1, partner.unsqueeze(1), positive)]
         if config.synthetic:
-            blends = losses.blended(similarity, config.synthetic, constant=config.detach_columns)
+            blends = losses.blended_similarity(similarity, config.synthetic, constant=config.detach_columns)
             itself = torch.stack([own, partner], 1)
             columns.append(blends.scatter(1, itself, -torch.inf))
         return losses.invariant_spread(torch.cat(columns, 1), own, partner, self.temperature, config.negatives)
@@ -131,13 +131,13 @@ class ISIF(ViewMethod):
         return self.target(batch.views["second"])
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """ISIF's loss of each query among the batch's keys, which are no anchors: per row."""
+        """ISIF's loss of each query among the batch's keys, which are not anchors: per row."""
         keys = distributed.gather(k.detach())
         positive = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
-        nobody = torch.full_like(positive, len(keys))  # the column of the anchor itself, which is not among the keys
-        similarity = nn.functional.pad(losses.wide(q @ keys.T), (0, 1))
+        nobody = torch.full_like(positive, len(keys))  # an extra column: the anchor itself is not among the keys
+        similarity = nn.functional.pad(losses.at_least_float32(q @ keys.T), (0, 1))
         return losses.invariant_spread(similarity, nobody, positive, self.temperature, self.config.negatives)
 
 
-def _chance(count: int, generator: torch.Generator) -> Tensor:
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator)

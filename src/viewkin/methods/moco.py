@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected, queue_limit
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, queue_limit, with_projection
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -44,7 +44,7 @@ class MoCoConfig:
     """BatchNorm of both encoders: ``batch``, ``split:8`` (statistics over eighths of the batch, as eight devices have
     them), or ``gathered`` over ranks."""
     shuffle: bool = True
-    """Permute the keys over ranks and sub-batches before the key encoder, so BatchNorm statistics betray no pair."""
+    """Shuffle the keys over ranks and sub-batches before the key encoder, so that BatchNorm does not leak the pairs."""
 
     def __post_init__(self) -> None:
         require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
@@ -56,7 +56,7 @@ class MoCoConfig:
         require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """The queue holds a key of each image at most."""
+        """Limit the queue to one key per image."""
         return {"queue_size": queue_limit(count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> MoCo:
@@ -67,8 +67,8 @@ class MoCoConfig:
 class MoCo(ViewMethod):
     """InfoNCE of a query against its key and a queue of earlier keys.
 
-    The key encoder follows after the optimiser step, ``theta_k <- m theta_k + (1 - m) theta_q``: the same sequence as
-    the released code, which moves it first thing in the next step.
+    The key encoder is updated after the optimiser step, ``theta_k <- m theta_k + (1 - m) theta_q``. This gives the same
+    sequence as the released code, which updates it at the beginning of the next step.
 
     References:
         He et al., Momentum Contrast for Unsupervised Visual Representation Learning, 2020, equations 1-2, algorithm 1;
@@ -83,7 +83,7 @@ class MoCo(ViewMethod):
         self.config = config
         self.view_spec = {"query": "first", "key": "second"}
         self.temperature = config.temperature
-        self.encoder = convert_norm(projected(backbone, config.head, config.dim), config.norm)
+        self.encoder = convert_norm(with_projection(backbone, config.head, config.dim), config.norm)
         self.key_encoder = make_target(self.encoder)
         self.queue = KeyQueue(config.queue_size, config.dim)
 
@@ -109,7 +109,7 @@ class MoCo(ViewMethod):
         return keys[order.argsort()[rows]]
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Push the keys, then let the key encoder follow."""
+        """Push the keys into the queue, then update the key encoder."""
         self.queue.push_(record["embedding"])
         if "second_key" in record:
             self.queue.push_(record["second_key"])
@@ -121,7 +121,7 @@ class MoCo(ViewMethod):
         return losses.unit(self.key_encoder(x))
 
     def key(self, batch: Batch) -> Tensor:
-        """Keys of the batch's key view."""
+        """Encode the batch's key view."""
         return self._key_of(batch, "key")
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""NPID, also called IR: every image is its own class; one view against a memory of all images."""
+"""NPID, also called IR: instance discrimination of one view against a memory of all images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, projected
+from viewkin.methods.base import Batch, Limit, Step, ViewMethod, with_projection
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
@@ -37,7 +37,7 @@ class NPIDConfig:
     negatives: int = 4096
     """K, bank rows drawn uniformly with replacement (``infonce``, ``nce``)."""
     shared_negatives: bool = True
-    """Draw K rows once for the global batch instead of for each query: 40 times cheaper, slightly another method."""
+    """Draw K rows once for the global batch instead of for each query: 40 times cheaper, slightly different."""
     bank_momentum: float = 0.5
     """m, weight of the old bank row."""
     bank_init: Literal["normal", "uniform"] = "normal"
@@ -56,7 +56,7 @@ class NPIDConfig:
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No more negatives than other images."""
+        """Limit the negatives to the number of other images."""
         return {} if self.loss == "softmax" else {"negatives": Limit(count - 1, "the other images of the set")}
 
     def build(self, backbone: nn.Module, *, count: int) -> NPID:
@@ -69,12 +69,12 @@ class NPID(ViewMethod):
 
     References:
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equations 2-8.
-        The released code's proximal term does not exist; the bank momentum stands for it (METHODS 7.1).
+        As in the released code there is no proximal term; the bank momentum replaces it (METHODS 7.1).
     """
 
     bank: FeatureBank
     partition: Tensor
-    """() NCE's constant Z, 0 until the first update has fixed it."""
+    """() NCE's constant Z; 0 until the first update sets it."""
     contrastive = True
 
     def __init__(self, config: NPIDConfig, backbone: nn.Module, count: int) -> None:
@@ -83,7 +83,7 @@ class NPID(ViewMethod):
         self.config = config
         self.view_spec = {"view": "first"}
         self.temperature = config.temperature
-        self.encoder = projected(backbone, config.head, config.dim)
+        self.encoder = with_projection(backbone, config.head, config.dim)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
         self.register_buffer("partition", torch.zeros(()))
 
@@ -104,7 +104,7 @@ class NPID(ViewMethod):
         rows = self.bank.read(drawn)
         negative = q @ rows.T if drawn.ndim == 1 else torch.einsum("bd,bkd->bk", q, rows)
         if self.config.loss == "infonce":
-            # A row drawn by chance that is the query's own is no negative (NCE's derivation, below, keeps it).
+            # The query's own row is not a negative if it is drawn by chance (NCE, below, keeps it by its derivation).
             negative = negative.masked_fill(drawn == batch.index.unsqueeze(1), -torch.inf)
             return losses.info_nce_of(positive, negative, self.temperature, self.config.margin)
         estimate = losses.partition_estimate(positive, negative, self.temperature, len(self.bank)).detach()
@@ -126,5 +126,5 @@ class NPID(ViewMethod):
             self.partition.copy_(torch.where(self.partition > 0, self.partition, record["partition"].mean()))
 
     def key(self, batch: Batch) -> Tensor:
-        """The bank's memory of each image."""
+        """The bank row of each image."""
         return self.bank.read(batch.index)

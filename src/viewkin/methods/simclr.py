@@ -1,4 +1,4 @@
-"""SimCLR: two views of an image find each other in the batch."""
+"""SimCLR: each view is matched with the other view of its image, among all views of the batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SimCLRConfig:
         require(self.hidden is None or self.hidden >= 1, "method.hidden", self.hidden, "at least 1, or none")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Nothing depends on the data."""
+        """No setting depends on the data."""
         return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> SimCLR:
@@ -93,9 +93,9 @@ class SimCLR(ViewMethod):
         return self.target(batch.views["second"])
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """Cross-entropy of each query over the batch's keys, its own the positive."""
+        """Cross-entropy of each query over the batch's keys, with its own key as the positive."""
         keys = distributed.gather(k.detach())
         own = distributed.rank() * len(q) + torch.arange(len(q), device=q.device)
-        similarity = losses.wide(q @ keys.T)
+        similarity = losses.at_least_float32(q @ keys.T)
         similarity = similarity - self.margin * nn.functional.one_hot(own, len(keys))
         return nn.functional.cross_entropy(similarity / self.temperature, own, reduction="none")

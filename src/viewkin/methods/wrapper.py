@@ -1,4 +1,4 @@
-"""What a term around a view method is, whichever term it adds."""
+"""The base class of terms around a view method."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from viewkin.schedules import Progress
 
 
 class Wrapper(ViewMethod):
-    """A term around a view method. It lends the method's parts on, so that wrappers wrap wrappers.
+    """A term added to a view method. It passes the method's parts on, so that wrappers can be nested.
 
-    The base's memory is written first. A base with a bank shares it; any other gets one here, which is written with
-    the record's embeddings.
+    The base's memory is written first. If the base has a bank, the wrapper uses it; otherwise the wrapper has a bank of
+    its own, which stores the record's embeddings.
     """
 
     def __init__(self, base: ViewMethod, *, count: int, momentum: float | None) -> None:
@@ -27,13 +27,13 @@ class Wrapper(ViewMethod):
 
         Args:
             base: the method that the term is added to.
-            count: N, images.
-            momentum: weight of the old row of a bank made here; None: the term needs no bank, make none.
+            count: N, number of images.
+            momentum: weight of the old row in the wrapper's own bank; None: the term needs no bank.
 
         Raises:
-            UserError: the base has this term already; under the same names one of the two would be lost.
+            UserError: the base already has this term; the names of the two would collide.
         """
-        nn.Module.__init__(self)  # not ViewMethod's: the bank may be the base's
+        nn.Module.__init__(self)  # not ViewMethod.__init__, which would set a bank
         inner: Any = base
         while isinstance(inner, Wrapper):
             if type(inner) is type(self):
@@ -58,11 +58,11 @@ class Wrapper(ViewMethod):
 
     @property
     def last_weight(self) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.last_weight
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Write the base's memory, then the own bank."""
+        """Write the base's memory, then the wrapper's own bank."""
         self.base.update(record, at)
         if self.own_bank is not None:
             self.own_bank.write_(record["index"], record["embedding"])
@@ -76,39 +76,39 @@ class Wrapper(ViewMethod):
         return [f"base.{name}" for name in self.base.epoch(encode, at)]
 
     def shown(self, index: Tensor, draw: Draw) -> Mapping[str, Tensor]:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.shown(index, draw)
 
     def query(self, x: Tensor) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.query(x)
 
     def target(self, x: Tensor) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.target(x)
 
     def key(self, batch: Batch) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.key(batch)
 
     def remember(self, step: Step) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.remember(step)
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.pair_loss(q, k, index)
 
     def embed(self, x: Tensor) -> Tensor:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.embed(x)
 
     def gauges(self) -> dict[str, float]:
-        """The base's."""
+        """Delegate to the base."""
         return self.base.gauges()
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The base's groups, and one of what the term itself trains."""
+        """The base's groups, and a group of the term's own parameters."""
         groups = [
             {**group, "named": [(f"base.{name}", p) for name, p in group["named"]]}
             for group in self.base.param_groups()
@@ -118,10 +118,10 @@ class Wrapper(ViewMethod):
 
 
 def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: int) -> ViewMethod:
-    """Build what a wrapper wraps.
+    """Build the base of a wrapper.
 
     Raises:
-        UserError: it is no view method, or cannot be built.
+        UserError: it is not a view method, or cannot be built.
     """
     with wrapped("base."):
         base = config.build(backbone, count=count)
@@ -131,12 +131,12 @@ def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: i
 
 
 def base_limits(config: MethodConfig, count: int, batch_size: int) -> dict[str, Limit]:
-    """The limits of a wrapped method, by their paths from the wrapper's settings."""
+    """Return the limits of a wrapped method, under their paths from the wrapper's settings."""
     return {f"base.{name}": limit for name, limit in config.limits(count, batch_size).items()}
 
 
 def has_negatives(config: MethodConfig) -> bool:
-    """Tell whether the method within all wrappers takes negatives; its settings say so where it does not."""
+    """Tell whether the innermost method has negatives; its settings have ``contrastive = False`` if not."""
     inner: Any = config
     while hasattr(inner, "base"):
         inner = inner.base

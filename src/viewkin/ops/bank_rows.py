@@ -1,4 +1,4 @@
-"""Similarities of queries to bank rows that each query chose for itself."""
+"""Similarities of queries to bank rows, with different rows for each query."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from viewkin.ops.precision import wide
+from viewkin.ops.precision import at_least_float32
 
 GATHERED = 2**24
-"""Entries of (rows, C, D) that one step of a gather may hold."""
+"""Maximum number of entries of a gathered (rows, C, D) tensor."""
 
 
 class _BankSimilarity(torch.autograd.Function):
-    """q_b . V_c for columns c of its own in each row b; the gradient is a weighted sum of rows, never gathered."""
+    """q_b . V_c, with different columns c for each row b; the gradient is a weighted sum of rows without a gather."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None) -> Tensor:
@@ -35,21 +35,21 @@ class _BankSimilarity(torch.autograd.Function):
     ) -> tuple[Tensor, None, None, None]:
         bank, columns = ctx.saved_tensors
         weights = upstream[0].to(bank.dtype)
-        # Sums the rows one after the other: neither B x M x D nor B x N, and no atomic add.
+        # Sums the rows one after the other: no B x M x D or B x N tensor, and no atomic add.
         summed = functional.embedding_bag(columns, bank, per_sample_weights=weights, mode="sum")
         return summed.to(upstream[0].dtype), None, None, None
 
 
 def bank_similarity(q: Tensor, bank: Tensor, columns: Tensor, known: Tensor | None = None) -> Tensor:
-    """Similarity of each query to bank rows of its own, ``s_bc = q_b . V_c``, in O(B C) memory beside the bank.
+    """Similarity of each query to its own selection of bank rows, ``s_bc = q_b . V_c``, in O(B C) memory.
 
     Args:
         q: (B, D) unit norm, with gradient.
         bank: (N, D) constant.
-        columns: (B, C) int64 rows of the bank; below 0 reads row 0, for the caller to mask.
-        known: (B, C) the similarities, where a search has found them already; only the gradient is computed then.
+        columns: (B, C) int64 rows of the bank; negative ones read row 0 and have to be masked by the caller.
+        known: (B, C) the similarities, if a search has already computed them; then only the gradient is computed.
 
     Returns:
         (B, C).
     """
-    return _BankSimilarity.apply(wide(q), bank, columns.clamp(min=0), known)  # type: ignore[no-any-return]
+    return _BankSimilarity.apply(at_least_float32(q), bank, columns.clamp(min=0), known)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""k-means by Lloyd's algorithm, block by block, without an empty cluster."""
+"""k-means by Lloyd's algorithm, computed in blocks, without empty clusters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 SCORES = 2**22
-"""Similarities of points and centroids held at once: 16 MiB in float32, so that memory does not double."""
+"""Maximum number of similarities of points and centroids in memory: 16 MiB in float32."""
 
 TILE = 2048
-"""Points and centroids compared at once in half precision: their products stay in a processor's cache."""
+"""Points and centroids per block in half precision, so that their products fit in the CPU's cache."""
 
 
 @torch.no_grad()
@@ -25,26 +25,26 @@ def lloyd(
 ) -> tuple[Tensor, Tensor]:
     """Move centroids to the means of their points until no point changes its cluster.
 
-    A cluster that loses its last member takes the point that lies farthest from its own centroid.
+    A cluster that loses its last member gets the point that is farthest from its own centroid.
 
     Args:
         points: (N, D), finite.
-        centroids: (C, D) to begin with, C at most N.
-        iterations: most rounds of assignment and means.
+        centroids: (C, D) initial centroids, C at most N.
+        iterations: maximum number of rounds.
         done: called after every round.
-        dtype: of the products, as of :func:`nearest`.
+        dtype: type of the products, as in :func:`nearest_centroid`.
 
     Returns:
-        labels (N,) int64, every cluster in use, and centroids (C, D), the means of the members.
+        labels (N,) int64, without an empty cluster, and centroids (C, D), the means of the members.
 
     References:
         Lloyd, Least squares quantization in PCM, 1982.
     """
     labels = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
     for _ in range(iterations):
-        before, (labels, distance) = labels, nearest(points, centroids, dtype)
-        labels = with_every_cluster(labels, distance, len(centroids))
-        centroids = means(points, labels, centroids)
+        before, (labels, distance) = labels, nearest_centroid(points, centroids, dtype)
+        labels = fill_empty_clusters(labels, distance, len(centroids))
+        centroids = cluster_means(points, labels, centroids)
         done()
         if torch.equal(labels, before):
             break
@@ -52,8 +52,8 @@ def lloyd(
 
 
 @torch.no_grad()
-def spread_out(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """Choose first centroids far from each other: each with a chance that grows as the squared distance to the others.
+def kmeans_plus_plus(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+    """Choose initial centroids by k-means++: each with probability proportional to its squared distance to the others.
 
     Args:
         points: (N, D), finite.
@@ -74,23 +74,23 @@ def spread_out(points: Tensor, clusters: int, generator: torch.Generator) -> Ten
         distance = torch.minimum(distance, (norm + norm[chosen[-1]] - 2 * (points @ last)).clamp_min(0))
         distance[chosen[-1]] = 0  # rounding may leave a little
         mass = distance.double().cumsum(0)
-        place = torch.rand(1, generator=generator, dtype=torch.float64).to(mass.device) * mass[-1]
-        chosen.append(min(int(torch.searchsorted(mass, place, right=True)), len(points) - 1))
+        drawn = torch.rand(1, generator=generator, dtype=torch.float64).to(mass.device) * mass[-1]
+        chosen.append(min(int(torch.searchsorted(mass, drawn, right=True)), len(points) - 1))
     return points[chosen].clone()
 
 
 @torch.no_grad()
-def nearest(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+def nearest_centroid(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
     """Find each point's nearest centroid: index (N,) int64 and squared Euclidean distance (N,).
 
-    ``dtype`` bfloat16 compares by rounded products, several times faster where the processor has it: a centroid nearly
-    as near may win. Distances are those of the winner, not rounded.
+    With ``dtype`` bfloat16 the products are rounded, which is several times faster if the hardware supports it; a
+    centroid that is nearly as near may then be chosen. Distances are not rounded.
     """
     half = centroids.square().sum(1) / 2
     if dtype is None:
-        found = [_nearest_exact(part, centroids, half) for part in blocks_of(points, len(centroids))]
-        return torch.cat([index for index, _ in found]), torch.cat([distance for _, distance in found])
-    # The half square is two more coordinates, what rounding leaves of it the second, so that the product alone decides.
+        nearest = [_nearest_exact(part, centroids, half) for part in blocks_of(points, len(centroids))]
+        return torch.cat([index for index, _ in nearest]), torch.cat([distance for _, distance in nearest])
+    # Half the squared norm becomes two more coordinates (its rounded value and the rest), so that a product suffices.
     coarse = half.to(dtype)
     rest = (half - coarse).to(dtype)
     rounded = torch.cat([centroids.to(dtype), -coarse.unsqueeze(1), -rest.unsqueeze(1)], 1)
@@ -101,7 +101,7 @@ def nearest(points: Tensor, centroids: Tensor, dtype: torch.dtype | None = None)
 
 
 def blocks_of(points: Tensor, clusters: int = 1) -> tuple[Tensor, ...]:
-    """Split (N, D) in blocks of ``SCORES`` similarities to the centroids and a quarter as many entries at most."""
+    """Split (N, D) in blocks with at most ``SCORES`` similarities to the centroids and ``SCORES / 4`` entries."""
     return points.split(max(SCORES // max(4 * points.shape[1], clusters, 1), 1))
 
 
@@ -112,7 +112,7 @@ def _nearest_exact(points: Tensor, centroids: Tensor, half: Tensor) -> tuple[Ten
 
 
 def _best(points: Tensor, centroids: Tensor) -> Tensor:
-    """Index of the largest product (n,), by tiles that stay in a processor's cache."""
+    """Index of the largest product (n,), computed in tiles that fit in the CPU's cache."""
     best, where = None, torch.zeros(0)
     for start, tile in zip(range(0, len(centroids), TILE), centroids.split(TILE)):
         value, column = (points @ tile.T).max(1)
@@ -124,8 +124,8 @@ def _best(points: Tensor, centroids: Tensor) -> Tensor:
     return where
 
 
-def means(points: Tensor, labels: Tensor, before: Tensor) -> Tensor:
-    """Mean of each cluster's members (C, D), not re-normalised; a cluster without any keeps its value of ``before``."""
+def cluster_means(points: Tensor, labels: Tensor, before: Tensor) -> Tensor:
+    """Mean of each cluster's members (C, D), not re-normalised; an empty cluster keeps its value from ``before``."""
     sums, blocks = torch.zeros_like(before), blocks_of(points)
     for part, own in zip(blocks, labels.split(len(blocks[0]))):
         sums.index_add_(0, own, part.to(before.dtype))
@@ -133,8 +133,8 @@ def means(points: Tensor, labels: Tensor, before: Tensor) -> Tensor:
     return torch.where(counts > 0, sums / counts.clamp_min(1), before)
 
 
-def with_every_cluster(labels: Tensor, distance: Tensor, clusters: int) -> Tensor:
-    """Give each empty cluster the point farthest from its centroid, among those that are not their cluster's last."""
+def fill_empty_clusters(labels: Tensor, distance: Tensor, clusters: int) -> Tensor:
+    """Give each empty cluster the point farthest from its centroid, among clusters with more than one member."""
     counts = torch.bincount(labels, minlength=clusters).tolist()
     empty = [cluster for cluster, count in enumerate(counts) if count == 0]
     if not empty:

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by dot product, block by block within a bound on memory."""
+"""Exact nearest neighbours by dot product, computed in blocks within a memory limit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 BYTES_PER_SCORE = 16
-"""Peak bytes for one entry of a float32 block: the similarity, and what choosing the largest and merging them adds."""
+"""Peak bytes per entry of a float32 block: the similarity, and the temporaries of selection and merging."""
 AT_ONCE = 2**16
-"""Entries of a block among which ties are resolved at a time."""
+"""Maximum number of entries among which ties are resolved at a time."""
 SAMPLED = 1024
-"""Reference rows, or up to twice as many, that show how similar the nearest are."""
+"""Number of reference rows (up to twice as many) from which the largest similarity is estimated."""
 
 
 @torch.no_grad()
@@ -31,21 +31,21 @@ def top_k(
 ) -> tuple[Tensor, Tensor]:
     """Find the k reference rows with the largest dot product ``s_j = q . r_j`` for every query.
 
-    Exact, in no more than ``memory`` bytes beyond inputs and result: blocks of both sides meet one at a time. Equal
-    similarities come in the order of their index, also where they straddle the k-th place (not in half precision,
-    where nearly all ties are rounding).
+    The search is exact and uses at most ``memory`` bytes besides inputs and result: it compares one block of queries
+    with one block of reference rows at a time. Equal similarities are ordered by index, also at the k-th place (but not
+    in half precision, where nearly all ties come from rounding).
 
     Args:
         queries: (Q, D), finite; unit norm makes the product a cosine.
-        reference: (N, D), finite; may lie on another device, each block is moved to that of the queries.
-        k: neighbours wanted; more than there are gives all of them.
-        block: most reference rows compared at once.
-        memory: bound on working memory, in bytes.
-        exclude_self: the queries are the reference, and row i may not find itself.
+        reference: (N, D), finite; may be on another device, each block is moved to that of the queries.
+        k: number of neighbours; if there are fewer, all are returned.
+        block: maximum number of reference rows per block.
+        memory: limit of working memory, in bytes.
+        exclude_self: the queries are the reference, and row i must not find itself.
         scale: (N,) factors of the products with each reference row, such as 1 / norm: saves a normalised copy.
-        dtype: precision of the products, by default that of the queries; bfloat16 is faster and finds nearly all
-            neighbours, for what is rounded are differences from a query's similarity to rows that are near it.
-        ties: False takes equal similarities as the device orders them: looking for them would make the host wait.
+        dtype: precision of the products, by default that of the queries. bfloat16 is faster and still finds nearly all
+            neighbours, because the rounded values are differences from the largest similarity of the query.
+        ties: False leaves the order of equal similarities to the device; checking for ties would wait for a GPU.
 
     Returns:
         similarity (Q, k) falling (float32 for half precision), and index (Q, k) int64.
@@ -86,7 +86,7 @@ def top_k(
 def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     """Merge partial results ``(similarity (Q, k_i), index (Q, k_i))`` of disjoint references to the best k.
 
-    Exact, ties by index included, when every part holds its own first k.
+    The result is exact, ties by index included, if every part holds the best k of its reference.
     """
     if len(parts) == 1:
         return parts[0][0][:, :k], parts[0][1][:, :k]
@@ -94,48 +94,48 @@ def merge(*parts: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     return value[:, :k], index[:, :k]
 
 
-def nearest_others(rows: Tensor, asked: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find the k rows most like each of some rows, but for these themselves.
+def nearest_others(rows: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k rows most similar to some of the rows, excluding the query itself.
 
     Args:
         rows: (N, D) unit norm.
-        asked: (Q,) rows that ask.
-        k: neighbours.
+        queries: (Q,) numbers of the rows that are queries.
+        k: number of neighbours.
 
     Returns:
-        Cosine (Q, k) falling, and row (Q, k) int64; fewer than k where there are no more.
+        Cosine (Q, k) falling, and row (Q, k) int64; N - 1 columns if that is less than k.
     """
-    similarity, index = top_k(rows[asked], rows, k + 1)
-    # The image itself is its own nearest; leave it out by name, since a duplicate may come first.
-    own = index == asked.unsqueeze(1)
+    similarity, index = top_k(rows[queries], rows, k + 1)
+    # The query is excluded by its index, not its rank, since a duplicate may come first.
+    own = index == queries.unsqueeze(1)
     own[:, -1] |= ~own.any(1)
     kept = (~own).sort(dim=1, descending=True, stable=True).indices[:, : index.shape[1] - 1].sort(dim=1).values
     return similarity.gather(1, kept), index.gather(1, kept)
 
 
 def _best_of(blocks: Iterator[tuple[int, Tensor]], k: int, ties: bool) -> list[tuple[Tensor, Tensor]]:
-    """The best k of all blocks, in parts; joined before they take as many columns as an eighth of a block."""
-    found: list[tuple[Tensor, Tensor]] = []
+    """Return the best k of all blocks, in parts; parts are merged before they have an eighth of a block's columns."""
+    best: list[tuple[Tensor, Tensor]] = []
     select = _select if ties else _largest
     for start, score in blocks:
         value, column = select(score, min(k, score.shape[1]))
-        found.append((value.to(torch.promote_types(score.dtype, torch.float32)), column + start))
-        if len(found) > 1 and sum(part.shape[1] for part, _ in found) > max(score.shape[1] // 8, 2 * k):
-            found = [_joined(found, k, ties)]
-    return found
+        best.append((value.to(torch.promote_types(score.dtype, torch.float32)), column + start))
+        if len(best) > 1 and sum(part.shape[1] for part, _ in best) > max(score.shape[1] // 8, 2 * k):
+            best = [_joined(best, k, ties)]
+    return best
 
 
 def _shift(query: Tensor, reference: Tensor) -> Tensor:
-    """Minus the largest similarity of each query to some of the rows: (Q, 1).
+    """Minus the largest similarity of each query to a sample of the rows: (Q, 1).
 
-    Similarities beside it are small numbers, which half precision tells apart where it does not tell 0.980 from 0.981.
+    Differences from it are small numbers, which half precision resolves; it does not distinguish 0.980 from 0.981.
     """
-    some = reference[:: max(len(reference) // SAMPLED, 1)].to(query.device, query.dtype)
-    return -(query.float() @ some.float().T).amax(1, keepdim=True).to(query.dtype)
+    sample = reference[:: max(len(reference) // SAMPLED, 1)].to(query.device, query.dtype)
+    return -(query.float() @ sample.float().T).amax(1, keepdim=True).to(query.dtype)
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]], k: int, ties: bool) -> tuple[Tensor, Tensor]:
-    """The best k of parts of rising index, each in order, so that the first of equals is the one of lowest index."""
+    """Merge parts in order of rising index, so that the first of equal similarities is that of the lowest index."""
     if len(parts) == 1:
         return parts[0][0][:, :k], parts[0][1][:, :k]
     value, place = (_select if ties else _largest)(torch.cat([value for value, _ in parts], 1), k)
@@ -143,22 +143,22 @@ def _joined(parts: list[tuple[Tensor, Tensor]], k: int, ties: bool) -> tuple[Ten
 
 
 def _block_sizes(queries: int, reference: int, block: int, memory: int, k: int) -> tuple[int, int]:
-    """Rows of each side that fit in ``memory`` together; at least one row meets one row."""
+    """Numbers of query and reference rows per block that fit in ``memory``; at least one of each."""
     scores, kept = max(memory // BYTES_PER_SCORE, 1), 4 * k
-    # A product of few queries with many rows waits for memory: at least 256 queries, where there are as many.
+    # A product of few queries with many rows is limited by memory bandwidth: use at least 256 queries if possible.
     block = max(min(block, reference, scores, max(scores // min(queries or 1, 256) - kept, 1024)), 1)
     return max(min(scores // (block + kept), queries, 1024), 1), block
 
 
 def _hide_self_(score: Tensor, first_query: int, first_reference: int) -> None:
-    """Give each query's own column the score -inf; both blocks start at the given rows of the same set."""
+    """Set each query's own column to -inf; both blocks start at the given rows of the same set."""
     column = torch.arange(len(score), device=score.device) + first_query - first_reference
     inside = (column >= 0) & (column < score.shape[1])
     score[inside.nonzero().squeeze(1), column[inside]] = -torch.inf
 
 
 def _select(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row, falling, ties by column."""
+    """Return the k largest of each row, falling, ties by column."""
     value, index = _largest(score, min(k + 1, score.shape[1]))
     tied = (value[:, 1:] == value[:, :-1]).any(1).nonzero().squeeze(1)
     for rows in tied.split(max(AT_ONCE // score.shape[1], 1)) if len(tied) else ():
@@ -170,7 +170,7 @@ def _select(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _first_of_the_tied(score: Tensor, border: Tensor, k: int) -> Tensor:
-    """Columns of the k largest of each row where several equal the k-th value ``border``: the first of these."""
+    """Columns of the k largest of each row, if several equal the k-th value ``border``: the first of them are taken."""
     above, equal = score > border, score == border
     wanted = k - above.sum(1, keepdim=True, dtype=torch.int32)
     kept = above | (equal & (equal.cumsum(1, dtype=torch.int32) <= wanted))
@@ -178,7 +178,7 @@ def _first_of_the_tied(score: Tensor, border: Tensor, k: int) -> Tensor:
 
 
 def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``topk``, several times faster on long rows: the k largest lie in the k groups with the largest maxima."""
+    """``topk``, but several times faster on long rows: the k largest are in the k groups with the largest maxima."""
     columns = score.shape[1]
     size = 16 if columns >= 64 * k else 8
     groups = columns // size

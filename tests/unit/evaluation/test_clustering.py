@@ -10,7 +10,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from viewkin import metrics
 from viewkin.evaluation.clustering import ClusterConfig, cluster
-from viewkin.ops.kmeans import lloyd, nearest, spread_out
+from viewkin.ops.kmeans import kmeans_plus_plus, lloyd, nearest_centroid
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
 
@@ -53,19 +53,19 @@ def test_the_tightest_of_the_restarts_is_as_tight_as_that_of_scikit_learn():
     found = cluster(ClusterConfig(), features, labels)
     means = torch.stack([points[found.labels == c].mean(0) for c in range(5)])
     best = oracle.KMeans(5, n_init=10, random_state=0).fit(points.numpy()).inertia_
-    assert nearest(points, means)[1].sum().item() == pytest.approx(best, rel=0.01)
+    assert nearest_centroid(points, means)[1].sum().item() == pytest.approx(best, rel=0.01)
 
 
 def test_first_centroids_are_drawn_far_apart():
     # Three tight heaps of very different sizes: drawn at random they would nearly never have one each.
     heaps = torch.tensor([[0.0, 0], [50, 0], [0, 50]]).double().repeat_interleave(torch.tensor([998, 1, 1]), 0)
     for seed in range(5):
-        first = spread_out(heaps, 3, generator_for(seed))
+        first = kmeans_plus_plus(heaps, 3, generator_for(seed))
         assert len(first.unique(dim=0)) == 3
 
 
 def test_fewer_distinct_points_than_clusters_still_give_that_many_rows():
-    assert spread_out(torch.ones(4, 2), 3, generator_for(0)).tolist() == [[1, 1]] * 3
+    assert kmeans_plus_plus(torch.ones(4, 2), 3, generator_for(0)).tolist() == [[1, 1]] * 3
     found = cluster(ClusterConfig(clusters=3), torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))
     assert len(found.labels.unique()) == 3  # duplicated rows: no cluster is empty
 

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from viewkin import losses
-from viewkin.losses import Denominator, Kin, Nearest
+from viewkin.losses import Denominator, Nearest, Positives
 from viewkin.ops import bank_rows
 
 B, D, N, TAU = 3, 4, 11, 0.3
@@ -27,17 +27,17 @@ BANK = rows(N, seed=1)
 
 
 def around(
-    q: Tensor, m: int, form: Denominator, kin: Kin | None = None, bank: Tensor = BANK, index: Tensor = INDEX
+    q: Tensor, m: int, form: Denominator, kin: Positives | None = None, bank: Tensor = BANK, index: Tensor = INDEX
 ) -> Nearest:
-    return losses.nearest_of(q, bank, index, m, TAU, kin=kin, denominator=form)
+    return losses.nearest_sums(q, bank, index, m, TAU, positives=kin, denominator=form)
 
 
 def instance(q: Tensor, m: int, form: Denominator) -> Tensor:
     return losses.nearest_instance_loss(around(q, m, form), form)
 
 
-def kin_of(q: Tensor, image: Tensor = KIN, bank: Tensor = BANK) -> Kin:
-    return Kin(image, losses.bank_similarity(q, bank, image))
+def kin_of(q: Tensor, image: Tensor = KIN, bank: Tensor = BANK) -> Positives:
+    return Positives(image, losses.bank_similarity(q, bank, image))
 
 
 def pull(
@@ -46,7 +46,9 @@ def pull(
     if form == "paper":
         image = image.masked_fill(image == INDEX.unsqueeze(1), -1)
     kin = kin_of(q, image)
-    return losses.propagation_loss(around(q, m, form, kin), losses.chosen_kin(kin, p, easy=easy), TAU, form, **how)
+    return losses.propagation_loss(
+        around(q, m, form, kin), losses.choose_positives(kin, p, easy=easy), TAU, form, **how
+    )
 
 
 def same(value: Tensor, expected: list[float]) -> None:
@@ -182,8 +184,8 @@ def test_all_candidates_are_the_full_softmax():
 
 def test_one_logarithm_lets_the_most_similar_of_the_hard_ones_weigh_most():
     q = rows(B).requires_grad_()
-    kin = Kin(torch.tensor([[1, 2]] * B), torch.tensor([[0.1, 0.6]] * B, dtype=torch.float64).requires_grad_())
-    losses.propagation_loss(around(q, 6, "code"), losses.chosen_kin(kin, 2), 0.1, "code").sum().backward()
+    kin = Positives(torch.tensor([[1, 2]] * B), torch.tensor([[0.1, 0.6]] * B, dtype=torch.float64).requires_grad_())
+    losses.propagation_loss(around(q, 6, "code"), losses.choose_positives(kin, 2), 0.1, "code").sum().backward()
     assert kin.similarity.grad is not None
     weak, strong = kin.similarity.grad.abs()[0].tolist()
     assert strong / weak == pytest.approx(math.exp(5))
@@ -224,8 +226,8 @@ def test_losses_stay_finite_at_any_temperature(form, tau):
     for sign in (1.0, -1.0):  # the own row first of all, and last
         q = (sign * bank[:B]).requires_grad_()
         kin = kin_of(q, torch.tensor([[7, 8]] * B), bank)
-        nearest = losses.nearest_of(q, bank, index, 10, tau, kin=kin, denominator=form)
-        loss = losses.propagation_loss(nearest, losses.chosen_kin(kin, 2), tau, form)
+        nearest = losses.nearest_sums(q, bank, index, 10, tau, positives=kin, denominator=form)
+        loss = losses.propagation_loss(nearest, losses.choose_positives(kin, 2), tau, form)
         loss = loss + losses.nearest_instance_loss(nearest, form)
         (gradient,) = torch.autograd.grad(loss.sum(), q, retain_graph=True)
         assert loss.isfinite().all()
@@ -250,9 +252,9 @@ def test_a_sampled_threshold_is_near_the_exact_one(form, m):
 
     def found(edge: int) -> tuple[Tensor, Tensor]:
         kin = kin_of(q, image, bank)
-        nearest = losses.nearest_of(q, bank, index, m, TAU, kin=kin, denominator=form, edge=edge)
+        nearest = losses.nearest_sums(q, bank, index, m, TAU, positives=kin, denominator=form, edge=edge)
         loss = losses.nearest_instance_loss(nearest, form)
-        loss = loss + losses.propagation_loss(nearest, losses.chosen_kin(kin, 5), TAU, form)
+        loss = loss + losses.propagation_loss(nearest, losses.choose_positives(kin, 5), TAU, form)
         return loss.detach(), torch.autograd.grad(loss.sum(), q)[0]
 
     (exact, slope), errors, turns = found(m), [], []
@@ -280,7 +282,7 @@ def test_where_all_rows_are_the_nearest_no_sample_is_needed(form, kind):
             expected = -((own - total).exp() + 1e-7).log()
         else:
             expected = logits.logsumexp(1) - own
-        nearest = losses.nearest_of(q, bank, index, m, TAU, denominator=form, edge=50)
+        nearest = losses.nearest_sums(q, bank, index, m, TAU, denominator=form, edge=50)
         found = losses.nearest_instance_loss(nearest, form)
         exact = {"rtol": 1e-9, "atol": 1e-9} if kind == "float64" else {"rtol": 0.02, "atol": 0.02}
         torch.testing.assert_close(found, expected, **exact)
@@ -294,7 +296,7 @@ def test_images_told_are_some_of_the_nearest_of_all_ranks():
     bank, index = clustered(3000), torch.arange(40)
     q = losses.unit(bank[:40] + 0.1 * rows(40, 32, seed=3))
     order = (q @ bank.T).scatter(1, index[:, None], -2).argsort(1, descending=True)
-    exact, some = (losses.nearest_of(q, bank, index, 1000, TAU, edge=edge).images for edge in (1000, 100))
+    exact, some = (losses.nearest_sums(q, bank, index, 1000, TAU, edge=edge).images for edge in (1000, 100))
     assert torch.equal(exact, order[:, :1000:3])
     assert some.shape == (40, 100)
     rank = order.argsort(1).gather(1, some)
@@ -314,7 +316,7 @@ def test_rows_of_a_narrow_cone_are_told_apart(form, cast, width):
 
     def found(edge: int) -> tuple[Tensor, Tensor]:
         loss = losses.nearest_instance_loss(
-            losses.nearest_of(q, bank, index, 600, 0.2, denominator=form, edge=edge), form
+            losses.nearest_sums(q, bank, index, 600, 0.2, denominator=form, edge=edge), form
         )
         return loss.detach(), torch.autograd.grad(loss.sum(), q)[0]
 
@@ -328,7 +330,7 @@ def test_rows_of_a_narrow_cone_are_told_apart(form, cast, width):
 def test_a_sample_of_one_row_still_teaches():
     bank = rows(1000, 16).float()
     q = bank[:8].clone().requires_grad_()
-    loss = losses.nearest_instance_loss(losses.nearest_of(q, bank, torch.arange(8), 64, TAU, edge=1))
+    loss = losses.nearest_instance_loss(losses.nearest_sums(q, bank, torch.arange(8), 64, TAU, edge=1))
     (gradient,) = torch.autograd.grad(loss.sum(), q)
     assert loss.isfinite().all()
     assert (loss < 7).all()
@@ -342,8 +344,8 @@ def test_losses_under_autocast_stay_near_and_wide():
 
     def loss() -> Tensor:
         kin = kin_of(q, image, bank)
-        nearest = losses.nearest_of(q, bank, index, 500, 0.1, kin=kin)
-        return losses.propagation_loss(nearest, losses.chosen_kin(kin, 5), 0.1)
+        nearest = losses.nearest_sums(q, bank, index, 500, 0.1, positives=kin)
+        return losses.propagation_loss(nearest, losses.choose_positives(kin, 5), 0.1)
 
     plain = loss()
     with torch.autocast("cpu", torch.bfloat16):
@@ -366,5 +368,7 @@ def test_no_matrix_of_all_images_is_made(edge, monkeypatch):
             return out
 
     with Watch():
-        losses.nearest_instance_loss(losses.nearest_of(q, bank, torch.arange(4), 2048, 0.1, edge=edge)).sum().backward()
+        losses.nearest_instance_loss(
+            losses.nearest_sums(q, bank, torch.arange(4), 2048, 0.1, edge=edge)
+        ).sum().backward()
     assert max(size for size in sizes if size != bank.numel()) < 4 * 4096 / 2

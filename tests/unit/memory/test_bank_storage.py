@@ -7,7 +7,7 @@ import torch
 
 from lawbook import METHODS, batch_for, build, copied, differing, encode_of
 from lawcheck import AT, INDEX, no_trace, stopped, unbroken
-from viewkin.memory.bank import DRAWN, FeatureBank, Storage, banks_kept
+from viewkin.memory.bank import ROWS_PER_DRAW, BankStorage, FeatureBank, bank_storage
 from viewkin.runs.execute import train_run
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runtime.errors import UserError
@@ -21,7 +21,7 @@ def banks(method):
 @pytest.mark.parametrize("name", list(METHODS))
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_every_method_starts_and_trains_with_banks_in_half_precision(name, dtype):
-    with banks_kept(Storage(dtype=dtype)):
+    with bank_storage(BankStorage(dtype=dtype)):
         method = build(METHODS[name])
     before = [bank.everything().clone() for bank in banks(method)]
     if not before:
@@ -42,7 +42,7 @@ def test_every_method_starts_and_trains_with_banks_in_half_precision(name, dtype
 @pytest.mark.parametrize("name", ["npid", "interclr", "invp"])
 def test_law_2_holds_for_a_bank_in_a_file(name, tmp_path):
     unbroken(name, tmp_path / "memory")
-    with banks_kept(Storage(folder=tmp_path)):
+    with bank_storage(BankStorage(folder=tmp_path)):
         unbroken(name, tmp_path / "a")
         stopped(name, tmp_path / "b", calls=10)
     no_trace(tmp_path / "a", tmp_path / "b")
@@ -51,11 +51,11 @@ def test_law_2_holds_for_a_bank_in_a_file(name, tmp_path):
 
 @pytest.mark.parametrize("init", ["normal", "uniform"])
 def test_a_file_begins_with_the_rows_that_memory_does_and_has_no_name(init, tmp_path):
-    count = DRAWN + 100
+    count = ROWS_PER_DRAW + 100
     torch.manual_seed(1)
     held = FeatureBank(count, 4, init=init)
     torch.manual_seed(1)
-    with banks_kept(Storage(folder=tmp_path)):
+    with bank_storage(BankStorage(folder=tmp_path)):
         kept = FeatureBank(count, 4, init=init)
     assert torch.equal(kept.everything(), held.everything())
     assert float(kept.everything().norm(dim=1).min()) > 0

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.memory.clusters import FEW, SPACING, Clusters
-from viewkin.memory.kmeans import numbered_as
-from viewkin.ops.kmeans import means
+from viewkin.memory.clusters import DISSOLVE_EVERY, DISSOLVED_AT_ONCE, Clusters
+from viewkin.memory.kmeans import renumber_like
+from viewkin.ops.kmeans import cluster_means
 from viewkin.schedules import Progress
 
 
@@ -135,11 +135,11 @@ def test_centroids_wait_for_their_step(settings, steps):
     for step in range(steps):
         old, features[index] = features[index], rows(8, seed=step + 1)
         before = state.centroids.clone()
-        state.follow_(index, old, features, after(step))
+        state.update_(index, old, features, after(step))
         check(state)
         if step + 1 < steps and not int(state.moved):
             assert torch.equal(state.centroids, before)
-    torch.testing.assert_close(state.centroids, means(features, state.labels, before))
+    torch.testing.assert_close(state.centroids, cluster_means(features, state.labels, before))
     assert not torch.equal(state.centroids, before)
 
 
@@ -183,7 +183,7 @@ def test_fitting_labels_every_image_and_uses_every_cluster():
     state.fit_(features, after(0))
     check(state)
     assert int(state.counts.min()) >= 1
-    torch.testing.assert_close(state.centroids, means(features, state.labels, state.centroids))
+    torch.testing.assert_close(state.centroids, cluster_means(features, state.labels, state.centroids))
 
 
 def blobs(clusters: int, per: int) -> tuple[Tensor, Tensor]:
@@ -198,7 +198,7 @@ def test_fitting_finds_heaps_that_lie_apart(step):
     features, owner = blobs(3, 20)
     state = Clusters(features, 3)
     state.fit_(features, after(step))
-    assert torch.equal(numbered_as(state.labels, owner, 3), owner)
+    assert torch.equal(renumber_like(state.labels, owner, 3), owner)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -224,9 +224,9 @@ def test_clusters_are_numbered_by_the_largest_overlap_first():
     before = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
     labels = torch.tensor([2, 2, 2, 0, 0, 0, 1, 1, 3, 3])
     # 2 shares three images with 0 and 0 two with 1; then 1 shares one with 1, which is taken, and one with 2.
-    assert numbered_as(labels, before, 4).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    assert renumber_like(labels, before, 4).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
     # A cluster that shares none with a free one takes what is left.
-    assert numbered_as(torch.tensor([1, 1, 0, 2]), torch.tensor([0, 0, 0, 0]), 3).tolist() == [0, 0, 1, 2]
+    assert renumber_like(torch.tensor([1, 1, 0, 2]), torch.tensor([0, 0, 0, 0]), 3).tolist() == [0, 0, 1, 2]
 
 
 # ---------------------------------------------------------------- what a step keeps up instead of computing anew
@@ -240,10 +240,10 @@ def test_centroids_by_sums_are_the_means_to_rounding_after_many_steps():
         index = torch.randperm(400, generator=generator)[:32]
         before = features[index]
         features[index] = losses.unit(before + 0.5 * torch.randn(32, 16, generator=generator))
-        state.follow_(index, before, features, after(step))
+        state.update_(index, before, features, after(step))
         check(state)
     assert int(state.moved) > 0, "the test means to meet small clusters"
-    exact = means(features.double(), state.labels, state.centroids.double())
+    exact = cluster_means(features.double(), state.labels, state.centroids.double())
     assert (state.sums / state.counts.unsqueeze(1) - exact).abs().max() < 1e-13
     assert (state.centroids - exact).abs().max() < 1e-6  # the last step was one of refreshing
 
@@ -293,23 +293,23 @@ def test_what_is_too_much_for_one_step_is_done_in_the_next():
 def followed(state: Clusters, features: Tensor, step: int) -> Clusters:
     """After a step without a batch, which leaves the rule alone."""
     nothing = torch.arange(0)
-    state.follow_(nothing, features[nothing], features, after(step))
+    state.update_(nothing, features[nothing], features, after(step))
     check(state)
     return state
 
 
-@pytest.mark.parametrize("first", [0, 3, SPACING - 1])
+@pytest.mark.parametrize("first", [0, 3, DISSOLVE_EVERY - 1])
 def test_on_a_gpu_few_small_clusters_go_at_steps_that_their_number_alone_decides(first):
     features, small = rows(200, seed=3), 5
     state = labelled(features, [0] * 190 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5], 1 + small, min_size=10)
     with mock.patch.object(Clusters, "fixed_shapes", True):
-        for step in range(first, first + SPACING * -(-small // FEW)):
+        for step in range(first, first + DISSOLVE_EVERY * -(-small // DISSOLVED_AT_ONCE)):
             before, labels = int((state.counts < 10).sum()), state.labels.clone()
             followed(state, features, step)
-            if (step + 1) % SPACING:
+            if (step + 1) % DISSOLVE_EVERY:
                 assert torch.equal(state.labels, labels)
             else:
-                assert int((state.counts < 10).sum()) == max(before - FEW, 0)
+                assert int((state.counts < 10).sum()) == max(before - DISSOLVED_AT_ONCE, 0)
     assert int(state.counts.min()) >= 10
 
 

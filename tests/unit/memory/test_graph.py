@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from viewkin.memory.graph import GraphConfig, NeighbourGraph, found_by_hop
+from viewkin.memory.graph import GraphConfig, NeighbourGraph, name_hops
 from viewkin.runtime.errors import UserError
 
 COUNT = 40
@@ -79,7 +79,7 @@ def test_reading_changes_nothing():
     graph = random_graph()
     before = graph.neighbours.clone()
     for search in ("walk", "bfs"):
-        hops = graph.reached(torch.arange(COUNT), GraphConfig(neighbours=3, hops=2, search=search))
+        hops = graph.related_by_hop(torch.arange(COUNT), GraphConfig(neighbours=3, hops=2, search=search))
         assert [hop.shape[1] for hop in hops] == [3, 9]
     hops[0].fill_(5)
     assert torch.equal(graph.neighbours, before)
@@ -111,7 +111,7 @@ def test_graph_and_churn_are_in_the_state():
 
 def test_found_holds_no_more_than_256_images_of_a_hop():
     hops = random_graph(4).walk(torch.tensor([0, 1]), 5)
-    found = found_by_hop("invp", hops)
+    found = name_hops("invp", hops)
     assert list(found) == [f"invp/hop{n}" for n in range(1, 6)]
     assert [images.shape[1] for images in found.values()] == [4, 16, 64, 256, 256]
 

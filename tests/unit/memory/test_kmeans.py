@@ -6,9 +6,9 @@ from torch import Tensor
 
 from viewkin import losses
 from viewkin.memory import kmeans as memory_module
-from viewkin.memory.kmeans import halves, kmeans
+from viewkin.memory.kmeans import kmeans, two_means
 from viewkin.ops import kmeans as module
-from viewkin.ops.kmeans import means, nearest, with_every_cluster
+from viewkin.ops.kmeans import cluster_means, fill_empty_clusters, nearest_centroid
 from viewkin.runtime.draws import generator_for
 
 
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_clusters_for_any_block(monkeypatch):
 def test_nearest_is_the_smallest_euclidean_distance():
     points, centroids = torch.randn(30, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
     distance = torch.cdist(points, centroids)
-    index, squared = nearest(points, centroids)
+    index, squared = nearest_centroid(points, centroids)
     assert torch.equal(index, distance.argmin(1))
     torch.testing.assert_close(squared, distance.amin(1).square())
 
@@ -78,26 +78,26 @@ def test_an_empty_cluster_takes_the_farthest_point_that_is_not_a_last_one():
     labels = torch.tensor([0, 0, 0, 1])
     distance = torch.tensor([0.1, 0.5, 0.2, 0.9])
     # Image 3 lies farthest, but is all that cluster 1 has.
-    assert with_every_cluster(labels, distance, 3).tolist() == [0, 2, 0, 1]
+    assert fill_empty_clusters(labels, distance, 3).tolist() == [0, 2, 0, 1]
 
 
 def test_a_mean_over_nobody_is_the_value_before():
     points, before = torch.eye(2), torch.full((3, 2), 7.0)
-    assert means(points, torch.tensor([2, 2]), before).tolist() == [[7, 7], [7, 7], [0.5, 0.5]]
+    assert cluster_means(points, torch.tensor([2, 2]), before).tolist() == [[7, 7], [7, 7], [0.5, 0.5]]
 
 
 def test_halves_tell_two_heaps_apart_without_chance():
     points, owner = blobs()
     heaps = points[owner < 2], points[owner >= 2] - 5
-    second = halves(torch.cat(heaps))
+    second = two_means(torch.cat(heaps))
     first_heap, second_heap = second[: len(heaps[0])], second[len(heaps[0]) :]
     assert first_heap.unique().tolist() != second_heap.unique().tolist()
     assert len(first_heap.unique()) == len(second_heap.unique()) == 1
-    assert torch.equal(second, halves(torch.cat(heaps)))
+    assert torch.equal(second, two_means(torch.cat(heaps)))
 
 
 def test_equal_points_have_no_second_half():
-    assert not halves(torch.ones(6, 2)).any()
+    assert not two_means(torch.ones(6, 2)).any()
 
 
 def test_points_a_rounding_apart_have_two_halves_or_no_second_one():
@@ -105,7 +105,7 @@ def test_points_a_rounding_apart_have_two_halves_or_no_second_one():
     for seed in range(300):
         generator = torch.Generator().manual_seed(seed)
         centre, noise = (torch.randn(n, 8, generator=generator) for n in (1, 9))
-        second = halves(losses.unit(centre + 10.0 ** -(6 + seed % 3) * noise))
+        second = two_means(losses.unit(centre + 10.0 ** -(6 + seed % 3) * noise))
         assert not second.all()
         improper += not second.any()
     assert improper < 300
@@ -120,14 +120,14 @@ def test_rounded_products_give_clusters_that_are_hardly_wider(monkeypatch):
     rounded, centroids = kmeans(points, 50, generator_for("k"))
     assert not torch.equal(exact, rounded), "the test means to meet rounding"
     assert inertia(points, rounded) < 1.005 * inertia(points, exact)
-    torch.testing.assert_close(centroids, means(points, rounded, torch.zeros_like(centroids)))
+    torch.testing.assert_close(centroids, cluster_means(points, rounded, torch.zeros_like(centroids)))
 
 
 def test_a_rounded_winner_is_nearly_the_nearest_and_its_distance_is_exact(monkeypatch):
     monkeypatch.setattr(module, "TILE", 23)
     draw = torch.Generator().manual_seed(1)
     points, centroids = torch.randn(300, 16, generator=draw), torch.randn(100, 16, generator=draw)
-    label, distance = nearest(points, centroids, torch.bfloat16)
+    label, distance = nearest_centroid(points, centroids, torch.bfloat16)
     every = torch.cdist(points, centroids).square()
     torch.testing.assert_close(distance, every.gather(1, label.unsqueeze(1)).squeeze(1), rtol=1e-4, atol=1e-4)
     # Products of up to 20 are rounded to 8 bits.

@@ -57,7 +57,7 @@ def test_kin_are_the_listed_of_the_cluster_and_an_unlisted_anchor_may_be_anythin
     lists.order[:2] = torch.tensor([0, 2])
     lists.place[2] = 1
     chance = torch.rand(8, 400, dtype=torch.float64)
-    found = lists.members(labels).kin(torch.arange(8), chance, itself=itself)
+    found = lists.members(labels).draw_positives(torch.arange(8), chance, itself=itself)
     kin = [set(row) for row in found.tolist()]
     assert kin[1] == {0, 2}
     assert kin[0] == ({0, 2} if itself else {2})
@@ -70,8 +70,8 @@ def test_strangers_are_uniform_over_lists_with_empty_places():
     counts = torch.bincount(labels, minlength=4)
     chance = ((torch.arange(3000, dtype=torch.float64) + 0.5) / 3000).expand(30, -1)
     everyone = torch.arange(30)
-    found = MemberLists(labels, counts).members(labels).strangers(everyone, chance)
-    assert torch.equal(found, Members.of(labels, counts).strangers(everyone, chance))
+    found = MemberLists(labels, counts).members(labels).draw_negatives(everyone, chance)
+    assert torch.equal(found, Members.of(labels, counts).draw_negatives(everyone, chance))
     for anchor in everyone.tolist():
         drawn = torch.bincount(found[anchor], minlength=30)
         others = labels != labels[anchor]

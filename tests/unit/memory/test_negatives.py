@@ -9,7 +9,7 @@ from torch import Tensor
 from viewkin import losses
 from viewkin.memory import negatives as module
 from viewkin.memory.members import Members
-from viewkin.memory.negatives import NegativeSampler, drawn_of_pool
+from viewkin.memory.negatives import NegativeSampler, draw_from_pool
 from viewkin.runtime.draws import Draw
 
 N, C, B = 60, 5, 6
@@ -60,7 +60,7 @@ def test_members_list_every_cluster_once():
 @pytest.mark.parametrize("itself", [True, False])
 def test_a_positive_is_uniform_over_the_cluster_with_or_without_the_anchor(itself):
     anchor = torch.tensor([7])
-    found = MEMBERS.kin(anchor, torch.rand(1, 8000, dtype=torch.float64), itself=itself)[0]
+    found = MEMBERS.draw_positives(anchor, torch.rand(1, 8000, dtype=torch.float64), itself=itself)[0]
     counts = torch.bincount(found, minlength=N)
     allowed = MEMBERS.labels == LABELS[7]
     allowed[7] = itself
@@ -72,7 +72,7 @@ def test_an_image_alone_in_its_cluster_is_its_own_positive():
     labels = torch.tensor([0, 1, 1])
     members = Members.of(labels, torch.tensor([1, 2]))
     chance = torch.rand(3, 50, dtype=torch.float64)
-    found = members.kin(torch.arange(3), chance, itself=False)
+    found = members.draw_positives(torch.arange(3), chance, itself=False)
     assert set(found[0].tolist()) == {0}
     assert set(found[1].tolist()) == {2}
     assert set(found[2].tolist()) == {1}
@@ -83,8 +83,8 @@ def test_kin_and_strangers_stay_in_range_at_the_ends_of_chance(chance):
     ends = torch.full((N, 1), chance, dtype=torch.float64)
     everyone = torch.arange(N)
     for itself in (True, False):
-        assert torch.equal(LABELS[MEMBERS.kin(everyone, ends, itself=itself)[:, 0]], LABELS)
-    assert (LABELS[MEMBERS.strangers(everyone, ends)[:, 0]] != LABELS).all()
+        assert torch.equal(LABELS[MEMBERS.draw_positives(everyone, ends, itself=itself)[:, 0]], LABELS)
+    assert (LABELS[MEMBERS.draw_negatives(everyone, ends)[:, 0]] != LABELS).all()
 
 
 # ---------------------------------------------------------------- negatives, exact
@@ -142,11 +142,11 @@ def test_random_negatives_are_uniform_over_all_strangers():
 def test_a_pool_is_drawn_without_replacement_and_only_own_labels_are_drawn_again():
     same = torch.tensor([[False, True, False, False, True, False]] * 400)
     again = torch.rand(400, 5)
-    place, bad = drawn_of_pool(same, torch.rand(400, 6), again)
+    place, bad = draw_from_pool(same, torch.rand(400, 6), again)
     assert not bad.any()
     assert not same.gather(1, place).any()
     none_own = torch.zeros_like(same)
-    place, _ = drawn_of_pool(none_own, torch.rand(400, 6), again)
+    place, _ = draw_from_pool(none_own, torch.rand(400, 6), again)
     assert all(len(set(row)) == 5 for row in place.tolist())
 
 
@@ -317,7 +317,7 @@ def pooled(drawing: NegativeSampler, case, temperature: float, precision: str = 
 @pytest.mark.parametrize("name", ["semihard", "random", "semieasy"])
 def test_the_pooled_log_sum_and_its_gradient_are_those_of_the_candidates_kept(name, monkeypatch):
     monkeypatch.setattr("viewkin.losses.pool.block_of", lambda bank: 7)
-    monkeypatch.setattr(module, "LOOKED_AT", 20)
+    monkeypatch.setattr(module, "THRESHOLD_SAMPLE", 20)
     case = (Q, INDEX, BANK, LABELS)
     value, gradient, images, drawn = pooled(sampler(name, negatives=12, pool=0.3, form="candidates"), case, 0.3)
     expected = transcribed(name, drawn, 20, 6, case, 0.3)
@@ -443,7 +443,7 @@ def inclusion_by_threshold(n: int = 2000, k: int = 60, pool: float = 0.1, steps:
 
 @pytest.mark.parametrize("looked_at", [4096, 200])
 def test_a_threshold_uses_a_row_by_its_rank_as_the_exact_pool_does(looked_at, monkeypatch):
-    monkeypatch.setattr(module, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(module, "THRESHOLD_SAMPLE", looked_at)
     exact, found = inclusion("exact", True), inclusion_by_threshold()
     pool, share, seen = 200, 60 / 200, min(looked_at, 600)
     # The threshold is the (seen / 10)-th of the candidates looked at, whose rank varies as its root.

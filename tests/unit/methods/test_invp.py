@@ -113,7 +113,7 @@ def test_images_that_were_not_seen_when_the_ramp_ends_are_nobodys_kin(search):
     seen = torch.tensor([1, 2])
     method.graph.update_(seen, torch.tensor([[1, 5, 6], [2, 1, 7]]))
     step = method(batch(method), AT)
-    reached = torch.cat([step.found[f"invp/hop{hop}"] for hop in (1, 2)], 1)
+    reached = torch.cat([step.related[f"invp/hop{hop}"] for hop in (1, 2)], 1)
     assert not (reached == 0).any()
     assert (reached[~torch.isin(INDEX, seen)] == -1).all()
     assert step.loss.isfinite()
@@ -128,7 +128,7 @@ def test_pull_is_left_out_before_the_ramp_ends_and_the_graph_still_learns(ramp, 
     monkeypatch.setattr(losses, "propagation_loss", None)  # calling it would fail
     step = method(batch(method), AT)
     assert step.terms["invp/propagation"] == 0
-    assert "invp/positives" not in step.found
+    assert "invp/positives" not in step.related
     before = method.graph.neighbours.clone()
     method.update(step.record, AT)
     changed = (method.graph.neighbours != before).any(1).nonzero().squeeze(1)
@@ -149,7 +149,7 @@ def test_graph_row_is_what_the_view_finds_in_the_bank_before_its_update():
 def test_found_names_hard_positives_and_hops():
     method = invp()
     step = method(batch(method), AT)
-    assert {name: images.shape[1] for name, images in step.found.items()} == {
+    assert {name: images.shape[1] for name, images in step.related.items()} == {
         "invp/hop1": 2,
         "invp/hop2": 4,
         "invp/positives": 3,
@@ -158,16 +158,16 @@ def test_found_names_hard_positives_and_hops():
     v, bank = embedded(method), method.bank.everything()
     for row, i in enumerate(INDEX.tolist()):
         kin = walked(method, i)
-        assert torch.cat([step.found["invp/hop1"], step.found["invp/hop2"]], 1)[row].tolist() == kin
+        assert torch.cat([step.related["invp/hop1"], step.related["invp/hop2"]], 1)[row].tolist() == kin
         hard = sorted(kin, key=lambda j: float(v[row] @ bank[j]))[:3]
-        assert sorted(step.found["invp/positives"][row].tolist()) == sorted(hard)
-    found = there(step.found["invp/negatives"])
+        assert sorted(step.related["invp/positives"][row].tolist()) == sorted(hard)
+    found = there(step.related["invp/negatives"])
     assert found == strangers(method, v)
     assert all(0 < len(images) < 10 for images in found)
 
 
 def test_found_strangers_are_no_kin_before_the_ramp_ends_either():
-    now, later = (invp(ramp=ramp)(batch(invp()), AT).found["invp/negatives"] for ramp in (NOW, NEVER))
+    now, later = (invp(ramp=ramp)(batch(invp()), AT).related["invp/negatives"] for ramp in (NOW, NEVER))
     assert torch.equal(now, later)
     assert (now == -1).any()
 
@@ -176,18 +176,18 @@ def test_monitors_see_64_of_the_nearest_and_judge_them_as_negatives():
     method, labels = invp(), torch.arange(COUNT) % 3
     step = method(batch(method), AT)
     images = torch.arange(300).expand(4, -1)
-    seen = method.config.strangers(losses.Nearest(*[torch.zeros(4)] * 5, images), torch.tensor([[4, -1]] * 4), INDEX)
+    seen = method.config.monitored_negatives(losses.Nearest(*[torch.zeros(4)] * 5, images), torch.tensor([[4, -1]] * 4), INDEX)
     assert seen[0].tolist() == [-1 if image == 4 else image for image in range(0, 256, 4)]
-    report = kinship(step.found, INDEX, labels)
-    own = labels[INDEX, None] == labels[step.found["invp/negatives"].clamp(min=0)]
-    there = step.found["invp/negatives"] >= 0
+    report = kinship(step.related, INDEX, labels)
+    own = labels[INDEX, None] == labels[step.related["invp/negatives"].clamp(min=0)]
+    there = step.related["invp/negatives"] >= 0
     assert report["invp/negatives_false"] == pytest.approx(float(own[there].double().mean()))
 
 
 def test_paper_form_takes_no_anchor_for_its_own_kin():
     method = invp(denominator="paper", graph=replace(GRAPH, positives=50))
     method.graph.neighbours[INDEX, 0] = INDEX
-    positives = method(batch(method), AT).found["invp/positives"]
+    positives = method(batch(method), AT).related["invp/positives"]
     assert (positives != INDEX[:, None]).all()
 
 
@@ -290,7 +290,7 @@ def test_term_pulls_the_queries_of_its_base_at_the_temperature_of_its_base():
     alone = build(NPIDConfig(dim=8, temperature=0.3)).double()
     step, of_base = method(batch(method), AT), alone(batch(alone), AT)
     v = of_base.record["embedding"]
-    assert there(step.found["propagation/negatives"]) == strangers(method, v)
+    assert there(step.related["propagation/negatives"]) == strangers(method, v)
     expected = sum(0.6 * loop_pull(method, v[row], i, 0.3) / 4 for row, i in enumerate(INDEX.tolist()))
     assert step.terms["npid"].item() == pytest.approx(of_base.loss.item(), rel=1e-9)
     assert step.terms["propagation"].item() == pytest.approx(expected, rel=1e-9)
@@ -322,8 +322,8 @@ def test_both_directions_of_a_symmetric_base_are_pulled():
         for row, i in enumerate(INDEX.tolist())
     )
     assert step.terms["propagation"].item() == pytest.approx(expected, rel=1e-9)
-    assert all(len(images) == 4 for images in step.found.values())
-    assert there(step.found["propagation/negatives"]) == strangers(method, step.pairs[0][0])
+    assert all(len(images) == 4 for images in step.related.values())
+    assert there(step.related["propagation/negatives"]) == strangers(method, step.pairs[0][0])
     assert step.record["propagation/nearest"].shape == (4, 3)
 
 
@@ -338,8 +338,8 @@ def test_base_without_negatives_is_drawn_to_its_hard_positives_by_its_own_loss()
             hard = similarity[:3]
             total += sum(2 - 2 * s for s in hard) / len(hard) / 8
     assert step.terms["propagation"].item() == pytest.approx(0.6 * total, rel=1e-9)
-    assert (step.found["propagation/positives"] != INDEX[:, None]).all()
-    assert "propagation/negatives" not in step.found
+    assert (step.related["propagation/positives"] != INDEX[:, None]).all()
+    assert "propagation/negatives" not in step.related
 
 
 def test_term_that_finds_no_kin_adds_nothing():

@@ -77,14 +77,16 @@ def test_gradient_agrees_with_finite_differences():
     columns = rows(6, seed=1)
     assert gradcheck(lambda z: losses.invariant_spread(z @ columns.T, *places(6), TAU, 2.0), (z,))
     assert gradcheck(lambda z: losses.invariant_spread(z @ z.T, *places(6), TAU), (z,))
-    assert gradcheck(lambda s: losses.blended(s, 0.3, constant=False), ((z @ columns.T).detach().requires_grad_(),))
+    assert gradcheck(
+        lambda s: losses.blended_similarity(s, 0.3, constant=False), ((z @ columns.T).detach().requires_grad_(),)
+    )
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2, -0.4])
 def test_blend_is_the_similarity_to_the_blended_vector_and_its_gradient_that_of_a_constant(share):
     v, w = rows(6).requires_grad_(), rows(6, seed=1)
     blend = losses.unit(share * v.detach() + (1 - share) * w)
-    found = losses.blended((losses.unit(v) * w).sum(1), share)
+    found = losses.blended_similarity((losses.unit(v) * w).sum(1), share)
     expected = (losses.unit(v) * blend).sum(1)
     torch.testing.assert_close(found, expected)
     one, other = (torch.autograd.grad(x.sum(), v, retain_graph=True)[0] for x in (found, expected))

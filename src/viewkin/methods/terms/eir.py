@@ -1,4 +1,4 @@
-"""EIR: relations of two views to all images, and of mixtures of images to mixtures of their embeddings."""
+"""EIR: relations of two views to all images, and relations of mixed images to mixed embeddings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Negatives = Literal["batch", "base"]
 Reading = Literal["sumlog", "logsum"]
 PartnerView = Literal["second", "first"]
 WEAK, PARTNER = "eir_weak", "eir_second"
-"""Names of the views that EIR asks for itself."""
+"""Names of the views that EIR adds to those of its base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,36 +41,37 @@ class EIRConfig:
     mixture_weight: float = 2.0
     """lambda_2 of the interpolation relation; 0 leaves the term out."""
     relation: Relation = "views"
-    """``views``: KL(P || P^) of two views, gradients to both; ``symmetric``: mean of both directions; ``teacher``: a
-    weakly augmented view through the key network, sharpened and constant, teaches every query (released code)."""
+    """``views``: KL(P || P^) of two views, gradients to both; ``symmetric``: mean of both directions; ``teacher``: the
+    constant, sharpened relation of a weakly augmented view, by the key network, is the target of every query (released
+    code)."""
     detach_target: bool = False
-    """Hold P constant in ``views``, and the respective first one in ``symmetric``."""
+    """Whether P is constant in ``views``, and the first distribution of each direction in ``symmetric``."""
     temperature: float = 0.1
-    """tau of the relation, dimensionless (the student's, with a teacher)."""
+    """tau of the relation, dimensionless (with a teacher, tau of the student)."""
     teacher_temperature: float = 0.04
     """tau of the teacher, dimensionless; lower is sharper."""
     queue_size: int | None = None
-    """Compare with a queue of this many keys (of weak views, with a teacher) instead of a bank of all images."""
+    """Size of a queue of keys (with a teacher, of weak views) that replaces the bank of all images; None: the bank."""
     mixture_temperature: float = 0.1
     """tau of the interpolation relation, dimensionless."""
     mix: Mix = "cutmix"
     """``cutmix`` pastes a box, ``mixup`` blends pixels."""
     mix_alpha: float = 1.0
-    """The share rho that an image keeps is drawn from Beta(alpha, alpha) once a batch; 1 is uniform."""
+    """The weight rho of an image in its mixture is drawn from Beta(alpha, alpha) once per batch; 1 is uniform."""
     mix_ratio: float | None = None
-    """Fix the share instead, 0 to 1; None: draw it."""
+    """Fixed weight instead, 0 to 1; None: draw it."""
     partner_view: PartnerView = "second"
-    """The view of its partner that an image's first view is mixed with: ``second`` (released code) or ``first``."""
+    """View of the partner that an image's first view is mixed with: ``second`` (released code) or ``first``."""
     negatives: Negatives = "batch"
-    """``batch``: a target's negatives are the batch's other mixtures; ``base``: a mixture against its target by the
-    base's own loss, negatives included (released code). A base without negatives always takes its own."""
+    """``batch``: the negatives of a target are the other mixtures of the batch; ``base``: the base's own loss compares
+    a mixture with its target (released code). If the base has no negatives, it is always ``base``."""
     mixture_reading: Reading = "sumlog"
-    """How equation 9 is read: the batch's mean of ``-log p``, or, as printed, ``-log`` of its sum (``batch`` only)."""
+    """Reading of equation 9: the batch's mean of ``-log p``, or, as printed, ``-log`` of the sum (``batch`` only)."""
     detach_mixture: bool = True
-    """Hold the mixed embeddings that a mixture is to match constant (released code; the paper says nothing). If not,
-    gradient passes to them where they are queries: a key of a slow network stays constant."""
+    """Whether the target mixtures of embeddings are constant (released code; the paper does not say). If not, gradient
+    flows to those that are queries; keys of an EMA network are always constant."""
     bank_momentum: float = 0.5
-    """m, weight of the old row of the bank that a base without one gets."""
+    """m, weight of the old row of the bank; used only if the base has no bank."""
 
     def __post_init__(self) -> None:
         require(self.relation in get_args(Relation), "method.relation", self.relation, "views, symmetric or teacher")
@@ -90,21 +91,21 @@ class EIRConfig:
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """The queue holds a key of each image at most."""
+        """Limit the queue to one key per image; add the base's limits."""
         return {"queue_size": queue_limit(count, batch_size), **base_limits(self.base, count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> EIR:
-        """Make the method around its base."""
+        """Build the method around its base."""
         return EIR(self, build_base(self.base, self.kind, backbone, count), count)
 
 
 class EIR(Wrapper):
     """``L = L_base + lambda_1 KL(P || P^) + lambda_2 L_inter`` around any view method.
 
-    P and P^ are the softmax similarities of two views to all images in memory; L_inter asks the embedding of a
-    mixture of two images to be the same mixture of their embeddings. What mixes: the first view of an image and the
-    second view (or the first) of its partner; the target mixes their keys. The partner order is one permutation of the
-    batch.
+    P and P^ are the softmax similarities of two views to all images in memory. L_inter trains the embedding of a
+    mixture of two images to be the same mixture of their embeddings. A mixture consists of the first view of an image
+    and the second (or first) view of its partner; the target is the mixture of their keys. Partners are given by one
+    permutation of the global batch.
 
     References:
         Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant; METHODS 5.1 on the readings.
@@ -128,22 +129,25 @@ class EIR(Wrapper):
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Add the two relations to the base's step."""
         step = self.base(batch, at)
-        terms, record, found = dict(step.terms), dict(step.record), dict(step.found)
+        terms, record, related = dict(step.terms), dict(step.record), dict(step.related)
         config = self.config
-        queries, keys = self._two_sides(step, batch)
+        queries, keys = self._queries_and_keys(step, batch)
         if config.relation_weight:
-            relation = self._taught(queries, batch, record) if self._has_teacher else self._related(queries, keys[1])
+            if self._has_teacher:
+                relation = self._teacher_relation(queries, batch, record)
+            else:
+                relation = self._view_relation(queries, keys[1])
             terms["eir/relation"] = config.relation_weight * relation.mean()
         if config.mixture_weight:
             sides = keys if config.detach_mixture else (queries[0], queries[1] if len(queries) == 2 else keys[1])
-            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch, found).mean()
-        return replace(step, terms=terms, record=record, found=found)
+            terms["eir/mixture"] = config.mixture_weight * self._mixture(sides, batch, related).mean()
+        return replace(step, terms=terms, record=record, related=related)
 
-    def _two_sides(self, step: Step, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
-        """Find the queries, with gradient, and the constant key of either view.
+    def _queries_and_keys(self, step: Step, batch: Batch) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+        """Return the queries, with gradient, and the constant keys of both views.
 
-        A base that compares in both directions has a query and a key of each view; one of a single direction has a
-        query of the first and a key of the second; a base with one view gets a second one here.
+        A base with two directions has a query and a key of each view. A base with one direction has a query of the
+        first view and a key of the second. For a base with a single view, a second view is embedded here.
         """
         (q, k), *others = step.pairs
         if others:
@@ -153,51 +157,51 @@ class EIR(Wrapper):
             return [q, second], (q.detach(), second.detach())
         return [q], (q.detach(), k)
 
-    def _related(self, queries: list[Tensor], second_key: Tensor) -> Tensor:
+    def _view_relation(self, queries: list[Tensor], second_key: Tensor) -> Tensor:
         """Compare two views by their similarities to the memory: per row, (B,)."""
         config, memory = self.config, self._memory()
-        # Of a single query and a constant key, the key is what is aimed at.
+        # With a single query, the constant key is the target.
         first, second = queries if len(queries) == 2 else (second_key, queries[0])
         orders = [(first, second), (second, first)] if config.relation == "symmetric" else [(first, second)]
-        found = [
+        divergences = [
             losses.relation_divergence(p.detach() if config.detach_target else p, p_hat, memory, config.temperature)
             for p, p_hat in orders
         ]
-        return torch.stack(found).mean(0)
+        return torch.stack(divergences).mean(0)
 
-    def _taught(self, queries: list[Tensor], batch: Batch, record: dict[str, Tensor]) -> Tensor:
+    def _teacher_relation(self, queries: list[Tensor], batch: Batch, record: dict[str, Tensor]) -> Tensor:
         """Compare every query with the weak view's sharpened similarities: per row, (B,)."""
         teacher = record["eir/weak"] = self._weak_key(batch)
         temperatures = (self.config.teacher_temperature, self.config.temperature)
-        found = [losses.relation_cross_entropy(teacher, q, self._memory(), temperatures) for q in queries]
-        return torch.stack(found).mean(0)
+        entropies = [losses.relation_cross_entropy(teacher, q, self._memory(), temperatures) for q in queries]
+        return torch.stack(entropies).mean(0)
 
     def _memory(self) -> Tensor:
-        """What relations are to: (N, D) or (K, D)."""
+        """Embeddings that views are compared with: bank (N, D) or queue (K, D)."""
         return self.bank.everything() if self.queue is None else self.queue.read()
 
     @torch.no_grad()
     def _weak_key(self, batch: Batch) -> Tensor:
-        """The weak view's key, as the base makes keys (MoCo shuffles them)."""
+        """Encode the weak view in the way the base encodes keys (MoCo shuffles them)."""
         weak = batch.views[WEAK]
         if self.second == PARTNER:
             return self.base.target(weak)
         return self.base.key(replace(batch, views={**batch.views, self.second: weak}))
 
-    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch, found: dict[str, Tensor]) -> Tensor:
-        """Compare mixtures of images with mixtures of both views' embeddings: per row, (B,)."""
+    def _mixture(self, sides: tuple[Tensor, Tensor], batch: Batch, related: dict[str, Tensor]) -> Tensor:
+        """Compare mixtures of images with mixtures of the views' embeddings: per row, (B,)."""
         config = self.config
         gather = distributed.gather if config.detach_mixture else distributed.gather_with_grad
         generator = batch.draw.generator("eir/mix")
         count = len(batch.index) * distributed.world()
         rows = distributed.rows(len(batch.index))
         partner = onto(torch.randperm(count, generator=generator)[rows], batch.index.device)
-        if self.training:  # figures show kin, which partners by lot are not
-            found["eir/partners"] = distributed.gather(batch.index)[partner].unsqueeze(1)
+        if self.training:  # figures leave random partners out
+            related["eir/partners"] = distributed.gather(batch.index)[partner].unsqueeze(1)
         ratio = config.mix_ratio
         if ratio is None:
             ratio = float(beta(config.mix_alpha, 1, generator))
-        # The partner may be on another rank, so that W ranks mix as one would.
+        # The partner may be on another rank, so that the mixtures do not depend on the number of ranks.
         from_first = config.partner_view == "first"
         images = batch.views[self.first]
         others = distributed.gather(images if from_first else batch.views[self.second])[partner]
@@ -210,7 +214,7 @@ class EIR(Wrapper):
         if config.negatives == "base" or not self.contrastive:
             return self.base.pair_loss(embedded, target, batch.index)
         everyone, targets = distributed.gather_with_grad(embedded), gather(target)
-        if config.mixture_reading == "logsum":  # one number of the whole batch, on every rank
+        if config.mixture_reading == "logsum":  # one number for the whole global batch, the same on every rank
             return losses.interpolation_of_sum(everyone, targets, config.mixture_temperature).expand(len(embedded))
         return losses.interpolation(everyone, targets, config.mixture_temperature, rows)
 

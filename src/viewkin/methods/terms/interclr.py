@@ -1,4 +1,4 @@
-"""InterCLR: beside the views of one image, relate images of one pseudo-class that is kept up while training."""
+"""InterCLR: in addition to views of one image, compare images of one pseudo-class; pseudo-labels follow training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
 
 EXACT_UP_TO = 10_000
-"""Images up to which ``pool_form=auto`` searches the whole bank for each query."""
+"""Up to this number of images, ``pool_form=auto`` searches the whole bank for each query."""
 NEGATIVES = 4096
-"""Negatives where their number is not given and the images allow as many: the paper's ablations have them."""
+"""Default number of negatives, if there are enough images: that of the paper's ablations."""
 PER_CLUSTER = 128
-"""Images to a cluster where their number is not given: ImageNet's 1,281,167 in 10,000."""
+"""Default number of images per cluster: ImageNet's 1,281,167 in 10,000."""
 OPTIONS = {
     "labels": ("online", "offline"),
     "label_rule": get_args(LabelRule),
@@ -39,65 +39,67 @@ OPTIONS = {
     "directions": ("all", "first"),
     "clustered": ("key", "query"),
 }
-"""Setting to its values."""
+"""Setting -> its allowed values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InterCLRConfig:
-    """Settings of InterCLR around a base. Of a base without negatives (BYOL) sampler and margin mean nothing.
+    """Settings of InterCLR around a base.
 
-    The intra branch's margin is the base's: ``method.base.margin``.
+    If the base has no negatives (BYOL), the settings of negatives, pool and margin are ignored. The margin of the intra
+    branch is the base's: ``method.base.margin``.
     """
 
     kind: ClassVar[str] = "interclr"
     renamed: ClassVar[Mapping[str, str]] = {"lambda_": "base_weight"}
 
     base: MethodConfig
-    """The method that relates the views of one image: the intra branch."""
+    """The method that compares the views of one image: the intra branch."""
     base_weight: float = 0.75
-    """lambda, weight of the base's terms; the inter term has 1 - lambda. 1 leaves the base as it is."""
+    """lambda, weight of the base's terms; the inter term has weight 1 - lambda. 1 gives the base alone."""
     clusters: int | None = None
-    """K_c, pseudo-classes; none: one for 128 images."""
+    """K_c, number of pseudo-classes; None: one per 128 images."""
     min_size: int = 20
-    """Images below which a cluster is dissolved."""
+    """Clusters with fewer images are dissolved."""
     labels: Literal["online", "offline"] = "online"
-    """Labels of the batch after every step, or of all images by k-means every ``recluster_epochs``."""
+    """``online``: label the batch after every step; ``offline``: label all images by k-means every
+    ``recluster_epochs``."""
     label_rule: LabelRule = "dot"
-    """``dot``: the centroid of the largest dot product (the released code); ``euclidean``: the nearest (the paper)."""
+    """``dot``: the centroid with the largest dot product (released code); ``euclidean``: the nearest (the paper)."""
     refresh_steps: int = 10
-    """Optimiser steps from one computation of all centroids to the next (``online``)."""
+    """All centroids are recomputed every so many optimiser steps (``online``)."""
     recluster_epochs: int = 1
-    """Epochs from one k-means to the next (``offline``)."""
+    """k-means runs every so many epochs (``offline``)."""
     positive_self: bool = True
-    """Whether an image may be drawn as its own positive (the released code)."""
+    """Whether an image may be drawn as its own positive (released code)."""
     sampler: Sampler = "semihard"
-    """Negatives: some of the nearest pool (``semihard``), the nearest (``hard``), any (``random``), or some of the
-    farthest pool (``semieasy``)."""
+    """Negatives are random members of the nearest pool (``semihard``), the nearest images (``hard``), random images
+    (``random``), or random members of the farthest pool (``semieasy``)."""
     negatives: int | None = None
-    """K, negatives of each query; none: 4,096, on small sets as many as a pool leaves beside a large cluster."""
+    """K, negatives per query; None: 4,096, or, on small sets, as many as the pool has besides a large cluster."""
     pool: float = 0.1
-    """N_pool / N, share of all images that make up the pool."""
+    """N_pool / N, size of the pool as a fraction of all images."""
     pool_form: Literal["auto", "exact", "candidates"] = "auto"
-    """``exact``: search all images; ``candidates``: K / pool of them at random; ``auto``: exact up to 10,000."""
+    """``exact``: search all images; ``candidates``: search K / pool random images; ``auto``: exact up to 10,000."""
     shared_candidates: bool = True
     """Draw candidates once for the global batch instead of for each query (``candidates``)."""
     margin: float = -0.5
-    """m of the inter branch: above 0 stricter, below 0 looser; a cosine, or radians."""
+    """m of the inter branch, a cosine or radians: above 0 stricter, below 0 looser."""
     margin_kind: Literal["cosine", "angular"] = "cosine"
-    """Whether the margin is taken off the positive's cosine or added to its angle."""
+    """``cosine``: subtract the margin from the positive's cosine; ``angular``: add it to the positive's angle."""
     temperature: float | None = None
-    """tau of the inter branch, dimensionless; none: the base's."""
+    """tau of the inter branch, dimensionless; None: the base's."""
     head: Literal["shared", "separate"] = "shared"
-    """Whether the branches share one projection head."""
+    """Whether both branches share one projection head."""
     directions: Literal["all", "first"] = "all"
-    """Directions of a symmetric base that have an inter term: all, averaged, or the first alone."""
+    """Directions of a symmetric base that have an inter term: all (averaged), or only the first."""
     clustered: Literal["key", "query"] = "key"
-    """Side of the base that embeds all images for k-means. At the start of a run these differ for BYOL alone, whose
-    query side is its prediction; before later epochs (``offline``) wherever the key side is a slow copy."""
+    """Side of the base that embeds all images for k-means. At the start of a run the two differ only for BYOL, whose
+    query is a prediction. Before later epochs (``offline``) they differ if the key network is an EMA copy."""
     warmup_epochs: int = 0
-    """Epochs of the base alone, while labels are kept up."""
+    """Number of epochs without the inter term; pseudo-labels are already updated."""
     bank_momentum: float = 0.0
-    """Weight of the old row of a bank that is made here: 1 - omega (0 overwrites). A base with a bank keeps its own."""
+    """Weight of the old row of the bank, 1 - omega (0 overwrites); used only if the base has no bank."""
 
     def __post_init__(self) -> None:
         require(0 <= self.base_weight <= 1, "method.base_weight", self.base_weight, "0 to 1")
@@ -120,7 +122,7 @@ class InterCLRConfig:
         require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Clusters need images, and negatives room in the pool beside the query's own cluster."""
+        """Limit clusters by the number of images, and negatives by the pool without the query's own cluster."""
         least = min(self.min_size, max(count // 5, 1))
         clusters = self._most_clusters(count)
         return {
@@ -131,20 +133,20 @@ class InterCLRConfig:
         }
 
     def lasting(self, epochs: int, rounds: int) -> Mapping[str, Limit]:
-        """The warm-up leaves epochs to the inter term, and offline labels are found anew at least once."""
-        found: dict[str, Limit] = {}
+        """Limits by the length of training: an epoch with the inter term, and one new clustering of offline labels."""
+        limits: dict[str, Limit] = {}
         if rounds == 1:
-            found["warmup_epochs"] = Limit(epochs - 1, f"{epochs} epochs, one of them with the inter term,")
+            limits["warmup_epochs"] = Limit(epochs - 1, f"{epochs} epochs, one of them with the inter term,")
         if self.labels == "offline":
             total = epochs * rounds
-            found["recluster_epochs"] = Limit(max(total - 1, 1), f"{total} epochs, with one clustering between them,")
-        return found
+            limits["recluster_epochs"] = Limit(max(total - 1, 1), f"{total} epochs, with one clustering between them,")
+        return limits
 
     def _most_clusters(self, count: int) -> int:
         return max(2 * count // (5 * min(self.min_size, max(count // 5, 1))), 2)
 
     def _most_negatives(self, count: int) -> Limit:
-        """The pool's images less a cluster of twice the mean size, or half of them."""
+        """The pool without a cluster of twice the mean size, but at least half of the pool."""
         if self.sampler not in ("semihard", "semieasy"):
             return Limit(count - 1, "the other images")
         size = self.pool_size(count)
@@ -152,24 +154,24 @@ class InterCLRConfig:
         return Limit(max(size - own, size // 2, 1), f"the {size} images of the pool, less a large cluster,")
 
     def pool_size(self, count: int) -> int:
-        """N_pool, images of a query's pool: one at least."""
+        """N_pool, number of images in a query's pool, at least one."""
         return max(round(self.pool * count), 1)
 
     def choices(self, count: int) -> Mapping[str, Choice]:
-        """Say what is chosen by the number of images; around a base without negatives nothing is of these."""
-        found: dict[str, Choice] = {}
+        """Settings that are chosen by the number of images; those of negatives only if the base has negatives."""
+        chosen: dict[str, Choice] = {}
         if self.clusters is None:
-            found["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
+            chosen["clusters"] = Choice(max(count // PER_CLUSTER, 2), f"one for {PER_CLUSTER} images")
         if not has_negatives(self.base):
-            return found
+            return chosen
         if self.negatives is None:
             most, why, _ = self._most_negatives(count)
             fits = most >= NEGATIVES
-            said = "in the paper's ablations" if fits else f"{why} allow no more"
-            found["negatives"] = Choice(NEGATIVES if fits else most, said)
+            reason = "in the paper's ablations" if fits else f"{why} allow no more"
+            chosen["negatives"] = Choice(NEGATIVES if fits else most, reason)
         if self.pool_form == "auto":
-            found["pool_form"] = self._pool_form(count)
-        return found
+            chosen["pool_form"] = self._pool_form(count)
+        return chosen
 
     def _pool_form(self, count: int) -> Choice:
         if self.sampler == "hard":
@@ -179,21 +181,21 @@ class InterCLRConfig:
         return Choice("candidates", f"there are more than {EXACT_UP_TO:,} images")
 
     def build(self, backbone: nn.Module, *, count: int) -> InterCLR:
-        """Make the method for ``count`` images.
+        """Build the method for ``count`` images.
 
         Raises:
-            UserError: the base is no view method, or sizes do not fit the images.
+            UserError: the base is not a view method, or a size is too large for the number of images.
         """
         return InterCLR(self, build_base(self.base, self.kind, backbone, count), count)
 
 
 class InterCLR(Wrapper):
-    """``lambda L_intra + (1 - lambda) L_inter``, the second a MarginNCE against another image of the pseudo-class.
+    """``lambda L_intra + (1 - lambda) L_inter``; L_inter is MarginNCE with another image of the pseudo-class.
 
     For a query v of image i with pseudo-label y_i: ``v+`` is a bank row drawn from the images labelled y_i, ``v-`` are
     K rows of other labels, and ``L_inter = -log e^((v.v+ - m)/tau) / (e^((v.v+ - m)/tau) + sum e^(v.v-/tau))``,
-    averaged over the base's directions. Around a base without negatives L_inter is the base's own loss of v and v+.
-    Labels are those before the step; after it bank, labels and centroids follow.
+    averaged over the base's directions. If the base has no negatives, L_inter is the base's own loss of v and v+.
+    The labels are those before the step; bank, labels and centroids are updated after it.
 
     References:
         Xie, Zhan, Liu, Ong, Loy, Delving into Inter-Image Invariance for Unsupervised Visual Representations, 2022,
@@ -201,11 +203,11 @@ class InterCLR(Wrapper):
     """
 
     clusters: Clusters | None
-    """Pseudo-labels; none where lambda is 1."""
+    """Pseudo-labels; None if lambda is 1."""
 
     def __init__(self, config: InterCLRConfig, base: ViewMethod, count: int) -> None:
-        own = config.base_weight < 1 and config.head == "shared"
-        super().__init__(base, count=count, momentum=config.bank_momentum if own else None)
+        needs_bank = config.base_weight < 1 and config.head == "shared"
+        super().__init__(base, count=count, momentum=config.bank_momentum if needs_bank else None)
         self.config = config
         self.inter_temperature = config.temperature or base.temperature
         chosen = {name: choice.value for name, choice in config.choices(count).items()}
@@ -224,7 +226,7 @@ class InterCLR(Wrapper):
             )
 
     def _add_head(self, base: ViewMethod, count: int) -> None:
-        """Give the inter branch a head F -> F -> ReLU -> D and, as its space is another, a bank."""
+        """Add a head F -> F -> ReLU -> D for the inter branch and, since its space is a different one, a bank."""
         if not base.contrastive:
             raise UserError("method.head is 'separate'; it must be shared around a base without negatives.")
         width = feature_dim(base.backbone)
@@ -240,19 +242,19 @@ class InterCLR(Wrapper):
 
     @property
     def last_weight(self) -> Tensor:
-        """The base's; with two heads, the backbone's."""
+        """The base's last weight; with two heads, the backbone's."""
         if self.head is None:
             return self.base.last_weight
         return [p for p in self.backbone.parameters() if p.ndim > 1][-1]
 
     def forward(self, batch: Batch, at: Progress) -> Step:
-        """Take the base's step and add the inter term."""
+        """Add the inter term to the base's step."""
         if self.clusters is None:
             return self.base(batch, at)
         with nullcontext([]) if self.head is None else seen(self.encoder) as features:
             step: Step = self.base(batch, at)
         if at.round == 0 and at.epoch < self.config.warmup_epochs:
-            return self._warming(step, features)
+            return self._step_of_warmup(step, features)
         pairs = step.pairs if self.config.directions == "all" else step.pairs[:1]
         queries = [q for q, _ in pairs]
         record = dict(step.record)
@@ -261,31 +263,31 @@ class InterCLR(Wrapper):
             queries = list(losses.unit(self.head(first)).chunk(len(queries)))
             record["interclr/embedding"] = queries[0].detach()
         members = self.clusters.members()
-        found = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
-        inter = torch.stack([loss.mean() for loss, _, _ in found]).mean()
+        results = [self._inter(q, batch, members, number) for number, q in enumerate(queries)]
+        inter = torch.stack([loss.mean() for loss, _, _ in results]).mean()
         terms = {name: self.config.base_weight * term for name, term in step.terms.items()}
         terms["interclr"] = (1 - self.config.base_weight) * inter
-        kin = {"interclr/positives": torch.cat([positives for _, positives, _ in found], 1)}
+        related = {**step.related, "interclr/positives": torch.cat([positives for _, positives, _ in results], 1)}
         if self.contrastive:
-            kin["interclr/negatives"] = torch.cat([negatives for _, _, negatives in found], 1)
-        return Step(terms=terms, pairs=step.pairs, record=record, found={**step.found, **kin})
+            related["interclr/negatives"] = torch.cat([negatives for _, _, negatives in results], 1)
+        return Step(terms=terms, pairs=step.pairs, record=record, related=related)
 
-    def _warming(self, step: Step, features: list[Tensor]) -> Step:
-        """The base's step alone; a head of the inter branch stays in the graph with weight zero."""
+    def _step_of_warmup(self, step: Step, features: list[Tensor]) -> Step:
+        """Return the base's step; the inter branch's own head, if any, gets a gradient of zero."""
         if self.head is None:
             return step
         z = losses.unit(self.head(torch.cat(features)[: len(step.record["index"])]))
         record = {**step.record, "interclr/embedding": z.detach()}
-        return Step({**step.terms, "interclr": 0 * z.sum()}, step.pairs, record, step.found)
+        return Step({**step.terms, "interclr": 0 * z.sum()}, step.pairs, record, step.related)
 
     def _inter(self, q: Tensor, batch: Batch, members: Members, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses (B,) of one direction's queries, and the images taken for positives and, in part, for negatives."""
+        """Losses (B,) of one direction's queries, their positives (B, 1) and some of their negatives (B, m)."""
         config, draw = self.config, batch.draw
-        chance = onto(draw.rows(f"interclr positive {number}", _chance), q.device)
-        kin = members.kin(batch.index, chance, itself=config.positive_self)
-        positive = self.memory.read(kin.squeeze(1)).to(q.dtype)
+        chance = onto(draw.rows(f"interclr positive {number}", _uniform), q.device)
+        positives = members.draw_positives(batch.index, chance, itself=config.positive_self)
+        positive = self.memory.read(positives.squeeze(1)).to(q.dtype)
         if self.draw_negatives is None:
-            return self.base.pair_loss(q, positive, batch.index), kin, kin[:, :0]
+            return self.base.pair_loss(q, positive, batch.index), positives, positives[:, :0]
         purpose = f"interclr negatives {number}"
         log_sum, negatives = self.draw_negatives.log_sum(
             q, batch.index, self.memory.everything(), members, draw, purpose, self.inter_temperature
@@ -293,17 +295,17 @@ class InterCLR(Wrapper):
         similarity, margin = (q * positive).sum(1), config.margin
         if config.margin_kind == "angular":
             similarity, margin = losses.angular_margin(similarity, margin), 0.0
-        return losses.nce_of_sum(similarity, log_sum, self.inter_temperature, margin), kin, negatives
+        return losses.nce_of_sum(similarity, log_sum, self.inter_temperature, margin), positives, negatives
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
-        """Write base and bank; then labels and centroids follow the updated bank."""
+        """Write the base's memory and the bank; then update labels and centroids by the new bank."""
         index = record["index"]
         before = None if self.clusters is None else self.memory.read(index)
         super().update(record, at)
         if self.inter_bank is not None:
             self.inter_bank.write_(index, record["interclr/embedding"])
         if self.clusters is not None and before is not None and self.config.labels == "online":
-            self.clusters.follow_(index, before, self.memory.everything(), at)
+            self.clusters.update_(index, before, self.memory.everything(), at)
 
     def start(self, encode: Encode, at: Progress) -> None:
         """Fill the bank with embeddings of all images and cluster them."""
@@ -313,7 +315,7 @@ class InterCLR(Wrapper):
             self.clusters.fit_(self.memory.everything(), at)
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
-        """Count churn anew; cluster all images again where labels are offline."""
+        """Reset the label churn; if labels are offline, cluster all images again."""
         names = super().epoch(encode, at)
         if self.clusters is not None:
             self.clusters.begin_epoch_()
@@ -321,27 +323,27 @@ class InterCLR(Wrapper):
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
                 self.clusters.fit_(self._encoded(encode), at, again=True)
             if self.config.labels == "online":
-                # Steps on a GPU dissolve few small clusters, so as not to wait for it; the rest go here.
+                # Steps on a GPU dissolve only few small clusters, to avoid waiting for it; the rest is done here.
                 self.clusters.dissolve_small_(self.memory.everything(), at)
         return names
 
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:
-        """Every image in the space of the inter branch (N, D), unit norm."""
+        """Embed every image in the space of the inter branch: (N, D), unit norm."""
         if self.head is None:
             return encode("target" if self.config.clustered == "key" else "embedding")
-        kind = next(self.head.parameters()).dtype
+        dtype = next(self.head.parameters()).dtype
         blocks = encode("features").split(losses.BLOCK)
-        return torch.cat([losses.unit(self.head(part.to(kind))) for part in blocks])
+        return torch.cat([losses.unit(self.head(part.to(dtype))) for part in blocks])
 
     def gauges(self) -> dict[str, float]:
-        """The base's, and the state of the pseudo-labels."""
+        """The base's values, and the state of the pseudo-labels."""
         own = {} if self.clusters is None else self.clusters.gauges()
         return {**super().gauges(), **{f"interclr/{name}": value for name, value in own.items()}}
 
 
 def _sampler(config: InterCLRConfig, chosen: Mapping[str, Any], count: int) -> NegativeSampler:
-    """Make what draws negatives, with what is chosen for ``count`` images."""
+    """Build the sampler of negatives, with the choices for ``count`` images."""
     form: PoolForm = chosen.get("pool_form", config.pool_form)
     negatives: int = chosen.get("negatives", config.negatives)
     size, pooled = config.pool_size(count), config.sampler in ("semihard", "semieasy")
@@ -349,5 +351,5 @@ def _sampler(config: InterCLRConfig, chosen: Mapping[str, Any], count: int) -> N
     return NegativeSampler(config.sampler, negatives, config.pool, form, config.shared_candidates)
 
 
-def _chance(count: int, generator: torch.Generator) -> Tensor:
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, 1, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""InvP's propagation term around any view method: kin found in a neighbour graph of its bank."""
+"""InvP's propagation term around any view method: positives from a nearest-neighbour graph of its bank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from viewkin.memory.graph import NeighbourGraph, found_by_hop
+from viewkin.memory.graph import NeighbourGraph, name_hops
 from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
@@ -24,14 +24,14 @@ class PropagationConfig(KinConfig):
     kind: ClassVar[str] = "propagation"
 
     base: MethodConfig
-    """The view method that the term is added to. ``bank_momentum`` is of a bank that it does not bring."""
+    """The view method that the term is added to. ``bank_momentum`` is used only if this method has no bank."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.weight > 0, "method.weight", self.weight, "above 0")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No more neighbours and candidates than there are images; and the base's."""
+        """Limit neighbours and candidates to the number of images; add the base's limits."""
         return {**super().limits(count, batch_size), **base_limits(self.base, count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> Propagation:
@@ -42,11 +42,11 @@ class PropagationConfig(KinConfig):
 class Propagation(Wrapper):
     """``L = L_base + lambda w(t) L_inv``, L_inv of every query of the base against the bank.
 
-    A base without negatives is pulled to the hard positives only, each by its own loss: their mean.
+    If the base has no negatives, L_inv is the mean of the base's own loss over the hard positives.
 
     References:
-        Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, section 3.3. Around other
-        methods than instance discrimination it is this library's.
+        Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, section 3.3. The paper has it
+        around instance discrimination only; around other methods it is this library's extension.
     """
 
     def __init__(self, config: PropagationConfig, base: ViewMethod, count: int) -> None:
@@ -55,37 +55,37 @@ class Propagation(Wrapper):
         self.graph = NeighbourGraph(count, config.graph.neighbours)
 
     def forward(self, batch: Batch, at: Progress) -> Step:
-        """Add the term to the base's, and the graph's new rows to its record."""
+        """Add the term to the base's terms, and the graph's new rows to its record."""
         step, config, b = self.base(batch, at), self.config, len(batch.index)
         weight = config.weight * config.ramp.weight_at(at)
-        pairs = step.pairs if weight > 0 else step.pairs[:1]  # the first direction keeps the graph up to date
+        pairs = step.pairs if weight > 0 else step.pairs[:1]  # the first direction suffices to update the graph
         q = torch.cat([query for query, _ in pairs])
         index = batch.index.repeat(len(pairs))
-        hops = self.graph.reached(index, config.graph)
-        found = {**step.found, **found_by_hop("propagation", tuple(hop[:b] for hop in hops))}
+        hops = self.graph.related_by_hop(index, config.graph)
+        related = {**step.related, **name_hops("propagation", tuple(hop[:b] for hop in hops))}
         term = 0.0 * step.loss  # while the weight is 0
         if weight > 0:
             reached = torch.cat(hops, 1)
-            kin = config.kin(q, self.bank, reached, index, others=not self.contrastive)
-            chosen = config.chosen(kin)
+            positives = config.with_similarity(q, self.bank, reached, index, exclude_self=not self.contrastive)
+            chosen = config.choose(positives)
             if self.contrastive:
-                nearest = config.nearest(q, self.bank, index, kin, self.temperature)
-                pull = config.pull(nearest, chosen, self.temperature)
-                found["propagation/negatives"] = config.strangers(nearest, reached, index)[:b]
+                nearest = config.nearest_sums(q, self.bank, index, positives, self.temperature)
+                loss = config.propagation_loss(nearest, chosen, self.temperature)
+                related["propagation/negatives"] = config.monitored_negatives(nearest, reached, index)[:b]
             else:
-                pull = self._by_base(q, index, chosen.image)
-            term, found["propagation/positives"] = weight * pull.mean(), chosen.image[:b]
+                loss = self._base_loss(q, index, chosen.image)
+            term, related["propagation/positives"] = weight * loss.mean(), chosen.image[:b]
         _, image = self.bank.nearest(q[:b], config.graph.neighbours + 1)
         record = {**step.record, "propagation/nearest": image}
-        return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, found=found)
+        return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, related=related)
 
-    def _by_base(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
-        """Mean of the base's loss of (B, D) queries against their (B, P) kin, 0 where there is none: (B,)."""
-        each = image.shape[1]
+    def _base_loss(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
+        """Mean of the base's loss of queries (B, D) against positives (B, P), -1 for none: (B,), 0 without any."""
+        count = image.shape[1]
         rows = self.bank.read(image.clamp(min=0)).flatten(0, 1)
-        loss = self.pair_loss(q.repeat_interleave(each, 0), rows, index.repeat_interleave(each)).view(image.shape)
-        some = (image >= 0).to(loss.dtype)
-        return (loss * some).sum(1) / some.sum(1).clamp(min=1)
+        loss = self.pair_loss(q.repeat_interleave(count, 0), rows, index.repeat_interleave(count)).view(image.shape)
+        mask = (image >= 0).to(loss.dtype)
+        return (loss * mask).sum(1) / mask.sum(1).clamp(min=1)
 
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write the base's memory and the bank, then the graph's rows."""
@@ -93,5 +93,5 @@ class Propagation(Wrapper):
         self.graph.update_(record["index"], record["propagation/nearest"])
 
     def gauges(self) -> dict[str, float]:
-        """The base's, and the share of the graph's edges last written that are new."""
+        """The base's values, and the fraction of new edges among those of the last graph update."""
         return {**super().gauges(), "propagation/churn": float(self.graph.churn)}

@@ -206,11 +206,11 @@ def test_partners_of_mixtures_are_found_while_training(base):
     method = build(EIRConfig(base=METHODS[base]))
     index = torch.arange(COUNT - BATCH, COUNT)
     batch = batch_for(method, index)
-    found = method(batch, AT).found
+    found = method(batch, AT).related
     partner = torch.randperm(BATCH, generator=batch.draw.generator("eir/mix"))
     assert torch.equal(found.pop("eir/partners"), index[partner][:, None])
-    assert set(found) == set(build(METHODS[base])(batch, AT).found)
-    assert "eir/partners" not in method.eval()(batch, AT).found
+    assert set(found) == set(build(METHODS[base])(batch, AT).related)
+    assert "eir/partners" not in method.eval()(batch, AT).related
 
 
 def test_equation_9_as_printed_is_a_switch():

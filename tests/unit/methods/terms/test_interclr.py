@@ -16,7 +16,7 @@ from viewkin.data.dataset import Survey
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
 from viewkin.methods.wrapper import has_negatives
-from viewkin.ops.kmeans import means
+from viewkin.ops.kmeans import cluster_means
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.runtime.errors import UserError
@@ -29,7 +29,7 @@ def around(base: str, **settings: Any) -> InterCLRConfig:
     return InterCLRConfig(base=METHODS[base], **{**CLUSTERED, **settings})
 
 
-def made(config: InterCLRConfig) -> InterCLR:
+def allocate_rows(config: InterCLRConfig) -> InterCLR:
     """In eval mode, so that passes do not move each other's statistics."""
     method = build(config).double().eval()
     assert isinstance(method, InterCLR)
@@ -41,7 +41,7 @@ def batch(method: InterCLR, step: int = 0) -> Any:
 
 
 def started(config: InterCLRConfig) -> InterCLR:
-    method = made(config)
+    method = allocate_rows(config)
     method.start(encode_of(method, torch.float64), AT)
     return method
 
@@ -75,7 +75,7 @@ def test_terms_are_the_bases_and_margin_nce_over_its_directions(base):
     for name, term in intra.terms.items():
         torch.testing.assert_close(step.terms[name], 0.6 * term)
     bank, total, ways = method.bank.everything(), 0.0, len(step.pairs)
-    kin, strangers = (step.found[f"interclr/{what}"].chunk(ways, 1) for what in ("positives", "negatives"))
+    kin, strangers = (step.related[f"interclr/{what}"].chunk(ways, 1) for what in ("positives", "negatives"))
     for (q, _), positive, negative in zip(step.pairs, kin, strangers):
         loss = losses.info_nce(q, bank[positive[:, 0]], bank[negative], method.temperature, -0.3)
         total = total + loss.mean().detach() / ways
@@ -85,7 +85,7 @@ def test_terms_are_the_bases_and_margin_nce_over_its_directions(base):
 def test_kin_have_the_anchors_label_and_strangers_another():
     method = started(around("moco"))
     assert method.clusters is not None
-    found, labels = method(batch(method), AT).found, method.clusters.labels
+    found, labels = method(batch(method), AT).related, method.clusters.labels
     own = labels[INDEX].unsqueeze(1)
     assert (labels[found["interclr/positives"]] == own).all()
     assert (labels[found["interclr/negatives"]] != own).all()
@@ -94,8 +94,8 @@ def test_kin_have_the_anchors_label_and_strangers_another():
 def test_around_a_base_without_negatives_the_positive_is_the_bases_own_pair():
     method = started(around("byol"))
     step = method(batch(method), AT)
-    assert list(step.found) == ["interclr/positives"]
-    kin = step.found["interclr/positives"]
+    assert list(step.related) == ["interclr/positives"]
+    kin = step.related["interclr/positives"]
     expected = [losses.regression(q, method.bank.read(kin[:, way])).mean() for way, (q, _) in enumerate(step.pairs)]
     torch.testing.assert_close(step.terms["interclr"], 0.25 * torch.stack(expected).mean())
 
@@ -123,8 +123,8 @@ def test_the_bank_of_byol_holds_the_view_that_is_chosen():
 def test_one_direction_alone_may_have_an_inter_term(base):
     both, method = started(around(base)), started(around(base, directions="first"))
     found, step = both(batch(both), AT), method(batch(method), AT)
-    for what, images in step.found.items():
-        assert torch.equal(images, found.found[what].chunk(2, 1)[0])
+    for what, images in step.related.items():
+        assert torch.equal(images, found.related[what].chunk(2, 1)[0])
     second = torch.autograd.grad(step.terms["interclr"], step.pairs[1][0], allow_unused=True)[0]
     assert second is None
     assert torch.autograd.grad(found.terms["interclr"], found.pairs[1][0], allow_unused=True)[0] is not None
@@ -171,7 +171,7 @@ def test_start_fills_the_bank_and_clusters_it():
         torch.testing.assert_close(rows, encode_of(method, torch.float64)("target"))
         assert state is not None
         assert int(state.counts.min()) >= 1
-        torch.testing.assert_close(state.centroids, means(rows, state.labels, state.centroids))
+        torch.testing.assert_close(state.centroids, cluster_means(rows, state.labels, state.centroids))
 
 
 @pytest.mark.parametrize("base", ["npid", "moco"])
