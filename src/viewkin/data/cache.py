@@ -66,7 +66,7 @@ def key_of(stamps: Sequence[Stamp], size: int) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the first pass over a listing found."""
+    """What the first pass over a listing tells."""
 
     listed: int
     """Images listed."""

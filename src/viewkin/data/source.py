@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,11 +58,6 @@ class SourceInfo:
         if not self.names:
             object.__setattr__(self, "names", self.keys)
 
-    @property
-    def ids(self) -> list[str]:
-        """The names, under what they were called before."""
-        return self.names
-
     def rows(self, index: Tensor) -> SourceInfo:
         """Keep the images at ``index`` (n,), in that order."""
         chosen: list[int] = index.tolist()
@@ -71,18 +65,6 @@ class SourceInfo:
         names = keys if self.names is self.keys else [self.names[i] for i in chosen]
         labels, targets = (None if part is None else part[index] for part in (self.labels, self.targets))
         return replace(self, keys=keys, names=names, labels=labels, targets=targets)
-
-
-_make = SourceInfo.__init__
-
-
-def _make_with_ids(self: SourceInfo, **given: Any) -> None:
-    """Take ``ids`` as what ``keys`` were called before."""
-    given["keys"] = given.pop("ids", None) or given.get("keys", [])
-    _make(self, **given)
-
-
-SourceInfo.__init__ = _make_with_ids
 
 
 class Source:
@@ -115,11 +97,6 @@ class Source:
     @property
     def names(self) -> Sequence[str]:
         """What the images call themselves; the keys where they have no better name."""
-        return self.facts.names
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """The names, under what they were called before."""
         return self.facts.names
 
     @property

@@ -449,7 +449,7 @@ class TestLeftOut:
         (splits / "extra").mkdir()
         (splits / "readme.md").write_text("")
         Image.new("RGB", (8, 8)).save(splits / "loose.png")
-        assert Dataset(splits).left_out("train") == []
+        assert Dataset(splits).left_out("train") == Dataset(splits).left_out()
         assert [one.sentence for one in Dataset(splits).left_out()] == [
             "1 folder: not read, beside the folders of the splits (extra).",
             "1 image: not used, beside the folders of the splits (loose.png).",

@@ -152,11 +152,11 @@ class FolderLayout(Layout):
         )
 
     def left_out(self, split: str | None) -> list[LeftOut]:
-        """Count the files and folders of a split, or of the whole folder, that are not used."""
+        """Count what is not used in a split, or in all, and beside the folders of the splits."""
         whole = Tally()
         for part in list(self._parts) if split is None else [self._choose(split)[0]]:
             whole.include(self._parts[part].tally)
-        if self.folders and split is None:
+        if self.folders:
             whole.include(self._beside())
         return whole.report()
 
