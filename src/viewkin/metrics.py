@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Share of rows predicted right.
+    """Fraction of rows with a right prediction.
 
     Args:
-        predicted: (N,) class, or (N, k) classes, any of which may be the right one (top-k accuracy).
+        predicted: (N,) class, or (N, k) classes of which one must be right (top-k accuracy).
         labels: (N,) class.
     """
     right = predicted.reshape(len(labels), -1) == labels[:, None]
@@ -24,14 +24,14 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
 
 
 def recall_at_k(neighbour_labels: Tensor, labels: Tensor, k: int) -> float:
-    """Recall@k: share of queries with at least one image of their class among their k nearest.
+    """Recall@k: fraction of queries with at least one image of their class among the k nearest.
 
     A query whose class no other image has counts as a miss.
 
     Args:
         neighbour_labels: (N, K) classes of the neighbours, nearest first, the query itself left out.
         labels: (N,) class of the queries.
-        k: neighbours looked at; more than K looks at all K.
+        k: number of neighbours; at most K are used.
 
     References:
         Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, section 4.2.
@@ -39,37 +39,37 @@ def recall_at_k(neighbour_labels: Tensor, labels: Tensor, k: int) -> float:
     return accuracy(neighbour_labels[:, :k], labels)
 
 
-def map_at_r(neighbour_labels: Tensor, labels: Tensor, mates: Tensor) -> float:
-    """MAP@R: mean over queries of ``1/R sum_{i=1..R} P(i) rel(i)``, R the query's number of mates.
+def map_at_r(neighbour_labels: Tensor, labels: Tensor, relevant: Tensor) -> float:
+    """MAP@R: mean over queries of ``1/R sum_{i=1..R} P(i) rel(i)``, R the number of other images of the query's class.
 
-    ``rel(i)`` says whether the i-th neighbour is of the query's class, ``P(i)`` is the share of such among the first i.
-    1 when every query's R nearest are its R mates; a query without a mate counts 0.
+    ``rel(i)`` is 1 if the i-th neighbour has the query's class, else 0; ``P(i)`` is its mean over the first i. The
+    result is 1 if the R nearest of every query are of its class. A query that is alone in its class counts 0.
 
     Args:
         neighbour_labels: (N, K) classes of the neighbours, nearest first, the query itself left out; K at least the
             largest R.
         labels: (N,) class of the queries.
-        mates: (N,) images of the query's class beside itself (R).
+        relevant: (N,) number of other images of the query's class (R).
 
     References:
         Musgrave, Belongie and Lim, A Metric Learning Reality Check, 2020, section 3.2.
     """
-    place = torch.arange(1, neighbour_labels.shape[1] + 1, device=labels.device)
-    right = (neighbour_labels == labels[:, None]) & (place <= mates[:, None])
-    precision = right.cumsum(1).double() / place
-    return ((precision * right).sum(1) / mates.clamp_min(1)).mean().item()
+    rank = torch.arange(1, neighbour_labels.shape[1] + 1, device=labels.device)
+    right = (neighbour_labels == labels[:, None]) & (rank <= relevant[:, None])
+    precision = right.cumsum(1).double() / rank
+    return ((precision * right).sum(1) / relevant.clamp_min(1)).mean().item()
 
 
 def average_precision(scores: Tensor, positive: Tensor, *, interpolated: bool = True) -> float:
-    """Area under the precision over all recalls: ``sum_i (r_i - r_{i-1}) max_{j >= i} p_j``, as VOC since 2010 has it.
+    """Area under the precision-recall curve: ``sum_i (r_i - r_{i-1}) max_{j >= i} p_j``, as in VOC since 2010.
 
-    Without interpolation the sum has ``p_i`` in the maximum's place, as scikit-learn's. Neither is the 11-point rule.
-    Equal scores enter together, so that the value does not depend on the order of the rows. NaN without a positive.
+    Without interpolation the maximum is replaced by ``p_i``, as in scikit-learn. Neither is the 11-point rule. Equal
+    scores enter together, so that the value does not depend on the order of the rows. NaN without a positive.
 
     Args:
-        scores: (N,) any real numbers, larger is surer.
+        scores: (N,) real numbers; larger is more certain.
         positive: (N,) bool.
-        interpolated: take the best precision at a recall or above it.
+        interpolated: whether to take the best precision at a recall or above it.
 
     References:
         Everingham et al., The PASCAL Visual Object Classes Challenge 2010 development kit, section 3.4.1.
@@ -84,7 +84,7 @@ def average_precision(scores: Tensor, positive: Tensor, *, interpolated: bool = 
 
 
 def nmi(first: Tensor, second: Tensor) -> float:
-    """Normalised mutual information of two partitions, ``2 I(a; b) / (H(a) + H(b))``; 1 when both are one cluster.
+    """Normalised mutual information of two partitions, ``2 I(a; b) / (H(a) + H(b))``; 1 if both have one cluster.
 
     Args:
         first: (N,) integers, any values.
@@ -102,7 +102,7 @@ def nmi(first: Tensor, second: Tensor) -> float:
 
 
 def adjusted_rand(first: Tensor, second: Tensor) -> float:
-    """Adjusted Rand index of two partitions: pairs they agree on, 0 as by chance, 1 for the same partition.
+    """Adjusted Rand index of two partitions: agreement on pairs, 0 at chance level, 1 for the same partition.
 
     ``(sum_ij C(n_ij, 2) - E) / ((A + B) / 2 - E)``, with A and B the pairs within a part of either and
     ``E = A B / C(N, 2)``.
@@ -124,7 +124,7 @@ def adjusted_rand(first: Tensor, second: Tensor) -> float:
 
 
 def purity(clusters: Tensor, labels: Tensor) -> float:
-    """Share of rows that belong to the commonest class of their cluster; more clusters make it larger.
+    """Fraction of rows that have the most common class of their cluster; it grows with the number of clusters.
 
     Args:
         clusters: (N,) integers, any values.
@@ -134,14 +134,14 @@ def purity(clusters: Tensor, labels: Tensor) -> float:
 
 
 def contingency(first: Tensor, second: Tensor) -> Tensor:
-    """Count the rows that two partitions (N,) put together: (parts of the first, parts of the second) int64."""
+    """Contingency table of two partitions (N,): (parts of the first, parts of the second) int64."""
     a, b = (torch.unique(part, return_inverse=True)[1] for part in (first, second))
     rows, columns = int(a.max()) + 1, int(b.max()) + 1
     return torch.bincount(a * columns + b, minlength=rows * columns).view(rows, columns)
 
 
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
-    """Mean distance of the two views of an image, ``E ||x - y||^alpha``: 0 when views agree, 2 for random pairs.
+    """Mean distance of the two views of an image, ``E ||x - y||^alpha``: 0 if views are equal, 2 for random pairs.
 
     Args:
         x: (N, D) unit norm, one view.
@@ -155,10 +155,10 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> float:
 
 
 def class_alignment(x: Tensor, labels: Tensor) -> float:
-    """Mean squared distance of two images of one class, over all such pairs; NaN where no class has two.
+    """Mean squared distance of two images of one class, over all such pairs; NaN if no class has two images.
 
-    :func:`alignment` with the images of a class for the views of an image. Of n unit rows with sum s the pairs give
-    ``n^2 - |s|^2`` together, so no pair is formed.
+    It is the :func:`alignment` of images of a class instead of views of an image. The pairs of n unit rows with sum s
+    have a total of ``n^2 - |s|^2``, so pairs are not formed.
 
     Args:
         x: (N, D) unit norm.
@@ -167,8 +167,8 @@ def class_alignment(x: Tensor, labels: Tensor) -> float:
     References:
         Wang and Isola, 2020, equation 9, with alpha = 2.
     """
-    classes, place, n = torch.unique(labels, return_inverse=True, return_counts=True)
-    sums = x.new_zeros(len(classes), x.shape[1], dtype=torch.float64).index_add_(0, place, x.double())
+    classes, position, n = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = x.new_zeros(len(classes), x.shape[1], dtype=torch.float64).index_add_(0, position, x.double())
     pairs = (n * (n - 1) / 2).sum().item()
     distance = (n.double().square() - sums.square().sum(1))[n > 1].sum().clamp_min(0).item()
     return distance / pairs if pairs else math.nan
@@ -178,12 +178,12 @@ def class_alignment(x: Tensor, labels: Tensor) -> float:
 def uniformity(x: Tensor, t: float = 2.0, *, block: int = 1024) -> float:
     """Logarithm of the mean Gaussian potential of all pairs, ``log E exp(-t ||x_i - x_j||^2)``, i < j.
 
-    0 when all rows are one point, about -4 at t = 2 for rows spread evenly over a sphere of many dimensions.
+    0 if all rows are equal; about -4 at t = 2 for a uniform distribution on a high-dimensional sphere.
 
     Args:
         x: (N, D) unit norm, N >= 2.
         t: sharpness of the potential, dimensionless.
-        block: rows compared with all others at once.
+        block: rows per block.
 
     References:
         Wang and Isola, 2020, equation 10.
@@ -200,10 +200,10 @@ def uniformity(x: Tensor, t: float = 2.0, *, block: int = 1024) -> float:
 
 
 def effective_rank(x: Tensor) -> float:
-    """Number of dimensions that the rows really use: ``exp(H(p))``, ``p_i = sigma_i / sum sigma``, 1 to min(N, D).
+    """Effective number of dimensions of the rows: ``exp(H(p))``, ``p_i = sigma_i / sum sigma``, 1 to min(N, D).
 
-    The singular values sigma are those of x itself, not of its centred form, so features collapsed to one point have
-    rank 1. All zeros give 0.
+    The singular values sigma are those of x without centring, so features that collapsed to one point have rank 1. All
+    zeros give 0.
 
     Args:
         x: (N, D).
@@ -213,7 +213,7 @@ def effective_rank(x: Tensor) -> float:
     """
     x = x.detach().double()
     x = x if len(x) >= x.shape[1] else x.T
-    # The Gram matrix is D x D however many rows there are; float64 keeps singular values down to 1e-8 of the largest.
+    # The Gram matrix is D x D for any number of rows; float64 resolves singular values down to 1e-8 of the largest.
     sigma = torch.linalg.eigvalsh(x.T @ x).clamp(min=0).sqrt()
     sigma = sigma[sigma > 1e-7 * sigma[-1]]
     return math.exp(_entropy(sigma / sigma.sum())) if len(sigma) else 0.0
@@ -222,7 +222,7 @@ def effective_rank(x: Tensor) -> float:
 def per_dimension_std(x: Tensor) -> Tensor:
     """Standard deviation of each dimension of the rows scaled to unit norm: (N, D) -> (D,).
 
-    Its mean is about ``1 / sqrt(D)`` for spread features and falls to 0 when they collapse to a point.
+    Its mean is about ``1 / sqrt(D)`` for well-spread features, and 0 if they collapse to a point.
 
     References:
         Chen and He, SimSiam, 2021, section 4.1 (figure 2, middle).
@@ -231,5 +231,5 @@ def per_dimension_std(x: Tensor) -> Tensor:
 
 
 def _entropy(p: Tensor) -> float:
-    """``-sum p log p`` in nats; empty cells count nothing."""
+    """``-sum p log p`` in nats; zeros contribute nothing."""
     return -torch.xlogy(p, p).sum().item()

@@ -1,4 +1,4 @@
-"""Optimisers, their parameter groups, and the learning rate over time."""
+"""Optimisers, their parameter groups, and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ScheduleKind = Literal["cosine", "step", "constant"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """Which optimiser, and its rates."""
+    """Settings of the optimiser."""
 
     name: OptimName = "sgd"
     """``sgd``, ``lars``, ``adamw`` (decoupled decay) or ``adam`` (decay added to the gradient)."""
@@ -29,21 +29,21 @@ class OptimConfig:
     scale_lr: bool = False
     """Whether ``lr`` is multiplied by global batch / 256."""
     momentum: float = 0.9
-    """Weight of the old value in the velocity, dimensionless; SGD and LARS."""
+    """Momentum of SGD and LARS, dimensionless."""
     nesterov: bool = False
-    """Nesterov's momentum; SGD only."""
+    """Whether to use Nesterov's momentum; SGD only."""
     weight_decay: float = 1e-4
     """Weight decay, per unit of learning rate."""
     exclude_norm_and_bias: bool = False
-    """Whether norm parameters and biases go without weight decay."""
+    """Whether norm parameters and biases have no weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Weights of the old values in Adam's two averages, dimensionless."""
+    """Decay rates of Adam's two moving averages, dimensionless."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
     lars_eta: float = 0.001
     """LARS trust coefficient eta, dimensionless."""
     lars_clip: bool = False
-    """Whether the rate of a layer never exceeds ``lr`` (LARC's clipping, as solo-learn has it with eta 0.02)."""
+    """Whether the rate of a layer is limited to ``lr`` (LARC's clipping, as in solo-learn with eta 0.02)."""
 
     def __post_init__(self) -> None:
         _choice("optim.name", self.name, get_args(OptimName))
@@ -65,27 +65,27 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How long to train, and the learning rate as a share of its base over that time.
+    """Length of training, and the learning rate over time as a fraction of its base.
 
-    A round restarts the schedule and keeps network, optimiser and memory.
+    A new round restarts the schedule and keeps network, optimiser and memory.
     """
 
     epochs: int = 200
     """Epochs of one round."""
     kind: ScheduleKind = "cosine"
-    """``cosine`` falls to ``final``, ``step`` drops at the milestones, ``constant`` stays."""
+    """``cosine`` falls to ``final``, ``step`` drops at the milestones, ``constant`` does not change."""
     milestones: tuple[float, ...] = ()
     """Epochs after which the rate drops, rising; ``step`` only."""
     factor: float | tuple[float, ...] = 0.1
-    """Multiplied at every milestone; or, one a milestone, the share of the base rate from there on."""
+    """One number: factor of the rate at every milestone. Several: fraction of the base rate after each milestone."""
     warmup_epochs: float = 0.0
-    """Epochs of linear warm-up from 0; cosine runs over what remains."""
+    """Epochs of linear warm-up from 0; the cosine covers the remaining epochs."""
     warmup_steps: int = 0
-    """The same in optimiser steps; give one of the two."""
+    """Warm-up in optimiser steps; give one of the two."""
     final: float = 0.0
-    """Share of the base rate at the end; ``cosine`` only."""
+    """Fraction of the base rate at the end; ``cosine`` only."""
     rounds: int = 1
-    """How many rounds."""
+    """Number of rounds."""
 
     def __post_init__(self) -> None:
         _choice("schedule.kind", self.kind, get_args(ScheduleKind))
@@ -118,7 +118,7 @@ class ScheduleConfig:
             )
 
     def factor_at(self, at: Progress) -> float:
-        """Share of the base learning rate to use in step ``at.step`` (counted from 0)."""
+        """Fraction of the base learning rate in step ``at.step`` (counted from 0)."""
         if self.warmup_steps:
             done, length, total = float(at.step), float(self.warmup_steps), float(at.steps)
         else:
@@ -131,7 +131,7 @@ class ScheduleConfig:
         return factor
 
     def scaled(self, epochs: int) -> ScheduleConfig:
-        """Keep the shape over another number of epochs: milestones and warm-up move in proportion."""
+        """Scale the schedule to another number of epochs: milestones and warm-up change in proportion."""
         share = epochs / self.epochs
         return replace(
             self,
@@ -143,12 +143,13 @@ class ScheduleConfig:
 
 
 class LARS(Optimizer):
-    """SGD whose rate adapts to each layer.
+    """SGD with a learning rate that adapts to each layer.
 
-    For a weight w with gradient g: ``d = g + weight_decay*w``; ``trust = eta |w| / (|g| + weight_decay |w|)``, 1 where
+    For a weight w with gradient g: ``d = g + weight_decay*w``; ``trust = eta |w| / (|g| + weight_decay |w|)``, or 1 if
     either norm is 0; ``v <- momentum*v + trust*d``; ``w <- w - lr*v``. As in PyTorch's SGD the rate multiplies the
-    velocity, where the paper puts it inside; they differ only while the rate changes. Parameters of one dimension
-    (biases, norms) have trust 1. With ``clip`` it is ``min(trust / lr, 1)``: a layer's rate is ``trust``, at most lr.
+    velocity; in the paper it is inside the velocity. The two differ only while the rate changes. One-dimensional
+    parameters (biases, norms) have trust 1. With ``clip`` it is ``min(trust / lr, 1)``, so that the rate of a layer is
+    at most lr.
 
     References:
         You, Gitman and Ginsburg, Large batch training of convolutional networks, 2017, equation 6 and algorithm 1.
@@ -193,7 +194,7 @@ class LARS(Optimizer):
 
 
 def _trust(weight: Tensor, grad: Tensor, group: Mapping[str, Any]) -> Tensor:
-    """LARS's factor for one weight, a scalar that stays on the device."""
+    """LARS's trust ratio of one weight, a scalar on its device."""
     weight_norm, grad_norm = weight.norm(), grad.norm()
     trust = group["eta"] * weight_norm / (grad_norm + group["weight_decay"] * weight_norm)
     if group["clip"]:
@@ -206,10 +207,10 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: OptimConfig, ba
 
     Args:
         groups: ``Method.param_groups()``. ``named`` lists (name, parameter); ``lr_scale`` multiplies the rate;
-            ``constant_lr`` takes the group out of the schedule (SimSiam's predictor); any other key, such as
-            ``momentum``, overrides the optimiser's own.
-        config: which optimiser, and its rates.
-        batch_size: images of the global batch, for ``scale_lr``.
+            ``constant_lr`` excludes the group from the schedule (SimSiam's predictor); any other key, such as
+            ``momentum``, overrides the optimiser's setting.
+        config: settings of the optimiser.
+        batch_size: size of the global batch, for ``scale_lr``.
     """
     split = [part for group in groups for part in _split(group, config, config.base_lr(batch_size))]
     if not any(part["params"] for part in split):
@@ -223,14 +224,14 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: OptimConfig, ba
 
 
 def _split(group: Mapping[str, Any], config: OptimConfig, base_lr: float) -> list[dict[str, Any]]:
-    """Turn a method's group into optimiser groups: one with weight decay, and one without where the config asks."""
+    """Turn a method's group into optimiser groups: one with weight decay and, if configured, one without."""
     named: Sequence[tuple[str, nn.Parameter]] = group["named"]
     options = {key: value for key, value in group.items() if key not in ("named", "lr_scale")}
     base = base_lr * group.get("lr_scale", 1.0)
     common = {"constant_lr": False, "weight_decay": config.weight_decay, **options, "lr": base, "base_lr": base}
     if not config.exclude_norm_and_bias:
         return [{"params": [parameter for _, parameter in named], **common}]
-    # Norm parameters and biases are the ones of one dimension.
+    # Norm parameters and biases are the one-dimensional ones.
     decayed = [parameter for _, parameter in named if parameter.ndim > 1]
     plain = [parameter for _, parameter in named if parameter.ndim <= 1]
     parts = [{"params": decayed, **common}, {"params": plain, **common, "weight_decay": 0.0}]

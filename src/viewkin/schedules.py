@@ -12,9 +12,9 @@ from viewkin.runtime.errors import require
 
 @dataclass
 class Progress:
-    """Where training stands; every schedule is a function of it.
+    """Progress of training; every schedule is a function of it.
 
-    Counts restart with a new round, which restarts the schedules and keeps network, optimiser and memory (METHODS 5.2).
+    Counts restart in a new round, which restarts the schedules and keeps network, optimiser and memory (METHODS 5.2).
     """
 
     step: int = 0
@@ -30,7 +30,7 @@ class Progress:
     rounds: int = 1
     """Rounds of the run."""
     seed: int = 0
-    """Run seed, for what is drawn outside a batch."""
+    """Seed of the run, for random numbers that do not belong to a batch."""
 
     @property
     def total_step(self) -> int:
@@ -39,13 +39,13 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Share of this round that is done, 0 to 1."""
+        """Fraction of this round that is done, 0 to 1."""
         return self.step / self.steps
 
     @property
     def epochs_done(self) -> float:
         """Epochs of this round that are done, with the fraction of the running one."""
-        # One division of whole numbers is exact at every epoch's end; fraction * epochs is not (0.58 * 100 < 58).
+        # A single division of integers is exact at the end of every epoch; fraction * epochs is not (0.58 * 100 < 58).
         return self.step * self.epochs / self.steps
 
 
@@ -88,14 +88,14 @@ def momentum_cosine(base: float, fraction: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RampConfig:
-    """When a term that needs a trained memory comes in: its weight w as a function of progress, 0 to 1."""
+    """Ramp-up of a term that needs a trained memory: its weight w as a function of progress, 0 to 1."""
 
     shape: Literal["binary", "gaussian"] = "binary"
-    """``binary``: 0, then 1 from the end of the ramp on; ``gaussian``: ``exp(-5 (1 - t/T)^2)`` up to there."""
+    """``binary``: 0 before T and 1 after; ``gaussian``: ``exp(-5 (1 - t/T)^2)`` before T and 1 after."""
     share: float = 0.15
-    """T as a share of the round's epochs; at least one epoch, so that nearly all images were seen, unless it is 0."""
+    """T as a fraction of the round's epochs, at least one epoch, so that nearly all images were seen; 0: no ramp."""
     epochs: float | None = None
-    """T in epochs; it takes the place of ``share``."""
+    """T in epochs; replaces ``share``."""
 
     def __post_init__(self) -> None:
         require(self.shape in ("binary", "gaussian"), "method.ramp.shape", self.shape, "binary or gaussian")
@@ -103,13 +103,13 @@ class RampConfig:
         require(self.epochs is None or self.epochs >= 0, "method.ramp.epochs", self.epochs, "at least 0, or none")
 
     def length(self, epochs: int) -> float:
-        """Give T, epochs, in a round of so many."""
+        """Return T in epochs, in a round of ``epochs``."""
         if self.epochs is not None:
             return self.epochs
         return max(self.share * epochs, 1.0) if self.share else 0.0
 
     def weight_at(self, at: Progress) -> float:
-        """Give w for step ``at.step``."""
+        """Return w for step ``at.step``."""
         length = self.length(at.epochs)
         return gaussian_ramp(at.epochs_done, length) if self.shape == "gaussian" else float(at.epochs_done >= length)
 

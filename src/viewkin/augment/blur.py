@@ -1,4 +1,4 @@
-"""Gaussian blur with one width a sample."""
+"""Gaussian blur with a different width for each sample."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from viewkin.runtime.draws import onto
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Blur images (B, C, H, W) by a Gaussian sampled at whole pixels, cut at ``radius`` and scaled to sum 1.
+    """Blur images (B, C, H, W) by a Gaussian sampled at whole pixels, cut at ``radius`` and normalised to sum 1.
 
-    torchvision's GaussianBlur with ``kernel_size = 2 radius + 1`` and mirrored edges, computed as two passes of
-    shifted sums. The radius is the policy's, never the batch's: a row does not depend on its neighbours.
+    Equal to torchvision's GaussianBlur with ``kernel_size = 2 radius + 1`` and mirrored edges; computed as two passes
+    of shifted sums. The radius is set by the policy and not by the batch, so that samples are independent.
 
     Args:
         images: float.
         sigma: (B,) standard deviation, pixels.
-        radius: reach of the kernel, pixels; at most the smaller side less one is used.
+        radius: radius of the kernel, pixels; limited to the smaller side minus one.
     """
     radius = min(radius, min(images.shape[-2:]) - 1)
     sigma = onto(sigma.to(images.dtype), images.device).view(-1, 1)

@@ -1,7 +1,6 @@
-"""Colour operations on float images (B, 3, H, W) in [0, 1], each with one parameter a sample: torchvision's semantics.
+"""Colour operations on float images (B, 3, H, W) in [0, 1], with one parameter per sample and torchvision's semantics.
 
-Parameters of which a permutation or a choice of samples is made (``order``, ``on``) stay on the CPU, so that nothing
-waits for the device.
+Parameters that permute or select samples (``order``, ``on``) stay on the CPU, so that nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from torch import Tensor
 from viewkin.runtime.draws import onto
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-"""Columns of a jitter's factors, and the entries of its order: torchvision's numbering."""
+"""Columns of the jitter's factors, and entries of its order; torchvision's numbering."""
 
 LIGHTING = (
     (0.2175, 0.0188, 0.0045),
     ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203)),
 )
-"""Eigenvalues of ImageNet's colours, for values in 0 to 1, and their eigenvectors as columns of red, green and blue."""
+"""Eigenvalues of ImageNet's colours, for values in 0 to 1, and the eigenvectors as columns of red, green and blue."""
 
 
 def luma(images: Tensor) -> Tensor:
     """Grey level 0.299 R + 0.587 G + 0.114 B, (B, 1, H, W).
 
     References:
-        ITU-R BT.601-2, as in Pillow. torchvision's tensor code rounds 0.299 to 0.2989, and then white is not 1.
+        ITU-R BT.601-2, as in Pillow. torchvision's tensor code rounds 0.299 to 0.2989, so that white is not 1.
     """
     red, green, blue = images.split(1, dim=1)
     return (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
@@ -54,12 +53,12 @@ def saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Rotate the hue of HSV by ``shift`` (B,) turns, -0.5 to 0.5; value and saturation stay."""
+    """Rotate the hue of HSV by ``shift`` (B,) turns, -0.5 to 0.5; value and saturation do not change."""
     return _rotate_hue_(images.clone(), shift)
 
 
 def colour_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Apply brightness, contrast, saturation and hue, each sample in an order of its own.
+    """Apply brightness, contrast, saturation and hue, in a different order for each sample.
 
     Args:
         images: (B, 3, H, W).
@@ -72,9 +71,9 @@ def colour_jitter(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
 def colour_jitter_(images: Tensor, rows: Tensor, order: Tensor, factors: Tensor) -> Tensor:
     """Jitter the rows ``rows`` (R,) of ``images`` in place, by ``order`` and ``factors`` (R, 4).
 
-    Brightness, contrast and saturation are one operation, a blend with a base image, so only hue stands apart. Rows
-    are sorted by hue's place in their order: "the k-th blend comes before hue" then holds for a leading block of rows
-    and "after hue" for the rest, and every row pays three blends and one hue however the orders are mixed.
+    Brightness, contrast and saturation are the same operation, a blend with a base image; only hue is different. Rows
+    are sorted by the place of hue in their order. The k-th blend then comes before hue in a leading block of rows and
+    after hue in the rest, so that each row needs only three blends and one hue rotation, whatever the orders.
     """
     before = (order == HUE).int().argmax(1)
     by_hue = before.argsort(descending=True, stable=True)
@@ -118,7 +117,7 @@ def _blend_(images: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def _rotate_hue_(images: Tensor, shift: Tensor) -> Tensor:
-    """Rotate the hue in place without the trip through HSV.
+    """Rotate the hue in place without a conversion to HSV.
 
     The rotation keeps the largest and the smallest channel value of a pixel, so a channel is ``min + chroma * w``,
     where w is a trapezoid of the hue around the channel's own: 1 within a sixth of a turn, 0 beyond two. With u the
@@ -152,7 +151,7 @@ def lighting(images: Tensor, strengths: Tensor) -> Tensor:
 
     Args:
         images: (B, 3, H, W).
-        strengths: (B, 3) alpha on the CPU, one a component.
+        strengths: (B, 3) alpha on the CPU, one per component.
 
     References:
         Krizhevsky, Sutskever and Hinton, ImageNet classification, 2012, section 4.1; the components as published with
@@ -169,7 +168,7 @@ def solarize(images: Tensor, threshold: float = 128 / 255) -> Tensor:
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Subtract ``mean`` and divide by ``std``, one a channel; the result is in channels_last memory format."""
+    """Subtract ``mean`` and divide by ``std``, per channel; the result is in channels_last memory format."""
     views = torch.empty_like(images, memory_format=torch.channels_last)
     return normalize_into_(views, images.clone(), mean, std)
 
@@ -177,7 +176,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 def normalize_into_(views: Tensor, images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Write the normalised ``images`` into ``views`` (same shape, any float dtype and memory format).
 
-    ``images`` serves as scratch memory.
+    ``images`` is overwritten.
     """
     centre, width = onto(torch.tensor((mean, std), dtype=images.dtype), images.device)[:, :, None, None]
     return views.copy_(images.sub_(centre).div_(width))

@@ -1,7 +1,7 @@
-"""Where a view is cut from its image: crop boxes, resampling, flips and shifts.
+"""Geometry of views: crop boxes, resampling, flips and shifts.
 
-A box is a row (top, left, height, width) in pixels of the source, edges not centres. A negative width reads the box
-from right to left, starting at ``left``: a flipped crop costs nothing.
+A box is a row (top, left, height, width) in pixels of the source, measured at pixel edges. A box with a negative width
+begins at ``left`` and is read from right to left: a flipped crop without extra cost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Within = Literal["box", "image"]
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Turn uint8 images into new float32 images in [0, 1]; float images pass through as they are."""
+    """Convert uint8 images to new float32 images in [0, 1]; return float images unchanged."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
@@ -29,8 +29,9 @@ def resized_crop_boxes(
 ) -> Tensor:
     """Draw the boxes of RandomResizedCrop for square images, (count, 4).
 
-    Area = U(scale) of the image, width / height log-uniform in ``ratio``, both sides rounded to pixels. Of ten tries
-    the first that fits is used; when none fits, the largest centred box whose ratio lies in the range.
+    The area is uniform in ``scale``, as a fraction of the image; width / height is log-uniform in ``ratio``; both sides
+    are rounded to pixels. The first of ten tries that fits is used. If none fits, it is the largest centred box with a
+    ratio in the range.
 
     References:
         Szegedy et al., Going Deeper with Convolutions, 2015, section 6; torchvision's RandomResizedCrop.
@@ -44,13 +45,13 @@ def resized_crop_boxes(
     chosen = sides[torch.arange(count), first]
     corner = (place * (side - chosen + 1)).floor_()
     whole = torch.tensor([round(side / max(ratio[0], 1)), round(side * min(ratio[1], 1))], dtype=torch.float64)
-    found = fits.any(1, keepdim=True)
-    chosen = torch.where(found, chosen, whole)
-    corner = torch.where(found, corner, ((side - whole) / 2).floor_())
+    any_fits = fits.any(1, keepdim=True)
+    chosen = torch.where(any_fits, chosen, whole)
+    corner = torch.where(any_fits, corner, ((side - whole) / 2).floor_())
     return torch.cat((corner, chosen), dim=1).float()
 
 
-def mirrored(boxes: Tensor, on: Tensor) -> Tensor:
+def flip_boxes(boxes: Tensor, on: Tensor) -> Tensor:
     """Flip the crops of ``boxes`` (B, 4) left to right where ``on`` (B,) is true."""
     flipped = torch.stack((boxes[:, 0], boxes[:, 1] + boxes[:, 3], boxes[:, 2], -boxes[:, 3]), dim=1)
     return torch.where(on[:, None], flipped, boxes)
@@ -59,9 +60,9 @@ def mirrored(boxes: Tensor, on: Tensor) -> Tensor:
 def crop_resize(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear", within: Within = "box") -> Tensor:
     """Cut one box from each image and resize it to ``size`` x ``size``, with Pillow's filters.
 
-    Shrinking widens the filter by the scale (antialias) as Pillow and torchvision do. Where a bilinear crop does not
-    shrink, the widened filter is the plain one, and the much cheaper ``grid_sample`` computes it. The choice is made
-    for each sample alone. Bicubic has a = -0.5 and is clamped to [0, 1].
+    When shrinking, the filter is widened by the scale (antialias), as in Pillow and torchvision. A bilinear crop that
+    is not shrunk needs no antialias and uses the much faster ``grid_sample``; this is decided for each sample. Bicubic
+    has a = -0.5 and is clamped to [0, 1].
 
     Args:
         images: (B, C, H, W), uint8 or float in [0, 1].
@@ -75,12 +76,12 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear
     """
     images = to_unit(images)
     if mode == "bicubic":
-        return _filtered(images, boxes, size, mode, within).clamp_(0, 1)
+        return _resize_antialiased(images, boxes, size, mode, within).clamp_(0, 1)
     plain = (boxes[:, 2:].abs() <= size).all(1)
     if bool(plain.all()):
-        return _sampled(images, boxes, size, within)
+        return _resize_bilinear(images, boxes, size, within)
     views = images.new_empty(*images.shape[:2], size, size)
-    for chosen, resample in ((plain, _sampled), (~plain, _filtered)):
+    for chosen, resample in ((plain, _resize_bilinear), (~plain, _resize_antialiased)):
         rows = chosen.nonzero().squeeze(1)
         if len(rows):
             on_device = onto(rows, images.device)
@@ -88,18 +89,18 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear
     return views
 
 
-def _sent(boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The boxes (B, 4) and the images' sides (2, 1), where the images lie."""
+def _to_device(boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the boxes (B, 4) and the images' sides (2, 1) to the device of the images."""
     sides = torch.tensor(images.shape[2:], dtype=boxes.dtype).unsqueeze(1)
     return onto(boxes, images.device), onto(sides, images.device)
 
 
-def _placed(boxes: Tensor, size: int, sides: Tensor, within: Within) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where the pixels of the view lie, for rows and columns.
+def _pixel_positions(boxes: Tensor, size: int, sides: Tensor, within: Within) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Compute where the rows and columns of the view lie in the source.
 
     Returns:
-        The pixels' centres (B, 2, size), source pixels a view pixel (B, 2, 1), and the first and one past the last
-        readable pixel (B, 2, 1).
+        Centres of the view's pixels (B, 2, size); source pixels per view pixel (B, 2, 1); the first readable pixel, and
+        one past the last (B, 2, 1 each).
     """
     start, length = boxes[:, :2, None], boxes[:, 2:, None]
     steps = torch.arange(size, device=boxes.device, dtype=boxes.dtype).add_(0.5).div_(size)
@@ -110,10 +111,10 @@ def _placed(boxes: Tensor, size: int, sides: Tensor, within: Within) -> tuple[Te
     return torch.addcmul(start, length, steps), length.abs() / size, low, high
 
 
-def _sampled(images: Tensor, boxes: Tensor, size: int, within: Within) -> Tensor:
-    """Bilinear interpolation without antialias; coordinates stop at the outermost pixel centres of the limits."""
-    boxes, sides = _sent(boxes, images)
-    centre, _, low, high = _placed(boxes, size, sides, within)
+def _resize_bilinear(images: Tensor, boxes: Tensor, size: int, within: Within) -> Tensor:
+    """Resample bilinearly without antialias; coordinates are clamped to the outermost readable pixel centres."""
+    boxes, sides = _to_device(boxes, images)
+    centre, _, low, high = _pixel_positions(boxes, size, sides, within)
     position = torch.minimum(torch.maximum(centre, low + 0.5), high - 0.5)
     position.mul_(2 / sides).sub_(1)
     grid = images.new_empty(len(images), size, size, 2)
@@ -122,14 +123,16 @@ def _sampled(images: Tensor, boxes: Tensor, size: int, within: Within) -> Tensor
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _filtered(images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear", within: Within = "box") -> Tensor:
-    """Resample by two matrix products with Pillow's filter weights, (B, size, side) an axis.
+def _resize_antialiased(
+    images: Tensor, boxes: Tensor, size: int, mode: Mode = "bilinear", within: Within = "box"
+) -> Tensor:
+    """Resample by two matrix products with Pillow's filter weights, (B, size, side) per axis.
 
-    TF32, where the user allows it, leaves an error of a tenth of a grey level; autocast is kept out.
+    TF32, if the user allows it, has an error of a tenth of a grey level; autocast is disabled.
     """
-    boxes, sides = _sent(boxes, images)
+    boxes, sides = _to_device(boxes, images)
     count, channels, height, width = images.shape
-    placed = _placed(boxes, size, sides, within)
+    placed = _pixel_positions(boxes, size, sides, within)
     rows, columns = (
         _weights(*(part[:, axis] for part in placed), side=side, mode=mode) for axis, side in enumerate((height, width))
     )
@@ -162,7 +165,7 @@ def flip(images: Tensor, on: Tensor) -> Tensor:
 
 
 def translate_reflect(images: Tensor, shift: Tensor) -> Tensor:
-    """Move images (B, C, H, W) down and right by ``shift`` (B, 2) whole pixels; the edge mirrors what is inside.
+    """Shift images (B, C, H, W) down and right by ``shift`` (B, 2) whole pixels, with mirrored edges.
 
     The edge pixel itself is not repeated.
 

@@ -1,4 +1,4 @@
-"""Mixtures of two images: CutMix and mixup, with one share and one partner order for the whole batch."""
+"""Mixtures of two images: CutMix and mixup, with the same ratio for the whole batch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
 
 
 def cut_box(ratio: float, centre: tuple[int, int], width: int, height: int) -> tuple[Box, float]:
-    """Place CutMix's box and say what is left of the image around it.
+    """Place CutMix's box and compute the fraction of the image that remains around it.
 
-    The box has half-sides ``floor(W sqrt(1 - ratio)) // 2``, is clipped at the border, and the share is recomputed.
+    The box has half-sides ``floor(W sqrt(1 - ratio)) // 2`` and is clipped at the border; the fraction is computed from
+    the clipped box.
 
     Args:
-        ratio: share that the first image is to keep, rho, 0 to 1.
+        ratio: target fraction of the first image, rho, 0 to 1.
         centre: column and row.
         width: W, pixels.
         height: H, pixels.
@@ -60,11 +61,11 @@ def cutmix(images: Tensor, others: Tensor, ratio: float, generator: torch.Genera
     Args:
         images: (B, C, H, W).
         others: (B, C, H, W), the partners.
-        ratio: share that the image is to keep, 0 to 1.
-        generator: draws the box's centre, uniformly among the pixels.
+        ratio: target fraction of ``images`` in the mixtures, 0 to 1.
+        generator: draws the centre of the box, uniformly among the pixels.
 
     Returns:
-        The mixtures, and r, the share of ``images`` in them.
+        The mixtures, and r, the actual fraction of ``images`` in them.
     """
     height, width = images.shape[2:]
     x = int(torch.randint(width, (), generator=generator))

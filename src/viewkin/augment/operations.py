@@ -1,7 +1,7 @@
-"""The operations that a policy is made of: settings, a random draw for many images, and an application to some.
+"""The operations of policies: settings, a random draw for a batch, and the application to a slice of the batch.
 
-A draw is one row an image, on the CPU, so that any slice of it belongs to the same slice of the images; an
-application does the same to a row whatever rows stand beside it.
+A draw has one row per image, on the CPU, so that a slice of it belongs to the same slice of the images. The application
+to an image does not depend on the other images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import UserError
 
 Draws = dict[str, Tensor]
-"""The random numbers of one operation: name to (count, ...)."""
+"""The random numbers of one operation: name -> (count, ...)."""
 
 
 def _check(good: bool, sentence: str) -> None:
@@ -37,25 +37,25 @@ class Operation(ABC):
     """One step of a pipeline."""
 
     cuts: ClassVar[bool] = False
-    """Whether it makes new images from the source (a crop, a shift). The others may write in their argument."""
+    """Whether it makes new images from the source (a crop or a shift). Other operations may write to their argument."""
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator, side: int, size: int, /) -> Draws:
-        """Draw every random number for ``count`` square images of ``side`` pixels and views of ``size`` pixels."""
+        """Draw all random numbers for ``count`` square images of ``side`` pixels and views of ``size`` pixels."""
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Draws, size: int, /) -> Tensor:
-        """Apply to images (B, 3, H, W), float32 in [0, 1] (a cut: uint8 too), with their rows of a draw."""
+        """Apply to images (B, 3, H, W), float32 in [0, 1] (or uint8 if it ``cuts``), with their rows of a draw."""
 
 
 class Crop(Operation):
-    """A cut of one box an image, resized to the view: its draw is ``box`` (count, 4)."""
+    """A crop of one box per image, resized to the view; its draw is ``box`` (count, 4)."""
 
     cuts = True
     mode: Mode = "bilinear"
 
     def apply(self, images: Tensor, draws: Draws, size: int, /) -> Tensor:
-        """Cut and resize."""
+        """Crop and resize."""
         return crop_resize(images, draws["box"], size, self.mode)
 
 
@@ -64,9 +64,9 @@ class ResizedCrop(Crop):
     """torchvision's RandomResizedCrop with Pillow's antialiased resize."""
 
     scale: tuple[float, float] = (0.2, 1.0)
-    """Least and largest area of the box, fraction of the image."""
+    """Smallest and largest area of the box, fraction of the image."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Least and largest width / height of the box."""
+    """Smallest and largest width / height of the box."""
     mode: Mode = "bilinear"
     """Resampling filter."""
 
@@ -82,10 +82,10 @@ class ResizedCrop(Crop):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop(Crop):
-    """A square box of fixed side at a uniform place: RandomCrop(224) of a stored 256."""
+    """A square box of fixed side at a uniformly random place: RandomCrop(224) of a stored 256."""
 
     fraction: float = 224 / 256
-    """Side of the box as a fraction of the stored side, where that is larger than the view; else the whole image."""
+    """Side of the box as a fraction of the stored side; the whole image if that is not larger than the view."""
 
     def __post_init__(self) -> None:
         _check(0 < self.fraction <= 1, f"fraction must lie in (0, 1], and {self.fraction} does not: choose another.")
@@ -99,22 +99,22 @@ class RandomCrop(Crop):
 
 @dataclass(frozen=True, kw_only=True)
 class Sometimes(Operation):
-    """An operation on a random part of the images; its draw holds ``on`` (count,) bool."""
+    """An operation that is applied to each image with a probability; its draw has ``on`` (count,) bool."""
 
     probability: float = 1.0
-    """Share of the images that are changed."""
+    """Probability that an image is changed."""
 
     def __post_init__(self) -> None:
         good = 0 <= self.probability <= 1
         _check(good, f"probability must lie between 0 and 1, and {self.probability} does not: choose another.")
 
     def draw(self, count: int, generator: torch.Generator, _side: int, size: int, /) -> Draws:
-        """Draw which images change, then the strengths of all."""
+        """Draw which images are changed, then the strengths of all images."""
         on = torch.rand(count, generator=generator) < self.probability
         return {"on": on, **self.strengths(count, generator, size)}
 
     def strengths(self, _count: int, _generator: torch.Generator, _size: int, /) -> Draws:
-        """Draw how much each image would change. Default: nothing to draw."""
+        """Draw the strength of the change of each image. Default: nothing."""
         return {}
 
     def apply(self, images: Tensor, draws: Draws, size: int, /) -> Tensor:
@@ -128,18 +128,18 @@ class Sometimes(Operation):
 
     @abstractmethod
     def change(self, images: Tensor, strengths: Draws, size: int, /) -> Tensor:
-        """Change every one of ``images``, which may be written in."""
+        """Change all of ``images``, possibly in place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Translate(Sometimes):
-    """AMDIM's shift with mirrored edges. A source of another size than the view is resized first."""
+    """AMDIM's shift with mirrored edges. A source whose size differs from the view is resized first."""
 
     cuts = True
     pixels: int = 4
     """Largest shift along each axis, pixels of the view."""
     probability: float = 0.8
-    """Share of the images that are moved."""
+    """Probability that an image is shifted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,7 +168,7 @@ class Flip(Sometimes):
     """Left-right flip."""
 
     probability: float = 0.5
-    """Share of the images that are flipped."""
+    """Probability that an image is flipped."""
 
     def change(self, images: Tensor, _strengths: Draws, _size: int, /) -> Tensor:
         """Flip."""
@@ -177,14 +177,14 @@ class Flip(Sometimes):
 
 @dataclass(frozen=True, kw_only=True)
 class ColourJitter(Sometimes):
-    """torchvision's ColorJitter: four changes in an order drawn for each image."""
+    """torchvision's ColorJitter: four changes in a random order for each image."""
 
     brightness: float = 0.4
-    """Half width of the factor's range around 1, cut at 0."""
+    """Half width of the factor's range around 1, which is cut at 0."""
     contrast: float = 0.4
-    """Half width of the factor's range around 1, cut at 0."""
+    """Half width of the factor's range around 1, which is cut at 0."""
     saturation: float = 0.4
-    """Half width of the factor's range around 1, cut at 0."""
+    """Half width of the factor's range around 1, which is cut at 0."""
     hue: float = 0.4
     """Largest rotation, turns; at most 0.5."""
 
@@ -205,7 +205,7 @@ class ColourJitter(Sometimes):
         return {"order": order, "factors": factors}
 
     def apply(self, images: Tensor, draws: Draws, _size: int, /) -> Tensor:
-        """Change the drawn images in place, gathering and sorting them in one go."""
+        """Change the drawn images in place; they are gathered and sorted in one step."""
         rows = draws["on"].nonzero().squeeze(1)
         return colour_jitter_(images, rows, draws["order"][rows], draws["factors"][rows])
 
@@ -216,10 +216,10 @@ class ColourJitter(Sometimes):
 
 @dataclass(frozen=True, kw_only=True)
 class Grayscale(Sometimes):
-    """Loss of colour."""
+    """Conversion to grayscale."""
 
     probability: float = 0.2
-    """Share of the images that turn grey."""
+    """Probability that an image becomes grey."""
 
     def change(self, images: Tensor, _strengths: Draws, _size: int, /) -> Tensor:
         """Turn grey."""
@@ -228,7 +228,7 @@ class Grayscale(Sometimes):
 
 @dataclass(frozen=True, kw_only=True)
 class Lighting(Sometimes):
-    """Shift of all colours along the principal components of ImageNet's (AlexNet's), not clamped."""
+    """Shift of all colours along the principal components of ImageNet's colours (AlexNet), not clamped."""
 
     std: float = 0.1
     """Standard deviation of the strength along each component, dimensionless."""
@@ -253,10 +253,10 @@ class Blur(Sometimes):
     sigma: tuple[float, float] = (0.1, 2.0)
     """Range of the standard deviation, pixels of the view."""
     kernel: float | None = None
-    """Side of the kernel as a fraction of the view's (SimCLR and BYOL: 0.1, hence 23 pixels of 224), made odd. None
-    reaches three times the largest sigma, which stands for Pillow's kernel without an end (MoCo v2)."""
+    """Side of the kernel as a fraction of the view's side, made odd (SimCLR and BYOL: 0.1, so 23 pixels of 224). None:
+    a radius of three times the largest sigma, which approximates Pillow's infinite kernel (MoCo v2)."""
     probability: float = 0.5
-    """Share of the images that are blurred."""
+    """Probability that an image is blurred."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -264,7 +264,7 @@ class Blur(Sometimes):
         _check(self.kernel is None or 0 < self.kernel < 1, f"kernel must lie in (0, 1), and {self.kernel} does not.")
 
     def radius(self, size: int) -> int:
-        """Reach of the kernel for views of ``size`` pixels; the kernel has 2 radius + 1 taps."""
+        """Radius of the kernel for views of ``size`` pixels; the kernel has 2 radius + 1 taps."""
         return math.ceil(3 * self.sigma[1]) if self.kernel is None else int(size * self.kernel) // 2
 
     def strengths(self, count: int, generator: torch.Generator, _size: int, /) -> Draws:
@@ -278,12 +278,12 @@ class Blur(Sometimes):
 
 @dataclass(frozen=True, kw_only=True)
 class Solarise(Sometimes):
-    """Inversion of the bright values."""
+    """Inversion of bright values."""
 
     threshold: int = 128
-    """Least value that is inverted, of 255."""
+    """Smallest value that is inverted, of 255."""
     probability: float = 0.2
-    """Share of the images that are changed."""
+    """Probability that an image is changed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -291,5 +291,5 @@ class Solarise(Sometimes):
         _check(good, f"threshold must lie between 0 and 256, and {self.threshold} does not.")
 
     def change(self, images: Tensor, _strengths: Draws, _size: int, /) -> Tensor:
-        """Invert what is bright."""
+        """Invert bright values."""
         return solarize(images, self.threshold / 255)

@@ -1,4 +1,4 @@
-"""One augmentation policy a paper: which operations, in which order, with which strengths and statistics."""
+"""The augmentation policies of the papers: operations, their order and strengths, and the normalisation."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How views are made: operations shared by all views of an image, then one pipeline a role."""
+    """How views are made: operations shared by all views of an image, then one pipeline per role."""
 
     name: str
     """Name in the catalogue."""
     first: Pipeline
-    """Operations of the first view, in order. A pipeline starts with a cut."""
+    """Operations of the first view, in order. A pipeline starts with a crop or a shift."""
     second: Pipeline
-    """Operations of the second view; for most policies those of the first."""
+    """Operations of the second view; the same as of the first in most policies."""
     weak: Pipeline
     """Operations of the weak view: crop and flip only."""
     shared: Pipeline = dataclass_field(default=())
@@ -48,13 +48,13 @@ class Policy:
     size: int = 224
     """Side of a view in the paper, pixels."""
     mean: Triple = IMAGENET_MEAN
-    """Subtracted, one a channel, for values in [0, 1]."""
+    """Mean of each channel, for values in [0, 1]."""
     std: Triple = IMAGENET_STD
-    """Divided by, one a channel."""
+    """Standard deviation of each channel."""
     test_fraction: float = 224 / 256
-    """Side of the test view's centre crop, fraction of the stored side, where that is larger than the view."""
+    """Side of the test view's centre crop, as a fraction of the stored side; used if that is larger than the view."""
     squash: bool = False
-    """Whether whole images are stored, squashed to a square, instead of their central square."""
+    """Whether whole images are squashed to a square, instead of cropping their central square."""
 
     def __post_init__(self) -> None:
         for role in self.roles:
@@ -68,22 +68,22 @@ class Policy:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Roles that a view can play."""
+        """Roles of views."""
         return ("first", "second", "weak")
 
     def pipeline(self, role: str) -> Pipeline:
-        """Give the operations of a role.
+        """Return the operations of a role.
 
         Raises:
-            UserError: for a role that no policy has.
+            UserError: there is no such role.
         """
         if role not in self.roles:
             raise UserError(f"No view has the role {role!r}: choose one of {', '.join(self.roles)}.")
         return {"first": self.first, "second": self.second, "weak": self.weak}[role]
 
 
-def _alike(crop: Crop, *rest: Operation, name: str, cifar: bool = False, size: int | None = None) -> Policy:
-    """Make a policy whose two views follow one pipeline."""
+def _same_views(crop: Crop, *rest: Operation, name: str, cifar: bool = False, size: int | None = None) -> Policy:
+    """Make a policy with the same pipeline for both views."""
     pipeline: Pipeline = (crop, *rest)
     weak: Pipeline = (crop, Flip())
     if cifar:
@@ -94,50 +94,50 @@ def _alike(crop: Crop, *rest: Operation, name: str, cifar: bool = False, size: i
 
 def _npid_cifar() -> Policy:
     """NPID (Wu et al. 2018), AND, InvP on CIFAR and SVHN; no flip."""
-    return _alike(ResizedCrop(), ColourJitter(), Grayscale(), name="npid-cifar", cifar=True)
+    return _same_views(ResizedCrop(), ColourJitter(), Grayscale(), name="npid-cifar", cifar=True)
 
 
 def _isif() -> Policy:
     """ISIF (Ye et al. 2019) on CIFAR and STL (size 96), with CIFAR statistics on both, as in the authors' code."""
-    return _alike(ResizedCrop(), ColourJitter(), Grayscale(), Flip(), name="isif", cifar=True)
+    return _same_views(ResizedCrop(), ColourJitter(), Grayscale(), Flip(), name="isif", cifar=True)
 
 
 def _isif_unseen() -> Policy:
     """ISIF on CUB and Cars: images squashed to a square, then a crop of 224 of 256."""
-    return replace(_alike(RandomCrop(), Flip(), name="isif-unseen"), squash=True)
+    return replace(_same_views(RandomCrop(), Flip(), name="isif-unseen"), squash=True)
 
 
 def _npid_in() -> Policy:
-    """NPID and MoCo v1 on ImageNet: grey comes *before* the jitter."""
-    return _alike(ResizedCrop(), Grayscale(), ColourJitter(), Flip(), name="npid-in")
+    """NPID and MoCo v1 on ImageNet: grayscale *before* the jitter."""
+    return _same_views(ResizedCrop(), Grayscale(), ColourJitter(), Flip(), name="npid-in")
 
 
 def _moco_v2() -> Policy:
     """MoCo v2 (Chen et al. 2020)."""
     jitter = ColourJitter(hue=0.1, probability=0.8)
-    return _alike(ResizedCrop(), jitter, Grayscale(), Blur(), Flip(), name="moco-v2")
+    return _same_views(ResizedCrop(), jitter, Grayscale(), Blur(), Flip(), name="moco-v2")
 
 
 def _moco_cifar() -> Policy:
     """MoCo's CIFAR-10 demo."""
     jitter = ColourJitter(hue=0.1, probability=0.8)
-    return _alike(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), name="moco-cifar", cifar=True)
+    return _same_views(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), name="moco-cifar", cifar=True)
 
 
 def _simclr() -> Policy:
     """SimCLR (Chen et al. 2020, appendix A), strength 1."""
     jitter = ColourJitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, probability=0.8)
-    return _alike(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), Blur(kernel=0.1), name="simclr")
+    return _same_views(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), Blur(kernel=0.1), name="simclr")
 
 
 def _simclr_cifar() -> Policy:
     """SimCLR on CIFAR-10 (appendix B.9): strength 0.5, no blur."""
     jitter = ColourJitter(hue=0.1, probability=0.8)
-    return _alike(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), name="simclr-cifar", cifar=True)
+    return _same_views(ResizedCrop(scale=(0.08, 1.0)), Flip(), jitter, Grayscale(), name="simclr-cifar", cifar=True)
 
 
 def _byol_views(*blurs: Blur) -> tuple[Pipeline, Pipeline, Pipeline]:
-    """Give BYOL's pipelines for the blurs of its two views, or for none."""
+    """Make BYOL's pipelines (first, second, weak) with the blurs of its two views, or without blur."""
     crop = ResizedCrop(scale=(0.08, 1.0), mode="bicubic")
     jitter = ColourJitter(saturation=0.2, hue=0.1, probability=0.8)
     common: Pipeline = (crop, Flip(), jitter, Grayscale())
@@ -157,15 +157,15 @@ def _byol_cifar() -> Policy:
 
 
 def _npidv2() -> Policy:
-    """NPIDv2 of InterCLR (Xie et al. 2022): wider saturation and hue, and blur, placed as MoCo v2 places it."""
+    """NPIDv2 of InterCLR (Xie et al. 2022): stronger saturation and hue, and blur at the same place as in MoCo v2."""
     jitter = ColourJitter(saturation=1.0, hue=0.5)
-    return _alike(ResizedCrop(), Grayscale(), jitter, Blur(), Flip(), name="npidv2")
+    return _same_views(ResizedCrop(), Grayscale(), jitter, Blur(), Flip(), name="npidv2")
 
 
 def _amdim(
     name: str, crop: Operation, hue: float, size: int, mean: Triple, std: Triple, test_fraction: float
 ) -> Policy:
-    """AMDIM (Bachman et al. 2019): the flip is drawn once and both views share it."""
+    """AMDIM (Bachman et al. 2019): the flip is drawn once and shared by both views."""
     pipeline: Pipeline = (crop, ColourJitter(hue=hue, probability=0.8), Grayscale(probability=0.25))
     return Policy(
         name=name,
@@ -196,7 +196,7 @@ def _amdim_imagenet() -> Policy:
 
 
 def _amdim_imagenet_strong() -> Policy:
-    """The authors' best model, but for its Fast-AutoAugment policy: that was learnt with labels."""
+    """The authors' best model, without its Fast-AutoAugment policy, which was learnt with labels."""
     crop = ResizedCrop(scale=(0.2, 0.9), ratio=(0.7, 1.4), mode="bicubic")
     pipeline: Pipeline = (crop, ColourJitter(hue=0.1), Grayscale(probability=0.25), Lighting())
     return replace(_amdim_imagenet(), name="amdim-in-strong", first=pipeline, second=pipeline, weak=(crop,))
@@ -223,7 +223,7 @@ _CATALOGUE: dict[str, Callable[[], Policy]] = {
 
 
 def with_least_area(policy: Policy, area: float) -> Policy:
-    """Replace the least area of every random resized crop, a fraction of the image; the rest stays."""
+    """Replace the smallest area (fraction of the image) of every random resized crop."""
 
     def changed(pipeline: Pipeline) -> Pipeline:
         return tuple(
@@ -236,15 +236,15 @@ def with_least_area(policy: Policy, area: float) -> Policy:
 
 
 def names() -> list[str]:
-    """List the policies that :func:`policy` knows, sorted."""
+    """List the names of all policies, sorted."""
     return sorted(_CATALOGUE)
 
 
 def policy(name: str) -> Policy:
-    """Give the policy of that name; ``dataclasses.replace`` makes a variant.
+    """Return the policy of a name; ``dataclasses.replace`` makes a variant.
 
     Raises:
-        UserError: for an unknown name, naming the nearest.
+        UserError: the name is unknown; the message has the nearest names.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3) or names()

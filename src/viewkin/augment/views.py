@@ -1,4 +1,4 @@
-"""The views of a batch: draw for the global batch, slice, apply."""
+"""Makes the views of a batch: random numbers are drawn for the global batch, sliced, and applied."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from viewkin.augment.colour import normalize_into_
-from viewkin.augment.geometry import crop_resize, mirrored, to_unit
+from viewkin.augment.geometry import crop_resize, flip_boxes, to_unit
 from viewkin.augment.operations import Crop, Draws, Flip
 from viewkin.augment.policies import Pipeline, Policy
 from viewkin.runtime.errors import UserError
 
 CACHED_PIXELS = 131072
-"""Pixels of the views that a CPU works on at once: their planes then stay in its second-level cache. On a GPU the
-whole batch goes at once."""
+"""Maximum number of view pixels that a CPU processes at once, so that they fit in its second-level cache. A GPU
+processes the whole batch at once."""
 
 
 @dataclass(kw_only=True)
 class Parameters:
-    """Every random number of the views of ``count`` images, one row an image, on the CPU."""
+    """All random numbers of the views of ``count`` images, one row per image, on the CPU."""
 
     count: int
-    """Images."""
+    """Number of images."""
     side: int
     """Stored side of the images, pixels."""
     shared: tuple[Draws, ...]
@@ -53,12 +53,12 @@ class ViewMaker:
         """Plan the views.
 
         Args:
-            policy: what happens to a view.
+            policy: operations of the views.
             size: side of the views, pixels.
-            spec: view name to role in the policy.
+            spec: view name -> role in the policy.
 
         Raises:
-            UserError: for a size below 1 or a role that no policy has.
+            UserError: the size is below 1, or there is no such role.
         """
         if size < 1:
             raise UserError(f"Views of {size} pixels do not exist: choose a size of at least 1.")
@@ -66,7 +66,7 @@ class ViewMaker:
         self.pipelines = {name: policy.pipeline(role) for name, role in spec.items()}
 
     def sample(self, count: int, generator: torch.Generator, side: int) -> Parameters:
-        """Draw every random number for ``count`` images stored as squares of ``side`` pixels."""
+        """Draw all random numbers for ``count`` images stored as squares of ``side`` pixels."""
 
         def drawn(pipeline: Pipeline) -> tuple[Draws, ...]:
             return tuple(operation.draw(count, generator, side, self.size) for operation in pipeline)
@@ -79,14 +79,14 @@ class ViewMaker:
     def __call__(self, images: Tensor, parameters: Parameters, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Make every view of uint8 images (B, 3, side, side), on their device.
 
-        All operations compute in float32, and only the finished view is rounded to ``dtype``. A row depends on its
-        image and its row of the parameters alone.
+        All operations compute in float32; only the finished view is rounded to ``dtype``. A view depends only on its
+        image and its row of the parameters.
 
         Returns:
             View name to (B, 3, size, size), normalised, channels_last.
 
         Raises:
-            UserError: for images that are not as many, as large or of the kind that the parameters were drawn for.
+            UserError: number, size or type of the images differ from those that the parameters were drawn for.
         """
         _check_images(images, parameters.side)
         if len(images) != parameters.count:
@@ -107,22 +107,22 @@ class ViewMaker:
 
 @torch.no_grad()
 def test_view(images: Tensor, size: int, policy: Policy, dtype: torch.dtype = torch.float32) -> Tensor:  # noqa: PT028
-    """Make the view that features are read from: no randomness.
+    """Make the test view, from which features are computed, without randomness.
 
-    A stored side equal to ``size`` is taken as it is. A larger one gives its centre square, ``policy.test_fraction``
-    of the side (224 of 256), resized to ``size`` where it differs; a smaller one is enlarged whole.
+    Images of side ``size`` are used as they are. From larger ones the centre square is cut, ``policy.test_fraction`` of
+    the side (224 of 256), and resized to ``size`` if necessary. Smaller ones are enlarged as a whole.
 
     Returns:
         (B, 3, size, size), normalised, channels_last, from uint8 images (B, 3, side, side).
 
     Raises:
-        UserError: for images that are not square uint8 colour images.
+        UserError: the images are not square uint8 colour images.
     """
     side = images.shape[-1]
     _check_images(images, side)
     views = _empty_views(images, size, dtype)
     crop = size if side == size else side * policy.test_fraction if side > size else side
-    # A crop within half a pixel of the view needs no resize: 224 of 256 is cut, not resampled.
+    # If the crop is within half a pixel of the view's size, it is not resampled: 224 of 256 is only cut.
     crop = float(size) if abs(crop - size) < 0.5 else float(crop)
     corner = float(round((side - crop) / 2)) if crop == size else (side - crop) / 2
     box = torch.tensor([[corner, corner, crop, crop]])
@@ -138,16 +138,16 @@ def test_view(images: Tensor, size: int, policy: Policy, dtype: torch.dtype = to
 
 
 def _flip_in_crop(pipeline: Pipeline, draws: tuple[Draws, ...]) -> tuple[Pipeline, tuple[Draws, ...]]:
-    """Let the crop do the flip.
+    """Merge the flip into the crop.
 
-    Every operation that follows a crop treats left and right alike, so the flip may move forward to the crop, where
-    reading the box backwards is free.
+    All operations after a crop are symmetric in left and right, so the flip can be done by the crop, where reading the
+    box backwards has no extra cost.
     """
     flips = [place for place, operation in enumerate(pipeline) if isinstance(operation, Flip)]
     if len(flips) != 1 or not isinstance(pipeline[0], Crop):
         return pipeline, draws
     place = flips[0]
-    crop: Draws = {"box": mirrored(draws[0]["box"], draws[place]["on"])}
+    crop: Draws = {"box": flip_boxes(draws[0]["box"], draws[place]["on"])}
     return pipeline[:place] + pipeline[place + 1 :], (crop, *draws[1:place], *draws[place + 1 :])
 
 
@@ -157,7 +157,7 @@ def _empty_views(images: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 
 
 def _chunks(images: Tensor, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the row ranges to work on one after the other."""
+    """Yield ranges of rows that are processed at once."""
     count = len(images)
     rows = max(1, CACHED_PIXELS // size**2) if images.device.type == "cpu" else max(1, count)
     for start in range(0, count, rows):

@@ -1,4 +1,4 @@
-"""The AMDIM encoder: no padding, so that a feature sees a small known part of the image, and hardly any BatchNorm."""
+"""The AMDIM encoder: no padding, so that a feature has a small known receptive field, and hardly any BatchNorm."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from viewkin.nets.heads import Encoder
 from viewkin.runtime.errors import UserError
 
 AMDIM_SIDES = {"amdim32": 32, "amdim64": 64, "amdim128": 128}
-"""Name to side of the only images it takes, pixels."""
+"""Name -> side of its input images, pixels."""
 
 
 def least_rkhs(name: str, width: int) -> int:
-    """Least r: a block never narrows, and f5 has 4n channels (32 pixels) or 8n (64, 128)."""
+    """Smallest r: a block cannot reduce channels, and f5 has 4n channels (32 pixels) or 8n (64, 128)."""
     return (4 if name == "amdim32" else 8) * width
 
 
 class ConvRes(nn.Module):
     """``conv1x1(ReLU(conv(x))) + pad_channels(avgpool(x))``: (B, n_in, h, w) -> (B, n_out, h', w').
 
-    Convolution and pool have one kernel and stride and no padding; channels that the shortcut lacks are zeros appended
-    after its own. Nothing follows the sum. The second convolution starts at 0, so a new block is an average pool.
+    Convolution and pool have the same kernel and stride and no padding. Zeros are appended for the channels that the
+    shortcut lacks. There is no activation after the sum. The second convolution starts at 0, so that a new block is an
+    average pool.
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
@@ -48,13 +49,13 @@ class ConvRes(nn.Module):
 
 
 def _block(n_in: int, n_out: int, kernel: int, stride: int, depth: int, norm: bool) -> nn.Sequential:
-    """One ConvRes that changes the map, then ``depth - 1`` of kernel 1."""
+    """Build one ConvRes that changes the map, then ``depth - 1`` of kernel 1."""
     first = ConvRes(n_in, n_out, kernel, stride, norm)
     return nn.Sequential(first, *(ConvRes(n_out, n_out, 1, 1, norm) for _ in range(depth - 1)))
 
 
 def _stem(n: int, sizes: str, channels: int, depth: int, norm: bool) -> tuple[list[nn.Module], int]:
-    """Everything before f7's block, and the channels that it gives."""
+    """Build all layers before f7's block, and return them with their number of output channels."""
     if sizes == "amdim32":
         first = nn.Conv2d(channels, n, 3)
         return [first, nn.ReLU(inplace=True), ConvRes(n, n, 1, 1, norm), _block(n, 2 * n, 4, 2, depth, norm)], 2 * n
@@ -69,8 +70,8 @@ class AMDIMNet(nn.Module):
     """Trunk of AMDIM: (B, channels, S, S) -> (B, r), for S of 32, 64 or 128 pixels.
 
     Its maps are f7 (B, C, 7, 7) and f5 (B, C, 5, 5) with C = 4n (32 pixels) or 8n, and f1 (B, r, 1, 1) after its
-    BatchNorm, the only one unless ``norm``. What f7 and f5 see of the image, in pixels, and their strides:
-    8/4 and 16/4 (32 pixels), 16/8 and 32/8 (64), 35/16 and 67/16 (128).
+    BatchNorm, the only one unless ``norm``. Receptive field and stride of f7 and f5, in pixels: 8/4 and 16/4 (32
+    pixels), 16/8 and 32/8 (64), 35/16 and 67/16 (128).
 
     References:
         Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
@@ -83,9 +84,9 @@ class AMDIMNet(nn.Module):
             name: ``amdim32``, ``amdim64`` or ``amdim128``.
             width: n (``ndf``), channels of the stem.
             rkhs: r (``n_rkhs``), channels of f1, at least :func:`least_rkhs`.
-            depth: convolution blocks at each size of map (``n_depth``).
-            channels: of the image.
-            norm: whether BatchNorm stands in every block and after f7 as well (``use_bn``).
+            depth: number of convolution blocks at each map size (``n_depth``).
+            channels: channels of the image.
+            norm: whether every block has a BatchNorm, and f7 too (``use_bn``).
         """
         super().__init__()
         self.name, self.side, wide = name, AMDIM_SIDES[name], least_rkhs(name, width)
@@ -123,16 +124,16 @@ class AMDIMNet(nn.Module):
         return maps["f1"].flatten(1)
 
     def last_weight(self, stage: str) -> Tensor:
-        """Give the last weight before the map ``f7`` or ``f5``."""
+        """Return the last weight before the map ``f7`` or ``f5``."""
         module = {"f7": self.to7, "f5": self.to5}[stage]
         return [p for p in module.parameters() if p.ndim > 1][-1]
 
 
 class EmbeddingHead(nn.Module):
-    """Embed every position of a map alike: ``BN(conv(ReLU(conv(f))) + shortcut(f))``, (B, C, h, w) -> (B, r, h, w).
+    """Embed every position of a map: ``BN(conv(ReLU(conv(f))) + shortcut(f))``, (B, C, h, w) -> (B, r, h, w).
 
-    All convolutions are 1x1. The last of the residual starts at 0 and the shortcut at ones on the diagonal, so that a
-    new head is nearly the identity.
+    All convolutions are 1x1. The last convolution of the residual starts at 0, and the shortcut with ones on the
+    diagonal, so that a new head is nearly the identity.
 
     References:
         Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
@@ -144,7 +145,7 @@ class EmbeddingHead(nn.Module):
         Args:
             width: channels of the map.
             rkhs: r, channels of the embedding.
-            norm: whether BatchNorm stands after the first convolution as well.
+            norm: whether there is also a BatchNorm after the first convolution.
         """
         super().__init__()
         self.conv1 = nn.Conv2d(width, rkhs, 1, bias=False)
@@ -163,9 +164,9 @@ class EmbeddingHead(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Turn a vector into k: ``f^j = f + W2_j ReLU(W1 f)``, (B, r) -> (B, k, r).
+    """Turn a vector into k mixture components: ``f^j = f + W2_j ReLU(W1 f)``, (B, r) -> (B, k, r).
 
-    The W2_j begin unlike each other: components that are equal get equal gradients and stay so.
+    The W2_j are initialised differently; equal components would get equal gradients and stay equal.
 
     References:
         Bachman, Hjelm and Buchwalter, 2019; METHODS 4.3.
@@ -182,7 +183,7 @@ class Mixture(nn.Module):
 
 
 class Multiscale(NamedTuple):
-    """What a network makes of images at three scales, in one space of r dimensions."""
+    """Embeddings of images at three scales, in one space of r dimensions."""
 
     vector: Tensor
     """(B, r) the whole image, "1"."""
@@ -193,23 +194,23 @@ class Multiscale(NamedTuple):
 
 
 class MultiscaleEncoder(Encoder):
-    """A backbone, and a head for each of three of its scales.
+    """A backbone, and a head for each of three scales.
 
-    AMDIM's own encoders give f1 as it is. Any other network's feature vector and maps go through an
-    :class:`EmbeddingHead` each; maps larger than 7x7 or 5x5 are pooled to that.
+    The f1 of AMDIM's own encoders is used as it is. Feature vectors of other networks, and all maps, pass through an
+    :class:`EmbeddingHead`; larger maps are first pooled to 7x7 or 5x5.
     """
 
     def __init__(self, backbone: nn.Module, stages: tuple[str, str], dim: int | None, norm: bool) -> None:
-        """Put the heads on.
+        """Add the heads.
 
         Args:
             backbone: with ``stages``, ``pooled`` and ``stage_widths``.
             stages: names of the maps to take as "7" and as "5".
             dim: r; None: the backbone's feature size.
-            norm: BatchNorm within the heads, see :class:`EmbeddingHead`.
+            norm: whether the heads have BatchNorm inside, see :class:`EmbeddingHead`.
 
         Raises:
-            UserError: AMDIM's own encoder has an r already, and it is another.
+            UserError: ``dim`` differs from the r of an AMDIM encoder.
         """
         net: Any = backbone
         rkhs = dim or int(net.feature_dim)
@@ -246,5 +247,5 @@ class MultiscaleEncoder(Encoder):
 
 
 def _at_most(x: Tensor, side: int) -> Tensor:
-    """Pool a map to ``side`` positions a side where it has more."""
+    """Pool a map to ``side`` x ``side`` positions if it is larger."""
     return x if max(x.shape[2:]) <= side else F.adaptive_avg_pool2d(x, side)

@@ -16,12 +16,12 @@ from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
 from viewkin.runtime.errors import UserError, require
 
 TIMM = "timm/"
-"""What the names of timm's models begin with here."""
+"""Prefix of the names of timm's models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """Which network turns an image into features; what else a field is for than ResNets, it says."""
+    """Settings of the backbone; a field is for ResNets unless it names other networks."""
 
     name: str = "resnet18"
     """``resnet18``, ``resnet34``, ``resnet50``; ``amdim32``, ``amdim64``, ``amdim128`` (views of that many pixels);
@@ -33,11 +33,11 @@ class BackboneConfig:
     rkhs: int = 1024
     """r (``n_rkhs``), size of the features of AMDIM's encoders; at least 4n with ``amdim32``, 8n with the others."""
     depth: int = 3
-    """Convolution blocks at each size of map (``n_depth``); AMDIM's encoders."""
+    """Number of convolution blocks at each map size of AMDIM's encoders (``n_depth``)."""
     trunk_norm: bool = False
-    """BatchNorm throughout the trunk instead of at its end only (``use_bn``); AMDIM's encoders."""
+    """Whether AMDIM's encoders have BatchNorm throughout instead of only at the end (``use_bn``)."""
     channels: int = 3
-    """Channels of the image; any network."""
+    """Channels of the image, for any network."""
     pool: Pool = "global"
     """``global`` average, or ``window7``: only the last map's top-left 7x7 positions (ISIF on STL-10)."""
     init: Init = "default"
@@ -45,9 +45,9 @@ class BackboneConfig:
     zero_init_residual: bool = False
     """Whether the last norm of every block starts at 0 (SimSiam, Barlow Twins)."""
     norm: str = "batch"
-    """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; any network."""
+    """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; for any network."""
     pretrained: bool = False
-    """Whether timm downloads its weights."""
+    """Whether to download pretrained weights of a timm model."""
 
     def __post_init__(self) -> None:
         choices = {"stem": get_args(Stem), "pool": get_args(Pool), "init": get_args(Init)}
@@ -75,7 +75,7 @@ def build_backbone(config: BackboneConfig) -> nn.Module:
     Weights are drawn from torch's global generator.
 
     Raises:
-        UserError: timm is missing or broken, or has no such model.
+        UserError: timm is missing or cannot be imported, or has no such model.
     """
     if config.name.startswith(TIMM):
         return convert_norm(_from_timm(config), config.norm)
@@ -117,7 +117,7 @@ def _from_timm(config: BackboneConfig) -> nn.Module:
         model: nn.Module = models.create_model(
             name, pretrained=config.pretrained, num_classes=0, in_chans=config.channels
         )
-    except Exception as error:  # timm raises whatever the download or the model's own code raises
+    except Exception as error:  # the download and the model's own code may raise any error
         raise UserError(f"timm cannot build {name}: {error}.") from error
     model.feature_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)  # pyright: ignore
     return model

@@ -1,4 +1,4 @@
-"""Files that hold a backbone with all that is needed to use it."""
+"""Files with a backbone's weights and everything needed to use them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = "viewkin backbone 1"
 KEY = "viewkin"
 """Name of the JSON text in a safetensors file's metadata."""
 PREFIX = "backbone."
-"""What the backbone's keys begin with in a checkpoint's ``method``, unless its metadata names another ``prefix``."""
+"""Prefix of the backbone's keys in a checkpoint's ``method``, unless the metadata has another ``prefix``."""
 
 
 def describe_backbone(
@@ -33,15 +33,15 @@ def describe_backbone(
     extra: Mapping[str, Any] | None = None,
     prefix: str = PREFIX,
 ) -> str:
-    """Write as JSON what is needed to use a backbone's weights.
+    """Describe a backbone as JSON, with everything needed to use its weights.
 
     Args:
-        config: how it was built.
-        mean: mean of each channel of the images it saw, for values in 0 to 1.
+        config: settings it was built with.
+        mean: mean of each channel of its training images, for values in 0 to 1.
         std: standard deviation of each channel, likewise.
-        size: side of the images it saw, in pixels.
-        extra: anything else that JSON can say.
-        prefix: what the backbone's keys begin with; in a checkpoint only.
+        size: side of its training images, pixels.
+        extra: other JSON values.
+        prefix: prefix of the backbone's keys, in a checkpoint only.
     """
     known = {"format": FORMAT, "config": asdict(config), "mean": list(mean), "std": list(std), "size": size}
     return json.dumps({**known, "prefix": prefix, "extra": dict(extra or {})})
@@ -57,29 +57,29 @@ def save_backbone(
     size: int,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a backbone to a safetensors file, whole or not at all; arguments as in :func:`describe_backbone`."""
+    """Write a backbone to a safetensors file atomically; arguments as in :func:`describe_backbone`."""
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     metadata = {KEY: describe_backbone(config, mean=mean, std=std, size=size, extra=extra)}
     try:
         with replacing(path) as unfinished:
-            # Its own writer uses a file of another name, which a kill would leave behind.
+            # safetensors' own writer uses a temporary file, which would remain if the process is killed.
             unfinished.write_bytes(save(tensors, metadata))
     except (OSError, SafetensorError) as error:
         raise UserError(f"The backbone cannot be written to {path}: {error}.") from error
 
 
 def load_backbone(path: Path | str) -> nn.Module:
-    """Load a backbone (B, C, H, W) -> (B, F) for use: in evaluation mode, on the CPU.
+    """Load a backbone (B, C, H, W) -> (B, F) in evaluation mode, on the CPU.
 
-    Its attributes say how: ``feature_dim`` F; ``mean`` and ``std`` of each channel, for images of values 0 to 1;
-    ``image_size`` in pixels; ``extra``, whatever was stored with it; ``config``, how it was built.
+    It has the attributes ``feature_dim`` F; ``mean`` and ``std`` of each channel, for images of values 0 to 1;
+    ``image_size`` in pixels; ``extra``, the values stored with it; and ``config``, the settings it was built with.
 
     Args:
         path: a run directory (its ``backbone.safetensors``), a ``.safetensors`` file or a ``.ckpt`` checkpoint.
 
     Raises:
-        UserError: the file is missing, broken or not one of this library, or its weights do not fit its description.
+        UserError: the file is missing, damaged or not one of this library, or its weights do not match its description.
     """
     path = Path(path)
     if path.is_dir():
@@ -114,7 +114,7 @@ def _read_safetensors(path: Path) -> tuple[str, dict[str, Tensor]]:
 def _read_checkpoint(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch raise a dozen kinds for a broken file
+    except Exception as error:  # zip, pickle and torch raise many kinds of errors for a damaged file
         raise _broken(path, error) from error
     parts = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
     text, tensors = parts.get("backbone"), parts.get("method")
@@ -133,7 +133,7 @@ def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
         for name in ("mean", "std"):
             facts[name] = tuple(float(value) for value in facts[name])
         facts["size"], facts["extra"] = int(facts["size"]), dict(facts["extra"])
-        # The weights are in the file, or nowhere; groups and gathering matter to training only.
+        # The weights come from this file; groups and gathering of BatchNorm matter only in training.
         options: dict[str, Any] = {**facts["config"], "pretrained": False}
         options["norm"] = "none" if options["norm"] == "none" else "batch"
         return BackboneConfig(**options), facts

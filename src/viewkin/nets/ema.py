@@ -1,4 +1,4 @@
-"""Slowly moving copies of a network."""
+"""EMA (exponential moving average) copies of a network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 def make_target(module: AnyModule) -> AnyModule:
     """Copy a network for the key side: equal weights, no gradient.
 
-    It stays in the mode of ``module``: in training mode its own forward passes move its BatchNorm statistics.
+    The copy keeps the mode of ``module``. In training mode its own forward passes update its BatchNorm statistics.
     """
     return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()
 def ema_update_(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """Move the target's parameters: ``theta_k <- m theta_k + (1-m) theta_q``; buffers stay.
+    """Update the target's parameters: ``theta_k <- m theta_k + (1-m) theta_q``; buffers are not changed.
 
     Args:
         target: network from :func:`make_target`, theta_k.

@@ -1,4 +1,4 @@
-"""Heads: from backbone features to the raw embedding, before any normalisation to unit length."""
+"""Heads: from backbone features to the embedding, before its normalisation to unit length."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from viewkin.nets.init import Init, initialise_
 from viewkin.runtime.errors import UserError
 
 LastNorm = Literal["none", "affine", "plain"]
-"""BatchNorm after the last layer: not there, with scale and shift, or without them."""
+"""BatchNorm after the last layer: none, with scale and shift, or without them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """A linear head, or an MLP with ReLU between its layers.
 
-    One width is a linear head. What the papers use:
+    A single width gives a linear head. The heads of the papers:
 
     * NPID, MoCo v1: ``layers=(128,)``. MoCo v2, InvP, NPIDv2: ``layers=(2048, 128)``; InvP on CIFAR ``(512, 128)``.
     * BYOL projector and predictor: ``layers=(4096, 256), norm=True``.
@@ -33,11 +33,11 @@ class HeadConfig:
     layers: tuple[int, ...] = (128,)
     """Width of every layer; the last is the embedding's, D."""
     norm: bool = False
-    """Whether BatchNorm stands between a hidden layer and its ReLU."""
+    """Whether there is a BatchNorm between a hidden layer and its ReLU."""
     last_norm: LastNorm = "none"
     """BatchNorm after the last layer: ``none``, ``affine``, or ``plain`` (no scale, no shift)."""
     bias: bool = True
-    """Whether hidden layers have biases; a BatchNorm behind them makes them idle."""
+    """Whether hidden layers have biases; they have no effect before a BatchNorm."""
     last_bias: bool = True
     """Whether the last layer has biases."""
     init: Init = "default"
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.features = nn.Identity()
-        """What the backbone gives passes through here, so that :func:`seen` can look at it."""
+        """The backbone's features pass through this layer, so that :func:`recorded_features` can record them."""
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,8 +85,8 @@ class Encoder(nn.Module):
 
 
 @contextmanager
-def seen(encoder: Encoder) -> Generator[list[Tensor]]:
-    """Collect the features (B, F) of each of an encoder's passes, with gradient, in their order."""
+def recorded_features(encoder: Encoder) -> Generator[list[Tensor]]:
+    """Record the features (B, F) of each forward pass of an encoder inside the block, with gradient, in order."""
     features: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> None:

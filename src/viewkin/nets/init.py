@@ -1,4 +1,4 @@
-"""How weights begin."""
+"""Initialisation of weights."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal
 from torch import nn
 
 Init = Literal["default", "kaiming"]
-"""``default`` is PyTorch's own; ``kaiming`` is what :func:`initialise_` does."""
+"""``default``: PyTorch's own; ``kaiming``: see :func:`initialise_`."""
 
 
 def initialise_(module: nn.Module, init: Init) -> None:
-    """Draw the weights anew, from torch's global generator.
+    """Initialise the weights from torch's global generator.
 
     ``kaiming``: convolutions Kaiming normal by fan-out, linear layers Xavier uniform with zero bias, norms 1 and 0
-    (torchvision's ResNet, and InvP). ``default`` leaves what the constructors drew.
+    (torchvision's ResNet, and InvP). ``default`` leaves the weights of the constructors.
     """
     if init == "default":
         return

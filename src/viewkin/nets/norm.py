@@ -1,4 +1,4 @@
-"""BatchNorm over less or more than one process's batch."""
+"""BatchNorm over groups of a process's batch, or over the batches of all processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class SplitBatchNorm(nn.BatchNorm2d):
-    """BatchNorm with statistics of S groups of the batch: what S devices would compute, on fewer.
+    """BatchNorm with separate statistics of S groups of the batch, as if on S devices.
 
-    Each of W processes makes S / W groups of its images, rounded down and one at least. Image i belongs to group i mod
-    their number. The running mean and variance follow the mean over groups of the group's own
-    (the variance without bias), as in MoCo's CIFAR-10 demo. In evaluation it is plain BatchNorm. x (B, C, ...).
+    Each of W processes divides its images into S / W groups (rounded down, at least one); image i is in group i mod
+    their number. The running mean and (unbiased) variance are updated by the mean over groups, as in MoCo's CIFAR-10
+    demo. In evaluation mode it is a plain BatchNorm. x (B, C, ...).
 
     References:
         He et al., MoCo, 2020, section 3.3 (shuffling BN), and the authors' CIFAR-10 demo.
@@ -31,27 +31,27 @@ class SplitBatchNorm(nn.BatchNorm2d):
         self.groups = groups
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise each group by itself in training, all by the running statistics in evaluation."""
+        """Normalise by the statistics of each group in training, by the running statistics in evaluation."""
         x, groups = input, max(self.groups // distributed.world(), 1)
         if not self.training:
             return super().forward(x)
         batch, width = x.shape[:2]
         if batch % groups:
             raise UserError(f"norm=split:{self.groups} needs a batch that {groups} divides, not {batch}: change one.")
-        # One BatchNorm over groups * width channels; its running statistics start equal and part by group.
+        # One BatchNorm over groups * width channels; its running statistics are equal before, different after the pass.
         running = (self.running_mean, self.running_var)
-        parted = [None if old is None else old.repeat(groups) for old in running]
+        by_group = [None if old is None else old.repeat(groups) for old in running]
         affine = [p.repeat(groups) if self.affine else None for p in (self.weight, self.bias)]
         y = F.batch_norm(
-            _grouped(x, groups), *parted, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps
+            _grouped(x, groups), *by_group, *affine, training=True, momentum=_weight_of_new_(self), eps=self.eps
         )
-        for old, new in zip(running, parted):
+        for old, new in zip(running, by_group):
             if old is not None and new is not None:
                 old.copy_(new.view(groups, width).mean(0))
         return _Ungrouped.apply(y, groups) if _is_channels_last(x) else y.reshape(x.shape)
 
     def extra_repr(self) -> str:
-        """Tell the groups too."""
+        """Add the number of groups to the description."""
         return f"{super().extra_repr()}, groups={self.groups}"
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -59,11 +59,11 @@ class SplitBatchNorm(nn.BatchNorm2d):
 
 
 class GatheredBatchNorm(nn.BatchNorm2d):
-    """BatchNorm with statistics of all ranks' batches, on CPU (gloo) as on GPU; plain BatchNorm with one process.
+    """BatchNorm with statistics of all ranks' batches, on CPU (gloo) and GPU; plain BatchNorm with one process.
 
     Every rank has the same number of images. With mean_r and var_r of rank r: mean = avg_r mean_r and
-    var = avg_r (var_r + (mean_r - mean)^2), which loses no digits where E[x^2] - E[x]^2 would. Gradients pass through
-    the statistics to all ranks. Statistics are float32 whatever the input. x (B, C, ...).
+    var = avg_r (var_r + (mean_r - mean)^2), which is more accurate than E[x^2] - E[x]^2. Gradients flow through the
+    statistics to all ranks. Statistics are at least float32. x (B, C, ...).
 
     References:
         Ioffe and Szegedy, Batch normalization, 2015, algorithm 1. Chan, Golub and LeVeque, 1979, for the merge.
@@ -100,15 +100,15 @@ class GatheredBatchNorm(nn.BatchNorm2d):
 
 
 def convert_norm(module: AnyModule, kind: str) -> AnyModule:
-    """Replace the BatchNorms within a network; parameters and buffers stay the same objects.
+    """Replace the BatchNorms of a network; parameters and buffers remain the same objects.
 
     Args:
-        module: changed in place; a network that is itself a BatchNorm stays, so wrap it.
+        module: changed in place; a module that is itself a BatchNorm is not replaced, so wrap it.
         kind: ``batch`` changes nothing; ``split:<n>`` gives :class:`SplitBatchNorm` of n groups; ``gathered`` gives
-            :class:`GatheredBatchNorm`; ``none`` takes the norms out.
+            :class:`GatheredBatchNorm`; ``none`` removes the norms.
 
     Raises:
-        UserError: for another kind, and for a norm that does more than BatchNorm (timm joins an activation to some).
+        UserError: the kind is unknown, or a norm does more than BatchNorm (some of timm's include an activation).
     """
     groups = check_norm(kind)
     if kind == "batch":
@@ -124,7 +124,7 @@ def convert_norm(module: AnyModule, kind: str) -> AnyModule:
 def check_norm(kind: str, *, none: bool = True) -> int:
     """Check a kind of :func:`convert_norm`; return the groups of ``split:<n>`` and 0 for the others.
 
-    Not ``none``: a method's setting, which may not take the norms out of a backbone that is described with them.
+    With ``none=False`` the kind ``none`` is not allowed: a method must not remove the norms of a backbone.
     """
     name, _, number = kind.partition(":")
     if name == "split" and number.isdecimal() and int(number) >= 1:
@@ -137,7 +137,7 @@ def check_norm(kind: str, *, none: bool = True) -> int:
 
 
 def average_statistics_(module: nn.Module) -> None:
-    """Replace running means and variances by their averages over ranks; what tells them apart is each rank's data."""
+    """Replace running means and variances, which depend on each rank's data, by their averages over ranks."""
     buffers = [
         buffer
         for child in module.modules()
@@ -170,7 +170,7 @@ def _converted(old: BatchNorm, groups: int) -> nn.BatchNorm2d:
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:
-    """Make channels of groups: (B, C, ...) -> (B/S, S*C, ...), group first; channels_last stays so."""
+    """Move groups to channels: (B, C, ...) -> (B/S, S*C, ...), group first; keeps the channels_last format."""
     batch, width, *sides = x.shape
     if not _is_channels_last(x):
         return x.reshape(batch // groups, groups * width, *sides)
@@ -181,7 +181,7 @@ def _grouped(x: Tensor, groups: int) -> Tensor:
 class _Ungrouped(torch.autograd.Function):
     """Undo :func:`_grouped` for channels_last.
 
-    The result is no view: what is done in place to a view, as by the ReLU behind the norm, is slow in autograd.
+    The result is not a view, because in-place operations on a view (such as the following ReLU) are slow in autograd.
     """
 
     @staticmethod

@@ -1,6 +1,6 @@
 """ResNet-18, -34 and -50 for small and large images, without a classifier.
 
-Parameters are named and shaped as torchvision's, so weights move between the two with ``load_state_dict``.
+Parameters have torchvision's names and shapes, so ``load_state_dict`` can move weights between the two.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ RESNETS: dict[str, tuple[Block, tuple[int, int, int, int]]] = {
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
-"""Name to block and to blocks of each stage."""
+"""Name -> block type and number of blocks per stage."""
 
 
 class ResNet(nn.Module):
@@ -154,7 +154,7 @@ class ResNet(nn.Module):
         return self._pooled(maps["conv5"])
 
     def last_weight(self, stage: str) -> Tensor:
-        """Give the last weight before a map of :meth:`stages`."""
+        """Return the last weight before a map of :meth:`stages`."""
         module = self.conv1 if stage == "conv1" else getattr(self, f"layer{int(stage.removeprefix('conv')) - 1}")
         return [p for p in module.parameters() if p.ndim > 1][-1]
 

@@ -20,7 +20,7 @@ from viewkin.data.loader import Loader
 from viewkin.data.source import Source
 from viewkin.encode.over_ranks import encode_all
 from viewkin.methods.base import Batch, Method, Step, feature_dim
-from viewkin.nets.heads import Encoder, seen
+from viewkin.nets.heads import Encoder, recorded_features
 from viewkin.nets.norm import average_statistics_
 from viewkin.optim import build_optimizer, set_lr
 from viewkin.runtime import distributed
@@ -226,7 +226,7 @@ class Trainer:
             batch = self.batch(index, images, parameters.rows(start, start + len(index)), draw)
             last = m == accumulate - 1
             with nullcontext() if last else self.fabric.no_backward_sync(self.forward):
-                with seen(self.method.encoder) if self.online else nullcontext([]) as features:
+                with recorded_features(self.method.encoder) if self.online else nullcontext([]) as features:
                     result: Step = self.forward(batch, at)
                 if self.online:
                     self.online.see_(features, batch.index, len(result.pairs))

@@ -78,7 +78,7 @@ def test_mirrored_box_is_the_flipped_crop(size):
     on = torch.tensor([True, False, True, True, False, False])
     plain = geometry.crop_resize(images, boxes, size)
     expected = torch.stack([view.flip(-1) if flipped else view for view, flipped in zip(plain, on)])
-    flipped = geometry.crop_resize(images, geometry.mirrored(boxes, on), size)
+    flipped = geometry.crop_resize(images, geometry.flip_boxes(boxes, on), size)
     torch.testing.assert_close(flipped, expected, atol=1e-5, rtol=0)
     assert torch.equal(geometry.flip(plain, on), expected)
 

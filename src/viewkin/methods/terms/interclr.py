@@ -18,7 +18,7 @@ from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler, PoolForm, Sampler
 from viewkin.methods.base import Batch, Choice, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base, has_negatives
-from viewkin.nets.heads import HeadConfig, build_head, seen
+from viewkin.nets.heads import HeadConfig, build_head, recorded_features
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
@@ -251,7 +251,7 @@ class InterCLR(Wrapper):
         """Add the inter term to the base's step."""
         if self.clusters is None:
             return self.base(batch, at)
-        with nullcontext([]) if self.head is None else seen(self.encoder) as features:
+        with nullcontext([]) if self.head is None else recorded_features(self.encoder) as features:
             step: Step = self.base(batch, at)
         if at.round == 0 and at.epoch < self.config.warmup_epochs:
             return self._step_of_warmup(step, features)
