@@ -176,7 +176,9 @@ def test_monitors_see_64_of_the_nearest_and_judge_them_as_negatives():
     method, labels = invp(), torch.arange(COUNT) % 3
     step = method(batch(method), AT)
     images = torch.arange(300).expand(4, -1)
-    seen = method.config.monitored_negatives(losses.Nearest(*[torch.zeros(4)] * 5, images), torch.tensor([[4, -1]] * 4), INDEX)
+    seen = method.config.monitored_negatives(
+        losses.Nearest(*[torch.zeros(4)] * 5, images), torch.tensor([[4, -1]] * 4), INDEX
+    )
     assert seen[0].tolist() == [-1 if image == 4 else image for image in range(0, 256, 4)]
     report = kinship(step.related, INDEX, labels)
     own = labels[INDEX, None] == labels[step.related["invp/negatives"].clamp(min=0)]

@@ -112,7 +112,9 @@ def semi(config: SemiConfig, network: Network, train: Source, test: Source, *, p
         Xie et al., Delving into inter-image invariance, 2022, and the authors' code; METHODS 8.5.
     """
     labels, _ = number_training_classes(train)
-    rows = rows_by_name(train.names, config.names) if config.names else balanced_subset(labels, config.share, config.seed)
+    rows = (
+        rows_by_name(train.names, config.names) if config.names else balanced_subset(labels, config.share, config.seed)
+    )
     result = finetune(config, network, train.subset(rows), test, progress=progress)
     chosen = f"the list {config.names}" if config.names else f"{100 * config.share:g} % of them"
     note = f"Labels of {len(rows):,} of {len(train):,} training images: {chosen}."
