@@ -238,7 +238,7 @@ def test_a_size_has_rates_of_its_own_which_are_no_memory_of_its_terms(monkeypatc
 def test_a_run_that_a_signal_stopped_is_no_result_of_a_sampler(tmp_path, monkeypatch):
     outcome = Outcome(steps=3, finished=False, signal=15, seconds=1.0, images_per_second=1.0)
     stopped = SimpleNamespace(outcome=outcome)
-    monkeypatch.setattr(sampling, "train", lambda request, console: stopped)
+    monkeypatch.setattr(sampling, "train_run", lambda request: stopped)
     monkeypatch.setattr(sampling, "judged", lambda *_: pytest.fail("a stopped run was judged"))
     options = SimpleNamespace(base="npid", epochs=1, threads=1, negatives=8)
     with pytest.raises(SystemExit) as ended:
