@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.nets.tensor_files import MARK, DamagedFileError, read_safetensors, read_tensors, sealed_safetensors
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 
@@ -22,6 +21,10 @@ KEY = "viewkin"
 """Name of the JSON text in a safetensors file's metadata."""
 PREFIX = "backbone."
 """Prefix of the backbone's keys in a checkpoint's ``method``, unless the metadata has another ``prefix``."""
+
+
+class DamagedBackboneError(UserError):
+    """A backbone's file is not what was written."""
 
 
 def describe_backbone(
@@ -60,11 +63,12 @@ def save_backbone(
     """Write a backbone to a safetensors file atomically; arguments as in :func:`describe_backbone`."""
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
-    metadata = {KEY: describe_backbone(config, mean=mean, std=std, size=size, extra=extra)}
+    facts = json.loads(describe_backbone(config, mean=mean, std=std, size=size, extra=extra))
+    metadata = {KEY: json.dumps({**facts, MARK: "blake2b"})}
     try:
         with replacing(path) as unfinished:
             # safetensors' own writer uses a temporary file, which would remain if the process is killed.
-            unfinished.write_bytes(save(tensors, metadata))
+            unfinished.write_bytes(sealed_safetensors(tensors, metadata))
     except (OSError, SafetensorError) as error:
         raise UserError(f"The backbone cannot be written to {path}: {error}.") from error
 
@@ -102,19 +106,21 @@ def load_backbone(path: Path | str) -> nn.Module:
 
 def _read_safetensors(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-            if text is None:
-                raise _foreign(path)
-            return text, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
+        metadata, tensors = read_safetensors(path)
+    except DamagedFileError as error:
         raise _broken(path, error) from error
+    text = metadata.get(KEY)
+    if text is None:
+        raise _foreign(path)
+    if MARK not in metadata and f'"{MARK}"' in text:
+        raise _broken(path, DamagedFileError("its checksum is missing"))
+    return text, tensors
 
 
 def _read_checkpoint(path: Path) -> tuple[str, dict[str, Tensor]]:
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch raise many kinds of errors for a damaged file
+        stored = read_tensors(path)
+    except DamagedFileError as error:
         raise _broken(path, error) from error
     parts = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
     text, tensors = parts.get("backbone"), parts.get("method")
@@ -161,5 +167,8 @@ def _foreign(path: Path) -> UserError:
 
 
 def _broken(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return UserError(f"{path} cannot be read, perhaps it was cut short ({reason}): copy or write it again.")
+    others = [other for name in ("last.ckpt", "previous.ckpt") if (other := path.with_name(name)).is_file()]
+    instead = next((f", or use {other}" for other in others if other != path), "")
+    return DamagedBackboneError(
+        f"{path} cannot be read, it was damaged or cut short ({error}): copy or write it again{instead}."
+    )

@@ -27,7 +27,7 @@ from viewkin.methods.base import Batch, Method, ViewMethod
 from viewkin.runs.run_settings import RunSettings, rebuilt
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
-from viewkin.training.checkpoint import load_checkpoint, load_method
+from viewkin.training.checkpoint import load_method, load_newest
 from viewkin.training.config import Recipe
 
 ANCHORS = 256
@@ -45,9 +45,9 @@ def write_evidence(out: Path, stored: RunSettings, source: Source, device: torch
     Returns:
         The files written.
     """
-    state = load_checkpoint(out / "last.ckpt")
+    path, state, _ = load_newest(out)
     method = rebuilt(stored.recipe, len(source))
-    load_method(out / "last.ckpt", state, method)
+    load_method(path, state, method)
     method.to(device)
     finds, parts = explained(method, stored.recipe, source, state["progress"], device)
     about = {"run": stored.recipe.name, "step": state["progress"]["step"], "images": len(source)}

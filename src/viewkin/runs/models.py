@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, model_of
 from viewkin.nets.backbone import build_backbone
-from viewkin.nets.backbone_file import load_backbone
+from viewkin.nets.backbone_file import DamagedBackboneError, load_backbone
 from viewkin.runs.run_settings import read_run_settings, rebuilt
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
-from viewkin.training.checkpoint import is_of, load_checkpoint, load_method
+from viewkin.runtime.progress import reporter
+from viewkin.training.checkpoint import LAST, PREVIOUS, is_of, load_method, load_newest
 
 
 def open_model(path: str, features: str, device: torch.device) -> Model:
@@ -35,20 +37,38 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
         raise UserError(f"--features is {features!r}; it must be backbone or embedding.")
     run = Path(path)
     if features == "backbone":
-        # A run that was killed has a checkpoint and no backbone file yet.
-        killed = (run / "last.ckpt").is_file() and not (run / "backbone.safetensors").is_file()
-        backbone: Any = load_backbone(run / "last.ckpt" if killed else run)
-        return model_of(backbone.to(device))
+        return model_of(backbone_of(run).to(device))
     if not run.is_dir():
         raise UserError(f"{path} is no run directory, so it has no head; use --features backbone.")
     recipe = read_run_settings(run).recipe
-    state = load_checkpoint(run / "last.ckpt")
+    checkpoint, state, note = load_newest(run)
+    if note:
+        reporter().say(note)
     method = rebuilt(recipe, int(state["images"]["count"]))
-    load_method(run / "last.ckpt", state, method)
+    load_method(checkpoint, state, method)
     method.to(device).eval()
     views, name = recipe.augment, f"embedding, {method.dim}-d"
     memory = partial(bank_rows, method, state["images"]) if getattr(method, "bank", None) is not None else None
     return Model(name, method.embed, views.image_size, views.chosen(), memory)
+
+
+def backbone_of(run: Path) -> Any:
+    """Load the backbone of a run directory, a file or a checkpoint.
+
+    A run that was killed has a checkpoint and no backbone file yet. What is damaged in a run directory is said, and the
+    next that has the weights is taken: ``last.ckpt``, then the checkpoint before it.
+
+    Raises:
+        UserError: nothing there can be used.
+    """
+    names = ("backbone.safetensors", LAST, PREVIOUS) if run.is_dir() else ()
+    files = [run / name for name in names if (run / name).is_file()]
+    for file, following in pairwise(files):
+        try:
+            return load_backbone(file)
+        except DamagedBackboneError:
+            reporter().say(f"{file} is damaged, so the weights are taken from {following}.")
+    return load_backbone(files[-1] if files else run)
 
 
 def bank_rows(method: Any, images: Mapping[str, Any], source: Source) -> Tensor:

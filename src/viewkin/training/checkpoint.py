@@ -1,9 +1,10 @@
-"""Checkpoints: everything a run is, written atomically."""
+"""Checkpoints: everything a run is, written atomically, with a checksum; the newest two are kept."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,52 +13,122 @@ import torch
 from torch import nn
 
 from viewkin.data.source import Source
+from viewkin.nets.tensor_files import DamagedFileError, read_tensors, write_tensors
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
-from viewkin.training.outcome import RunStoppedError
+from viewkin.training.outcome import UnwritableRunError
 
 FORMAT = 1
 """Version of the checkpoint layout."""
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+"""Files of a run directory: its newest checkpoint, and the one before."""
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint is not what was written."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, before: Path | None = None) -> None:
     """Write ``state`` so that a kill at any moment leaves the old file or the new one, never half of one.
 
+    Args:
+        path: where to.
+        state: what to write; the file gets a checksum.
+        before: name under which the file that is replaced is kept.
+
     Raises:
-        RunStoppedError: there is no room, or the place can no longer be written.
+        UnwritableRunError: there is no room, or the place can no longer be written.
     """
     partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
+            write_tensors({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
+        if before is not None and path.exists():
+            _name_also(path, before)
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
-        raise RunStoppedError(f"{path} cannot be written ({reason}); make room, then go on with --resume.") from error
+        kept = any(path.with_name(name).exists() for name in (LAST, PREVIOUS))
+        raise UnwritableRunError(path, str(reason), kept=kept) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _name_also(path: Path, before: Path) -> None:
+    """Give a file the name ``before`` as well; where the file system has no links, instead of its own."""
+    spare = before.with_suffix(".partial")
+    try:
+        spare.unlink(missing_ok=True)
+        os.link(path, spare)
+        spare.replace(before)
+    except OSError:
+        path.replace(before)
+    finally:
+        # Replacing a file by another name of itself does nothing.
+        with contextlib.suppress(OSError):
+            spare.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        UserError: there is none, it is no viewkin checkpoint, or another version wrote it.
+        UserError: there is none, or another version wrote it.
+        DamagedCheckpointError: it is no viewkin checkpoint, or not what was written.
     """
     if not path.is_file():
         raise UserError(
             f"There is no checkpoint {path}, so there is nothing to go on from; start anew in another --out."
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch raise a dozen kinds for a broken file
-        raise UserError(f"{path} is not a readable checkpoint; restore it from a copy or start anew.") from error
+        state = read_tensors(path)
+    except DamagedFileError as error:
+        raise DamagedCheckpointError(
+            f"{path} is not a readable checkpoint ({error}); restore it from a copy or start anew."
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of viewkin; start the run anew.")
     return state
+
+
+def load_newest(out: Path) -> tuple[Path, dict[str, Any], str]:
+    """Read the newest sound checkpoint of a run directory.
+
+    Returns:
+        Its path, what it holds, and a sentence where the newest one is damaged or missing; else an empty text.
+
+    Raises:
+        UserError: neither of the two can be used.
+    """
+    try:
+        return out / LAST, load_checkpoint(out / LAST), ""
+    except UserError as error:
+        lost, previous = not (out / LAST).is_file(), out / PREVIOUS
+        if not (lost or isinstance(error, DamagedCheckpointError)) or not previous.is_file():
+            raise
+    try:
+        state = load_checkpoint(previous)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f"Neither {out / LAST} nor {previous} is a readable checkpoint; restore one from a copy or start anew."
+        ) from error
+    why = "is missing" if lost else "is damaged"
+    return previous, state, f"{out / LAST} {why}, so the checkpoint before it is used: {previous}."
+
+
+def restore_last(out: Path) -> None:
+    """Put the checkpoint before in the place of a damaged ``last.ckpt``, so that the next save keeps it."""
+    spare = out / "last.partial"
+    try:
+        shutil.copyfile(out / PREVIOUS, spare)
+        spare.replace(out / LAST)
+    except OSError as error:
+        raise UnwritableRunError(out / LAST, str(error.strerror), kept=True) from error
 
 
 def load_method(path: Path, state: dict[str, Any], method: nn.Module) -> None:

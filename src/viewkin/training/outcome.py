@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from viewkin.runtime.errors import UserError
 
@@ -12,6 +13,22 @@ class RunStoppedError(UserError):
 
     exit_code = 1
     """The input was fine."""
+
+
+class UnwritableRunError(RunStoppedError):
+    """The run directory cannot be written: no room, no right, or the place is gone."""
+
+    def __init__(self, path: Path, reason: str, *, kept: bool) -> None:
+        """Say what cannot be written and what to do.
+
+        Args:
+            path: file or directory.
+            reason: what the system says.
+            kept: whether a checkpoint is left to go on from.
+        """
+        then = "go on with --resume" if kept else "start the run again, as it has no checkpoint yet"
+        super().__init__(f"{path} cannot be written ({reason}); make room, then {then}.")
+        self.path, self.reason = path, reason
 
 
 @dataclass

@@ -17,6 +17,7 @@ from viewkin.methods.base import Method
 from viewkin.nets.norm import average_statistics_
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import reporter
 from viewkin.schedules import Progress
 from viewkin.training import checkpoint
 from viewkin.training.batchnorm_statistics import put_statistics_, statistics_of
@@ -89,7 +90,9 @@ class RunState:
             raise self.broken(f"The tensor {bad}")
         every = distributed.gather(own[None])
         if self.fabric.global_rank == 0:
-            checkpoint.save_checkpoint(self.out / "last.ckpt", {**self.everything(), "statistics": every})
+            state = {**self.everything(), "statistics": every}
+            last, previous = self.out / checkpoint.LAST, self.out / checkpoint.PREVIOUS
+            checkpoint.save_checkpoint(last, state, before=previous)
         put_statistics_(self.method, own)
         self.saved_at, self.saved_step = time.monotonic(), self.at.total_step
         distributed.barrier()
@@ -102,18 +105,18 @@ class RunState:
             checkpoint.save_checkpoint(self.out / "best.ckpt", self.everything())
 
     def load(self) -> None:
-        """Take up ``last.ckpt``.
+        """Take up ``last.ckpt`` or, where that is damaged, the checkpoint before it.
 
         Raises:
             UserError: there is none, or it is of other images, another method or another network.
         """
-        state = checkpoint.load_checkpoint(self.out / "last.ckpt")
+        path, state, note = checkpoint.load_newest(self.out)
         if not checkpoint.is_of(state["images"], self.source):
             raise UserError(
                 f"The images are not those of the run ({state['images']['count']} then, {len(self.source)} now, or "
                 "other names); point to the same set, or start a new run."
             )
-        checkpoint.load_method(self.out / "last.ckpt", state, self.method)
+        checkpoint.load_method(path, state, self.method)
         if len(state["statistics"]) == self.fabric.world_size:
             put_statistics_(self.method, state["statistics"][self.fabric.global_rank])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -124,3 +127,7 @@ class RunState:
             self.online.load(state.get("online", {}))
         self.best = state["best"]
         self.at.round, self.at.epoch, self.at.step = (state["progress"][name] for name in ("round", "epoch", "step"))
+        self.saved_step = self.at.total_step
+        if note and self.fabric.global_rank == 0:
+            reporter().say(note)
+            checkpoint.restore_last(self.out)

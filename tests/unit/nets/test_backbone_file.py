@@ -1,12 +1,14 @@
 """Claims about files that hold a backbone."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -138,6 +140,37 @@ def test_truncated_files_are_said(run, backbone, name, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     assert "cannot be read" in _refused(path)
+
+
+def test_no_flipped_bit_of_a_backbone_is_loaded(run):
+    path = run / "backbone.safetensors"
+    content, places = path.read_bytes(), random.Random(0)
+    header = 8 * (8 + int.from_bytes(content[:8], "little"))
+    bits = [*places.sample(range(header), 200), *places.sample(range(8 * len(content)), 60)]
+    bits += range(64)
+    for bit in bits:
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        _refused(path)
+    path.write_bytes(content)
+    load_backbone(path)
+
+
+def test_a_file_without_a_checksum_is_read_and_one_that_lost_it_is_not(run, backbone):
+    path = run / "backbone.safetensors"
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()[KEY]
+    save_file(load_file(path), path, {KEY: facts})
+    assert "checksum is missing" in _refused(path)
+    save_file(load_file(path), path, {KEY: describe_backbone(CONFIG, **FACTS)})
+    _same_features(load_backbone(path), backbone)
+
+
+def test_a_damaged_backbone_names_what_has_the_same_weights(run):
+    (run / "last.ckpt").touch()
+    (run / "backbone.safetensors").write_bytes(b"half")
+    assert f"or use {run / 'last.ckpt'}" in _refused(run / "backbone.safetensors")
 
 
 def test_foreign_files_are_said(tmp_path):
