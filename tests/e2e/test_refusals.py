@@ -256,7 +256,7 @@ OTHERS = {
     "embed run photos": ("--out",),
     "embed run photos --out photos": ("must be a file",),
     "embed run photos --out nowhere/x.parquet": ("folder that exists",),
-    "embed run photos --out x.csv": ("must end in .parquet",),
+    "embed run photos --out x.txt": ("must end in .parquet, .csv or .npy",),
     "embed run set.parquet --out set.parquet": ("holds something else", "another file"),
     "embed nothing photos --out x.parquet": ("nothing",),
     "embed photos photos --out x.parquet": ("no backbone",),

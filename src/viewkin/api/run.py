@@ -90,20 +90,22 @@ class Run:
         self,
         images: Images | None = None,
         *,
-        split: str = "train",
+        split: str | None = None,
         features: str = "backbone",
         normalise: bool = True,
         out: Path | str | None = None,
+        overwrite: bool = False,
         device: str = "auto",
     ) -> Embeddings:
         """Embed images; see :func:`viewkin.embed`.
 
         Args:
             images: folder, file, list of paths, PIL images or arrays; None: the images that the run was trained on.
-            split: split of the images.
+            split: split of the images; None: every split.
             features: ``backbone``, or ``embedding`` (through the run's head as well).
             normalise: scale every row to length 1.
-            out: Parquet file to write as well.
+            out: file to write as well: .parquet, .csv or .npy.
+            overwrite: replace a file of other images or of another model too.
             device: ``cpu``, ``cuda`` or ``auto``.
 
         Raises:
@@ -116,19 +118,29 @@ class Run:
             features=features,
             normalise=normalise,
             out=out,
+            overwrite=overwrite,
             device=device,
         )
 
-    def resume(self, *, settings: Settings = ()) -> Run:
-        """Go on with a run that was stopped, bit for bit.
+    def resume(self, images: Images | None = None, *, accept_changes: bool = False, settings: Settings = ()) -> Run:
+        """Go on with a run that was stopped, bit for bit; a finished one is left as it is.
 
         Args:
+            images: where the images are now; None: where they were.
+            accept_changes: go on although images were added, removed or changed, where the method keeps no row for
+                each image.
             settings: ``runtime.*`` settings to change; no other may.
 
         Raises:
             UserError: the images are others, or the checkpoint is damaged.
         """
-        request = TrainRequest(data=self.settings.data, out=self.path, resume=True, settings=as_texts(settings))
+        request = TrainRequest(
+            data=images if images is not None else "" if self.finished else self.settings.images_from(),
+            out=self.path,
+            resume=True,
+            accept_changes=accept_changes,
+            settings=as_texts(settings),
+        )
         with progress_where_seen():
             run_training(request)
         return Run(self.path)
@@ -178,6 +190,8 @@ def train(
     settings: Settings = (),
     smoke: bool = False,
     resume: bool = False,
+    auto_resume: bool = False,
+    accept_changes: bool = False,
 ) -> Run:
     """Train a network on images without labels; then judge it if there are labels, and write a report.
 
@@ -197,6 +211,9 @@ def train(
         settings: any other setting by its path.
         smoke: shrink everything, to end within a minute.
         resume: go on with the run in ``out``.
+        auto_resume: start a run, or go on with the one in ``out`` if there is one.
+        accept_changes: go on although images were added, removed or changed, where the method keeps no row for each
+            image.
 
     Returns:
         The run. If Ctrl-C stopped it, :attr:`Run.finished` is false and :meth:`Run.resume` goes on.
@@ -211,6 +228,8 @@ def train(
         method=method,
         out=None if out is None else Path(out),
         resume=resume,
+        auto_resume=auto_resume,
+        accept_changes=accept_changes,
         smoke=smoke,
         epochs=epochs,
         batch_size=batch_size,
@@ -221,7 +240,7 @@ def train(
     )
     with progress_where_seen():
         training = run_training(request)
-    return Run(training.run.plan.out)
+    return Run(training.place)
 
 
 def open_run(path: Path | str) -> Run:
@@ -237,10 +256,11 @@ def embed(
     model: Run | Path | str,
     images: Images,
     *,
-    split: str = "train",
+    split: str | None = None,
     features: str = "backbone",
     normalise: bool = True,
     out: Path | str | None = None,
+    overwrite: bool = False,
     device: str = "auto",
 ) -> Embeddings:
     """Embed images: one row of numbers each; images that look alike to the network have rows of high cosine.
@@ -248,10 +268,11 @@ def embed(
     Args:
         model: a run, its directory, a backbone file or a checkpoint.
         images: folder, file, list of paths, PIL images or arrays; one image is enough.
-        split: split of the images.
+        split: split of the images; None: every image of every split, once, with the split in ``splits``.
         features: ``backbone``, or ``embedding`` (through the run's head as well).
         normalise: scale every row to length 1.
-        out: Parquet file to write as well.
+        out: file to write as well, by its ending: .parquet, .csv or .npy.
+        overwrite: replace a file of other images or of another model too.
         device: ``cpu``, ``cuda`` or ``auto``.
 
     Raises:
@@ -261,6 +282,7 @@ def embed(
         model=name_of(model),
         data=Dataset.of(images),
         out=None if out is None else Path(out),
+        overwrite=overwrite,
         split=split,
         features=features,
         normalise=normalise,

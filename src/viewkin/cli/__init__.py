@@ -108,21 +108,32 @@ def options(
 app.command(short_help="Train a backbone on images without labels.")(train)
 
 
-@app.command(short_help="Write one embedding for every image, as Parquet.")
+@app.command(short_help="Write one embedding for every image, as Parquet, CSV or NPY.")
 def embed(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet file to write.")],
-    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the images.")] = "train",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet, .csv or .npy.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Embed this split only [default: every split].")
+    ] = None,
     features: Features = "backbone",
     normalise: Annotated[bool, typer.Option(help="Scale every row to length 1.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace embeddings of other images or by another model too.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
-    """Write one embedding for every image, as Parquet with the columns id, path, label (where known) and embedding.
+    """Write one embedding for every image of every split.
 
     \b
-    Example:
+    .parquet    the columns id, path, split, label and class_name (where known), embedding
+    .csv        key, split, label, class_name, then a column for each number: e0, e1, ...
+    .npy        the matrix; the other columns are in a .csv of the same name
+
+    \b
+    Examples:
       viewkin embed runs/mine photos/ --out photos.parquet
+      viewkin embed runs/mine photos/ --split test --out test.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
     with swift_imports():
         from viewkin.cli.output import say
@@ -130,7 +141,14 @@ def embed(
         from viewkin.commands.embed import embed as run
 
     request = EmbedRequest(
-        model=model, data=data, out=out, split=split, features=features, normalise=normalise, device=device
+        model=model,
+        data=data,
+        out=out,
+        overwrite=overwrite,
+        split=split,
+        features=features,
+        normalise=normalise,
+        device=device,
     )
     with shown() as console:
         embeddings = run(request)
@@ -253,7 +271,7 @@ def demo(
     with shown() as console:
         training = run(data, out)
         show_training(console, training)
-    return training.run.outcome.exit_code
+    return training.exit_code
 
 
 app.command(short_help="Compare runs in one table, with the papers' numbers.")(compare)

@@ -79,14 +79,15 @@ def test_no_rows_are_a_legal_file(tmp_path):
         ({"embeddings": ROWS[0]}, "floats"),
         ({"embeddings": ROWS.long()}, "floats"),
         ({"embeddings": ROWS / 0}, "NaN or infinity"),
-        ({"ids": IDS[:3]}, "3 ids"),
+        ({"keys": IDS[:3]}, "3 keys"),
         ({"labels": torch.zeros(4, dtype=torch.int64)}, "4 labels"),
         ({"index": torch.arange(2)}, "2 positions"),
+        ({"splits": ["train"]}, "1 splits"),
     ],
 )
 def test_a_file_that_would_lie_is_not_written(tmp_path, change, word):
     with pytest.raises(UserError, match=word):
-        write_embeddings(tmp_path / "e.parquet", **({"embeddings": ROWS, "ids": IDS} | change))
+        write_embeddings(tmp_path / "e.parquet", **({"embeddings": ROWS, "keys": IDS} | change))
     assert list(tmp_path.iterdir()) == []
 
 

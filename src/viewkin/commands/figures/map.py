@@ -97,10 +97,13 @@ def stored_points(files: list[str]) -> Points:
     for file, one in zip(files, files_read):
         if one.keys != files_read[0].keys:
             raise UserError(f"{file} and {files[0]} are of different images; embed one set twice, or take --by file.")
-    rows = [(Path(file).stem, torch.nn.functional.normalize(one.embeddings, dim=1)) for file, one in zip(files, files_read)]
+    rows = [
+        (Path(file).stem, torch.nn.functional.normalize(one.embeddings, dim=1)) for file, one in zip(files, files_read)
+    ]
     first = files_read[0]
     names = class_names(first.labels, first.classes, len(first.keys))
-    return Points(rows, list(first.keys), names, [""] * len(first.keys), f"{len(first.keys):,} images of {files[0]}")
+    splits = list(first.splits) or [""] * len(first.keys)
+    return Points(rows, list(first.keys), names, splits, f"{len(first.keys):,} images of {files[0]}")
 
 
 def joined_points(files: list[str]) -> Points:
@@ -119,7 +122,8 @@ def joined_points(files: list[str]) -> Points:
     names = [name for one in files_read for name in class_names(one.labels, one.classes, len(one.keys))]
     owners = [Path(file).name for file, one in zip(files, files_read) for _ in one.keys]
     about = f"{len(ids):,} images of {' and '.join(files)}"
-    return Points([("embeddings", rows)], ids, names, [""] * len(ids), about, files=owners)
+    splits = [split for one in files_read for split in one.splits or [""] * len(one.keys)]
+    return Points([("embeddings", rows)], ids, names, splits, about, files=owners)
 
 
 def encoded_points(request: MapRequest) -> Points:
