@@ -30,7 +30,7 @@ def of_neighbours(results: Sequence[Result], classes: int, *, smoke: bool = Fals
     shares = {name: values[model] for model, name in names.items() if model in values}
     said = ", ".join(f"{name} {value:.1f} %" for name, value in shares.items())
     task = f"naming one of {classes} classes by nearest neighbours: {said}."
-    return said_of(shares, tested(results[0].data), task, smoke=smoke)
+    return said_of(shares, images_judged(results[0].data), task, smoke=smoke)
 
 
 def of_matching(trained: float, untrained: float, count: int, *, smoke: bool = False) -> str:
@@ -80,7 +80,7 @@ def standard_error(percent: float, count: int | None) -> float:
     return 100 * math.sqrt(share * (1 - share) / count) if count else 0.0
 
 
-def tested(data: str) -> int | None:
+def images_judged(data: str) -> int | None:
     """Read from what a result says of its images how many were judged; None where it does not say."""
     found = re.search(r": (?:[\d,]+ \S+, )?([\d,]+) [^:]*(?: of the classes .*)?$", data)
     return int(found[1].replace(",", "")) if found else None

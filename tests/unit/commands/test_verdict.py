@@ -1,6 +1,6 @@
 import pytest
 
-from viewkin.commands.verdict import of_matching, of_neighbours, tested
+from viewkin.commands.verdict import images_judged, of_matching, of_neighbours
 from viewkin.evaluation.results import Result
 
 
@@ -55,4 +55,4 @@ def test_matching_of_views_is_judged_by_the_same_rule():
     ],
 )
 def test_the_number_of_judged_images_is_read_from_a_result(data, count):
-    assert tested(data) == count
+    assert images_judged(data) == count
