@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from viewkin.runtime.progress import PATIENCE, Bar, Reporter, reporting_to
+from viewkin.runtime.wording import one_line
 
 
 def say(console: Console, *sentences: str) -> None:
     """Print one line each as it is: no wrapping within a path, no colours, no markup read from a file's name."""
     for sentence in sentences:
-        text = sentence.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no UTF-8
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(one_line(sentence), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

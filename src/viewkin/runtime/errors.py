@@ -6,6 +6,8 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from viewkin.runtime.wording import one_line
+
 
 class UserError(Exception):
     """Bad input, told in one sentence that says what is wrong and what to do.
@@ -15,6 +17,10 @@ class UserError(Exception):
 
     exit_code = 2
     """Exit code of the process: 2, bad input."""
+
+    def __str__(self) -> str:
+        """Give the sentence on one line, whatever the names and values in it are."""
+        return one_line(super().__str__())
 
 
 def require(condition: bool, name: str, value: object, should: str) -> None:
