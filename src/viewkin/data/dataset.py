@@ -14,6 +14,7 @@ from viewkin.data.identity import contents_of, fingerprint_of
 from viewkin.data.layout import PixelLayout
 from viewkin.data.left_out import LeftOut
 from viewkin.data.listing import Listing, Survey, choose_side, survey_of
+from viewkin.data.reading import Reading
 from viewkin.data.source import Source
 from viewkin.runtime.errors import UserError
 
@@ -35,7 +36,15 @@ class Dataset:
     whatever key (:mod:`viewkin.data.identity`).
     """
 
-    def __init__(self, images: ImageLike | Sequence[ImageLike]) -> None:
+    def __init__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        labels: bool = True,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
         """Take a set of images.
 
         Args:
@@ -44,23 +53,34 @@ class Dataset:
                 ``generated:images=4000,classes=10,size=32,seed=0,plain=0``; a picture of Pillow; an array of uint8,
                 (H, W, 3), (H, W) or (N, H, W, 3); a tensor of uint8, (3, H, W) or (N, 3, H, W); a list of paths,
                 pictures and arrays. A list keeps its order; a folder is sorted by key.
+            image_column: column of the Parquet files that holds the images; None: ``image`` or another usual name,
+                else the only one that holds images.
+            label_column: column of the Parquet files that holds the labels; None: ``label`` or another usual name,
+                else the only one that the files declare as labels.
+            labels: whether to take labels from folders, columns and annotations.
+            value_range: values that become black and white in images of more than 8 bits; None: chosen by the images.
 
         Raises:
             UserError: nothing is there, or it is nothing that holds images.
         """
-        self._layout, self._name = layout_of(images)
+        self._reading = Reading(
+            image_column=image_column, label_column=label_column, labels=labels, value_range=value_range
+        )
+        self._layout, self._name = layout_of(images, self._reading)
         self._listings: dict[str, Listing] = {}
         self._surveys: dict[str, Survey] = {}
         self._content_ids: dict[str, list[str]] = {}
 
     @classmethod
-    def of(cls, images: Images) -> Dataset:
-        """Take a set of images as :class:`Dataset` does; a data set passes through.
+    def of(cls, images: Images, reading: Reading | None = None) -> Dataset:
+        """Take a set of images as :class:`Dataset` does; a data set passes through, read as it was made to be.
 
         Raises:
             UserError: nothing is there, or it is nothing that holds images.
         """
-        return images if isinstance(images, Dataset) else cls(images)
+        if isinstance(images, Dataset):
+            return images
+        return cls(images, **(vars(reading) if reading is not None else {}))
 
     def __repr__(self) -> str:
         return f"Dataset({self._name!r})"
@@ -69,6 +89,11 @@ class Dataset:
     def name(self) -> str:
         """The set as the user named it, for messages and tables: ``photos/``, ``3 images``."""
         return self._name
+
+    @property
+    def reading(self) -> Reading:
+        """How the set is read, where that is not left to its files."""
+        return self._reading
 
     @property
     def place(self) -> Path | None:
@@ -92,7 +117,8 @@ class Dataset:
             UserError: no such split, or nothing in it.
         """
         if split not in self._listings:
-            self._listings[split] = self._layout.listing(split)
+            listing = self._layout.listing(split)
+            self._listings[split] = listing if self._reading.labels else listing.without_labels()
         return self._listings[split]
 
     def survey(self, split: str = "train") -> Survey:
@@ -103,7 +129,8 @@ class Dataset:
         """
         split = self._layout.surveyed_split(split)
         if split not in self._surveys:
-            self._surveys[split] = self._layout.known_survey(split) or survey_of(self.listing(split))
+            known = self._layout.known_survey(split) or survey_of(self.listing(split))
+            self._surveys[split] = known if self._reading.labels else known.without_labels()
         return self._surveys[split]
 
     def source(
@@ -137,7 +164,8 @@ class Dataset:
         if size is not None and not 8 <= size <= 1024:
             raise UserError(f"Images are stored at 8 to 1024 px, not {size}: give another size.")
         if isinstance(self._layout, PixelLayout):
-            return self._layout.source(split, size)
+            source = self._layout.source(split, size)
+            return source if self._reading.labels else source.without_labels()
         listing, notes = self.listing(split), [one.sentence for one in self.left_out(split)]
         if size is None:
             size, why = choose_side(listing.sides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from viewkin.runtime.wording import counted
@@ -17,6 +18,7 @@ ADVICE: dict[str, str] = {
     ".jxl": "install pillow-jxl-plugin",
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".raw"), CONVERT),
     **dict.fromkeys((".pdf", ".eps", ".svg", ".psb", ".dcm", ".npy", ".npz", ".nii", ".mat"), CONVERT),
+    **dict.fromkeys((".parquet", ".pq"), "not read, because image files lie beside them"),
     **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"), VIDEO),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), UNPACK),
 }
@@ -41,6 +43,16 @@ class LeftOut:
             return f"{self.reason}."
         more = ", ..." * (self.count > len(self.examples) and len(self.examples) == EXAMPLES)
         return f"{self.reason} ({', '.join(self.examples)}{more})."
+
+
+def some(names: Sequence[str]) -> str:
+    """Write up to three names, with commas between."""
+    return ", ".join(names[:EXAMPLES]) + ", ..." * (len(names) > EXAMPLES)
+
+
+def classes_named(classes: Sequence[str]) -> str:
+    """Count classes and give their first names: ``2 classes (cat, dog)``."""
+    return f"{len(classes):,} class{'es' * (len(classes) != 1)} ({some(classes)})"
 
 
 def ending_of(name: str) -> str:

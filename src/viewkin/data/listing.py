@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -88,6 +88,10 @@ class Listing:
         if not self.names:
             object.__setattr__(self, "names", self.keys)
 
+    def without_labels(self) -> Listing:
+        """Give the same images without labels."""
+        return replace(self, labels=None, targets=None, classes=(), groups={})
+
     @cached_property
     def sides(self) -> Sides:
         """Sizes of a sample of the images; their headers are read once."""
@@ -112,6 +116,10 @@ class Survey:
     """Whether images show several classes each."""
     classes: int = 0
     """Classes; 0 where nothing is labelled, or an image has several."""
+
+    def without_labels(self) -> Survey:
+        """Say the same of the images without labels."""
+        return replace(self, labelled=False, several=False, classes=0)
 
 
 def survey_of(listing: Listing) -> Survey:

@@ -196,6 +196,11 @@ class ResidentSource(Source):
         rows = index if self._rows is None else self._rows.cpu()[index]
         return ResidentSource(self.facts.rows(index), self._pixels, rows)
 
+    def without_labels(self) -> ResidentSource:
+        """Give the same images without labels."""
+        facts = replace(self.facts, labels=None, targets=None, classes=(), groups={})
+        return ResidentSource(facts, self._pixels, self._rows)
+
 
 class StreamingSource(Source):
     """A source that decodes each image when it is asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from viewkin.data.cache import Stamp, stamp_of
+from viewkin.data.formats.split_words import SPLIT_OF, split_of_folder
 from viewkin.data.formats.tree import (
     Entries,
+    Look,
     absolute,
+    entries_of,
     image_files,
     image_files_below,
     image_suffixes,
@@ -22,14 +25,15 @@ from viewkin.data.formats.tree import (
     printable,
 )
 from viewkin.data.layout import Layout
-from viewkin.data.left_out import LeftOut, Tally
+from viewkin.data.left_out import LeftOut, Tally, classes_named
 from viewkin.data.listing import Listing, evenly, openable_splits
+from viewkin.data.reading import Reading
 from viewkin.runtime.errors import UserError
 
 __all__ = ["FileImages", "FolderLayout", "image_files", "image_suffixes", "printable"]
 
-SPLITS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
-"""Names of the subfolders that hold a split, in any case."""
+SPLITS = ("train", "test", "val")
+"""Splits that subfolders may hold."""
 WHOLE = ""
 """Name of the part of a folder without splits."""
 
@@ -92,13 +96,25 @@ class FolderLayout(Layout):
     there are two at least.
     """
 
-    def __init__(self, place: Path, entries: Entries) -> None:
+    def __init__(
+        self,
+        place: Path,
+        entries: Entries,
+        reading: Reading | None = None,
+        *,
+        look: Look = entries_of,
+        metadata: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """Take a folder.
 
         Args:
             place: the folder as the user named it.
             entries: what lies in it.
+            reading: whether folders are classes.
+            look: looks into a folder.
+            metadata: why Parquet files beside the images are not taken, for a folder without images.
         """
+        self._reading, self._look, self._metadata = reading or Reading(), look, metadata
         self.place = place
         self._folder = self.root = absolute(place)
         self.address = str(self.root)
@@ -115,11 +131,12 @@ class FolderLayout(Layout):
         """Image files of every split, or of the whole folder."""
         if not self.folders:
             tally = Tally()
-            return {WHOLE: _Part("", image_files_below(self._folder, "", tally, self._entries), tally)}
+            return {WHOLE: _Part("", image_files_below(self._folder, "", tally, self._entries, self._look), tally)}
         parts: dict[str, _Part] = {}
         for split, name in self.folders.items():
             tally = Tally()
-            parts[split] = _Part(f"{name}/", image_files_below(self._folder / name, f"{name}/", tally), tally)
+            paths = image_files_below(self._folder / name, f"{name}/", tally, look=self._look)
+            parts[split] = _Part(f"{name}/", paths, tally)
         return parts
 
     def listing(self, split: str) -> Listing:
@@ -131,13 +148,16 @@ class FolderLayout(Layout):
         chosen, notes = self._choose(split)
         part = self._parts[chosen]
         if not part.paths:
-            place = self.place / self.folders.get(chosen, "")
+            if (why := self._metadata()) is not None:
+                raise UserError(why)
+            place = printable(self.place / self.folders.get(chosen, ""))
             seen = "".join(f"; {one.sentence[:-1]}" for one in part.tally.report())
             raise UserError(
                 f"{place} holds no image files; give a folder with pictures such as .jpg or .png in it{seen}."
             )
         others = [path for one in self._parts.values() if one is not part for path in one.inner]
-        labels, classes = labels_of(part.inner, others)
+        labels, classes = labels_of(part.inner, others) if self._reading.labels else (None, ())
+        notes += self._said_of(chosen, classes)
         if labels is not None and bool((labels < 0).any()):
             notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")
         return Listing(
@@ -150,6 +170,16 @@ class FolderLayout(Layout):
             splits=self.splits,
             notes=tuple(notes),
         )
+
+    def _said_of(self, split: str, classes: tuple[str, ...]) -> list[str]:
+        """Say what was guessed from the names of folders: splits and classes."""
+        notes: list[str] = []
+        if self.folders:
+            names = ", ".join(f"{name} ({printable(folder)}/)" for name, folder in self.folders.items())
+            notes.append(f"Split {split} of {names}, by the names of the folders.")
+        if classes:
+            notes.append(f"The folders are taken for {classes_named(classes)}; --no-labels ignores them.")
+        return notes
 
     def left_out(self, split: str | None) -> list[LeftOut]:
         """Count what is not used in a split, or in all, and beside the folders of the splits."""
@@ -189,7 +219,7 @@ class FolderLayout(Layout):
             return "val", [f"There is no test folder in {printable(self.place)}, so its val folder stands in."]
         if split in SPLITS:
             raise UserError(
-                f"{self.place} has no {split} folder, so there is no {split} split: add one beside train, "
+                f"{printable(self.place)} has no {split} folder, so there is no {split} split: add one beside train, "
                 "or set part of the images aside with --holdout."
             )
         have = ", ".join(self.folders or ["train"])
@@ -203,12 +233,19 @@ def split_folders(entries: Entries) -> dict[str, str]:
     other folders is a class of trains.
     """
     below = [entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
+    named = [(split_of_folder(name), name) for name in below]
     folders: dict[str, str] = {}
-    for split, names in SPLITS.items():
-        for name in below:
-            if name.lower() in names:
-                folders.setdefault(split, name)
+    for split in SPLITS:
+        mine = [name for kind, name in named if kind == split]
+        if mine:
+            folders[split] = min(mine, key=_preference)
     return folders if "train" in folders and (len(folders) > 1 or len(below) == 1) else {}
+
+
+def _preference(name: str) -> tuple[int, str]:
+    """Order folders of one split: ``train`` before ``training``, ``validation`` before ``dev``, others last."""
+    order = list(SPLIT_OF)
+    return (order.index(name.lower()) if name.lower() in order else len(order)), name
 
 
 def first_folder(path: str) -> str | None:

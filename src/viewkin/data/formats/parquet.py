@@ -6,64 +6,51 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
-
-from viewkin.data.formats.parquet_columns import (
-    FileFacts,
-    class_groups,
-    class_names,
-    image_column,
-    read_facts,
-    read_labels,
-    read_names,
-)
+from viewkin.data.formats.parquet_columns import BYTES, class_groups, image_kind
+from viewkin.data.formats.parquet_facts import FileFacts, read_facts
+from viewkin.data.formats.parquet_labels import read_labels, read_names
+from viewkin.data.formats.parquet_places import files_by_split, parquet_files
 from viewkin.data.formats.parquet_rows import ParquetRows, stream_of
-from viewkin.data.formats.tree import Entries, absolute, is_folder, printable
+from viewkin.data.formats.tree import Entries, absolute, is_folder, is_image_name, printable
 from viewkin.data.layout import Layout
-from viewkin.data.left_out import LeftOut, Tally
+from viewkin.data.left_out import LeftOut, Tally, some
 from viewkin.data.listing import Listing, openable_splits
+from viewkin.data.reading import Reading
 from viewkin.runtime.errors import UserError
 
 __all__ = ["ParquetLayout", "parquet_files", "stream_of"]
-
-SPLITS = ("train", "test", "val")
-"""What a file's name holds that belongs to a split; ``val`` also finds ``validation``."""
-
-
-def parquet_files(path: Path) -> list[Path]:
-    """List the Parquet files that a path names: the file, or those of the folder or of its ``data`` subfolder."""
-    if path.is_file():
-        return [path]
-    return sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
-
-
-def files_by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Sort files into splits by their names; a name without one belongs to train."""
-    splits: dict[str, list[Path]] = {}
-    for path in files:
-        split = next((s for s in SPLITS if s in path.stem.lower()), "train")
-        splits.setdefault(split, []).append(path)
-    return splits
 
 
 class ParquetLayout(Layout):
     """A Parquet file, or a folder of them whose names tell the splits; each file is opened once."""
 
-    def __init__(self, place: Path, files: Sequence[Path], beside: Entries = ()) -> None:
+    def __init__(
+        self,
+        place: Path,
+        files: Sequence[Path],
+        reading: Reading,
+        beside: Entries = (),
+        passed_over: Sequence[Path] = (),
+    ) -> None:
         """Take Parquet files.
 
         Args:
             place: the file or folder as the user named it.
             files: the files, sorted.
+            reading: the columns that the user named.
             beside: what lies in the folder.
+            passed_over: Parquet files of the set that hold no images.
         """
         self.place = place
         single = list(files) == [place]
         whole = absolute(place)
         self.address = str(whole)
         self._folder = self.root = whole.parent if single else whole
-        self.files = {"train": list(files)} if single else files_by_split(files)
+        by_split, self._unnamed = files_by_split(place, [] if single else files)
+        self.files = {"train": list(files)} if single else by_split
+        self._reading = reading
         self._beside = beside
+        self._passed_over = passed_over
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -75,63 +62,69 @@ class ParquetLayout(Layout):
         """What each file says without its images.
 
         Raises:
-            UserError: one cannot be read.
+            UserError: one cannot be read, or has no column of images.
         """
-        try:
-            return {path: read_facts(path) for files in self.files.values() for path in files}
-        except (OSError, pa.ArrowException) as error:
-            raise self._unreadable(error) from error
+        return {path: read_facts(path, self._reading) for path in self._all()}
 
     def listing(self, split: str) -> Listing:
         """List the images of a split.
 
         Raises:
-            UserError: no such split, not a Parquet file, no image column, or no rows.
+            UserError: no such split, not a Parquet file, no image column, no rows, or labels of several kinds.
         """
         chosen, notes = self._choose(split)
         files = self.files[chosen]
         facts = [self._facts[path] for path in files]
-        schema = facts[0].schema
-        column = image_column(files[0], schema)
         groups, total = row_groups(facts)
         if total == 0:
             raise UserError(f"{self.place} holds no rows; give a Parquet file with at least 2 images.")
-        shared = facts[0].table.column_names
-        try:
-            table = pa.concat_tables([one.table.select(shared) for one in facts])
-        except (KeyError, pa.ArrowException) as error:
-            raise self._unreadable(error) from error
-        others = [self._facts[path].table for path in self._all() if path not in files]
-        labels, classes, more = read_labels(table, others, class_names(schema))
+        read = read_labels(facts, [self._facts[path] for path in self._all() if path not in files], self._reading)
+        columns = [one.image for one in facts]
+        encoded = ParquetRows([absolute(path) for path in files], columns, groups, total, named_files(facts))
         return Listing(
             name=self.place.stem,
-            encoded=ParquetRows([absolute(path) for path in files], column, groups, total),
+            encoded=encoded,
             keys=[f"{name}#{row}" for name, one in zip(self._keys(files), facts) for row in range(one.rows)],
-            names=read_names(table, column),
-            labels=labels,
-            classes=classes,
+            names=read_names(facts),
+            labels=read.labels,
+            classes=read.classes,
             splits=self.splits,
-            notes=(*notes, *more),
-            groups=class_groups(schema) if labels is not None else {},
+            notes=(*notes, *self._said_of(chosen), *read.notes),
+            groups=class_groups(facts[0].schema) if read.labels is not None else {},
         )
+
+    def _said_of(self, split: str) -> list[str]:
+        """Say what was guessed from names: splits, and columns of images of another name than ``image``."""
+        notes: list[str] = []
+        if len(self.files) > 1:
+            notes.append(f"Split {split} of {', '.join(self.files)}, by the names of the Parquet files.")
+        if split == "train" and self._unnamed:
+            names = some(self._keys(self._unnamed))
+            notes.append(f"Files whose names tell no split are taken for train ({names}).")
+        columns = dict.fromkeys(self._facts[path].image for path in self.files[split])
+        if list(columns) != ["image"]:
+            notes.append(f"Images come from the column {' or '.join(columns)}.")
+        return notes
 
     def left_out(self, split: str | None) -> list[LeftOut]:
         """Count the rows of a split, or of all, without an image, and what lies beside the files."""
         tally = Tally()
         for path in self._all() if split is None else self.files[self._choose(split)[0]]:
-            empty = self._facts[path].empty
-            column = image_column(path, self._facts[path].schema)
-            if empty[column]:
-                tally.add("row", "without an image", *self._keys([path]), count=empty[column])
-        named = {path.name for path in self._all()}
-        for entry in self._beside if split is None else ():
+            if self._facts[path].empty and not named_files([self._facts[path]]):
+                tally.add("row", "without an image", self._keys([path])[0], self._facts[path].empty)
+        for path in self._passed_over:
+            tally.add("Parquet file", "without a column of images", self._keys([path])[0])
+        places = {path.relative_to(self.place).parts[0] for path in (*self._all(), *self._passed_over) if self._beside}
+        for entry in self._beside:
             name = printable(entry.name)
-            if entry.name in named or entry.name.startswith("."):
+            if entry.name in places or entry.name.startswith("."):
                 continue
-            if not is_folder(entry):
-                tally.add_file(name)
-            elif entry.name != "data":
+            if is_folder(entry):
                 tally.add("folder", "not read, beside Parquet files", name)
+            elif is_image_name(entry.name):
+                tally.add("image file", "not used, because Parquet files beside it hold images", name)
+            elif split is None:
+                tally.add_file(name)
         return tally.report()
 
     def _all(self) -> list[Path]:
@@ -157,8 +150,15 @@ class ParquetLayout(Layout):
             "file, or set part of the images aside with --holdout."
         )
 
-    def _unreadable(self, error: Exception) -> UserError:
-        return UserError(f"{self.place} cannot be read as Parquet ({str(error).splitlines()[0]}): fetch it again.")
+
+def named_files(facts: Sequence[FileFacts]) -> list[str]:
+    """List the image files that rows name and that exist, as absolute paths; none where the rows hold bytes."""
+    named: list[str] = []
+    for one in facts:
+        if one.paths is not None and (one.empty or image_kind(one.schema.field(one.image).type) != BYTES):
+            paths = [absolute(one.path.parent / path) for path in one.paths.to_pylist() if path]
+            named += [str(path) for path in paths if path.is_file()]
+    return named
 
 
 def row_groups(facts: Sequence[FileFacts]) -> tuple[list[tuple[int, int, int]], int]:

@@ -1,53 +1,145 @@
-"""What the columns of an image Parquet say of its images: which one holds them, labels, class names, identities."""
+"""Which columns of an image Parquet hold images and labels, and what its metadata call the classes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from viewkin.runtime.errors import UserError
 
-IMAGE_COLUMNS = ("image", "img")
-"""Names of the image column, in order of preference."""
-MOST_CLASSES = 10**6
-"""Whole numbers from here on are names of classes, such as bar codes, and no count of them."""
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "images", "picture", "photo")
+"""Names of the image column in any case, in order of preference."""
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "category", "target", "class_label", "coarse_label")
+"""Names of the label column in any case, in order of preference."""
+BYTES, PATH = "bytes", "path"
 
 
-def image_column(path: Path, schema: pa.Schema) -> str:
-    """Find the column of images: bytes, or a struct with a field of bytes.
+def image_kind(kind: pa.DataType) -> str | None:
+    """Tell how a column may hold images: BYTES, PATH (a struct that names files), or None.
+
+    Lists hold one image each, and structs hold either or both.
+    """
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if any(is_one(kind) for is_one in lists):
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_struct(kind):
+        inner = {field.name: field.type for field in kind}
+        if BYTES in inner and is_bytes(inner[BYTES]):
+            return BYTES
+        return PATH if PATH in inner and is_text(inner[PATH]) else None
+    return BYTES if is_bytes(kind) else None
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are bytes of any length."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are texts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def has_field(schema: pa.Schema, column: str, name: str) -> bool:
+    """Whether a column is a struct that has a field."""
+    kind = schema.field(column).type
+    return pa.types.is_struct(kind) and kind.get_field_index(name) >= 0
+
+
+def image_column(
+    path: Path, schema: pa.Schema, wanted: str | None = None, is_image: Callable[[str], bool] | None = None
+) -> str:
+    """Find the column of images: bytes, or a struct with a field of bytes or of paths.
+
+    Args:
+        path: the file, for messages.
+        schema: its columns.
+        wanted: the column that was asked for.
+        is_image: looks into a column of any other name, to tell images from other bytes.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or several and none has a usual name.
     """
-    for name in IMAGE_COLUMNS:
-        if name in schema.names:
-            kind = schema.field(name).type
-            if pa.types.is_struct(kind):
-                kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
-            if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    have = ", ".join(schema.names)
+    if wanted is not None:
+        if wanted not in schema.names:
+            raise UserError(f"{path} has no column {wanted!r}: name one of its columns, {have}.")
+        if image_kind(schema.field(wanted).type) is None and not is_text(schema.field(wanted).type):
+            raise UserError(
+                f"The column {wanted} of {path} holds {schema.field(wanted).type} and no images: name another."
+            )
+        return wanted
+    able = [name for name in schema.names if image_kind(schema.field(name).type) is not None]
+    for known in IMAGE_COLUMNS:
+        for name in able:
+            if name.lower() == known:
                 return name
+    declared = [name for name, one in features(schema).items() if name in able and kind_of(one) == "Image"]
+    if len(declared) == 1:
+        return declared[0]
+    others = [name for name in able if is_image is not None and is_image(name)]
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise UserError(
+            f"{path} has several columns of images, {' and '.join(others)}: name one by "
+            f"--set data.image_column={others[0]}."
+        )
     raise UserError(
-        f"{path} has no column 'image' of encoded images, one a row; its columns are {', '.join(schema.names)}."
+        f"{path} has no column 'image' of encoded images, one a row; its columns are {have}: name the one that holds "
+        "them by --set data.image_column=NAME."
     )
 
 
-def class_names(schema: pa.Schema) -> tuple[str, ...]:
-    """Read class names from the schema's metadata, in either of the two common places; () without."""
+def label_columns(schema: pa.Schema) -> list[str]:
+    """List the columns that may hold labels, the likeliest first."""
+    named = [name for known in LABEL_COLUMNS for name in schema.names if name.lower() == known]
+    declared = [name for name, one in features(schema).items() if kind_of(one) == "ClassLabel" and name in schema.names]
+    if declared and not any(name.lower() in ("label", "labels") for name in named):
+        named = [name for name in named if name in declared] + declared + named
+    return list(dict.fromkeys([*named, *declared]))
+
+
+def is_label(kind: pa.DataType) -> bool:
+    """Whether a column's values may be labels: numbers, truth values, texts, or nothing."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = pa.types
+    return is_text(kind) or any(
+        is_one(kind) for is_one in (types.is_integer, types.is_boolean, types.is_null, types.is_floating)
+    )
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    """Read what Hugging Face's metadata say of the columns; {} without."""
+    try:
+        known = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {str(name): one for name, one in known.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def kind_of(feature: Any) -> str:
+    """Name the type of a feature."""
+    return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
+
+
+def class_names(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
+    """Read class names of a label column from the schema's metadata, in either of the two common places; () without."""
     metadata = schema.metadata or {}
     try:
         if b"class_names" in metadata:
             return tuple(map(str, json.loads(metadata[b"class_names"])))
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        return tuple(map(str, features["label"]["names"]))
-    except (ValueError, KeyError, TypeError):
+        names = features(schema)[column]["names"]
+        if isinstance(names, dict):  # of a data set card: {"0": "cat", "1": "dog"}
+            names = [names[number] for number in sorted(names, key=int)]
+        return tuple(map(str, names))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ()
 
 
@@ -56,110 +148,5 @@ def class_groups(schema: pa.Schema) -> dict[str, tuple[int, ...]]:
     try:
         split: list[str] = json.loads((schema.metadata or {})[b"class_split"])
         return {str(name): tuple(i for i, own in enumerate(split) if own == name) for name in dict.fromkeys(split)}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
-
-
-def label_column(table: pa.Table) -> pa.ChunkedArray | None:
-    """Find the column of labels, a dictionary written out: whole numbers, truth values or texts; None without."""
-    if "label" not in table.column_names:
-        return None
-    column = table["label"]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    types = pa.types
-    known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string, types.is_null)
-    return column if any(is_one(column.type) for is_one in known) else None
-
-
-def distinct(column: pa.ChunkedArray) -> set[Any]:
-    """Collect the values of a column of labels: null, negative numbers and empty texts are none."""
-    return {v for v in column.unique().to_pylist() if (v != "" if isinstance(v, str) else v is not None and v >= 0)}
-
-
-def read_labels(
-    table: pa.Table, others: Sequence[pa.Table], names: tuple[str, ...]
-) -> tuple[Tensor | None, tuple[str, ...], list[str]]:
-    """Read the ``label`` column: labels, or None when no image has one; class names; notes.
-
-    Whole numbers are labels as they are. Texts, truth values and numbers of MOST_CLASSES and more are numbered in their
-    order over all splits, of which ``others`` are those not read.
-    """
-    column = label_column(table)
-    if column is None and "label" in table.column_names:
-        return None, (), [f"Labels must be whole numbers or texts; the column label holds {table['label'].type}."]
-    own = set[Any]() if column is None else distinct(column)
-    if column is None or not own:
-        return None, (), []
-    kind = type(next(iter(own)))
-    elsewhere = [distinct(other) for other in map(label_column, others) if other is not None]
-    values = sorted(value for value in own.union(*elsewhere) if type(value) is kind)
-    if kind is int and values[-1] < max(MOST_CLASSES, len(names)):
-        labels = torch.from_numpy(column.cast(pa.int64()).fill_null(-1).to_numpy().copy()).clamp(min=-1)
-        top = int(labels.max())
-        return labels, names if len(names) > top else tuple(map(str, range(top + 1))), []
-    number = {value: label for label, value in enumerate(values)}
-    labels = torch.tensor([number.get(value, -1) for value in column.to_pylist()])
-    note = f"Labels go up to {values[-1]}, so the {len(values):,} that occur are numbered from 0 in their order."
-    return labels, tuple(map(str, values)), [note] if kind is int else []
-
-
-def read_names(table: pa.Table, column: str) -> list[str]:
-    """Read what each row calls itself: its ``name``, else its image's path; [] unless all have one and they differ."""
-    names: list[Any] = []
-    if "name" in table.column_names:
-        names = table["name"].to_pylist()
-    elif column in table.column_names:
-        names = [image.get("path") if image else None for image in table[column].to_pylist()]
-    if names and all(names) and len(set(names)) == len(names):
-        return [str(name) for name in names]
-    return []
-
-
-def columns_of_facts(schema: pa.Schema) -> list[str]:
-    """Name the columns that say something about the images, without the images."""
-    wanted = [name for name in ("label", "name") if name in schema.names]
-    for name in IMAGE_COLUMNS:
-        kind = schema.field(name).type if name in schema.names else None
-        if kind is not None and pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
-            wanted.append(f"{name}.path")  # a leaf of a struct is read by its dotted name
-    return wanted
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What one Parquet file says without its images."""
-
-    schema: pa.Schema
-    """Columns and metadata."""
-    group_rows: list[int]
-    """Rows of each row group."""
-    table: pa.Table
-    """The columns about the images that the file has."""
-    empty: dict[str, int]
-    """Image column to how many rows of it hold no image, as far as the file's statistics say."""
-
-    @property
-    def rows(self) -> int:
-        """Rows in all."""
-        return sum(self.group_rows)
-
-
-def read_facts(path: Path) -> FileFacts:
-    """Open a Parquet file once and read all but its images; raises OSError or ArrowException where it is damaged."""
-    with pq.ParquetFile(path) as parquet:
-        schema, metadata = parquet.schema_arrow, parquet.metadata
-        group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        table = parquet.read(columns=columns_of_facts(schema))
-    return FileFacts(schema, group_rows, table, {name: null_rows(metadata, name) for name in IMAGE_COLUMNS})
-
-
-def null_rows(metadata: pq.FileMetaData, column: str) -> int:
-    """Count the rows without bytes in an image column by the file's statistics; 0 where it keeps none."""
-    count = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for leaf in map(group.column, range(group.num_columns)):
-            if leaf.path_in_schema in (column, f"{column}.bytes") and leaf.statistics is not None:
-                count += leaf.statistics.null_count or 0
-    return count

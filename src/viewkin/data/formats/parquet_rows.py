@@ -28,12 +28,15 @@ class ParquetRows:
 
     files: list[Path]
     """Parquet files, in order."""
-    column: str
-    """The image column."""
+    columns: list[str]
+    """The image column of each file."""
     groups: list[tuple[int, int, int]]
     """(file, row group, first row) of every row group."""
     total: int
     """Rows."""
+    named: list[str] = field(default_factory=list[str])
+    """Absolute paths of the image files, where rows only name them."""
+    _damaged: dict[int, str] = field(default_factory=dict[int, str])
     _held: dict[int, pa.ChunkedArray] = field(default_factory=dict[int, Any])
     _lock: Lock = field(default_factory=Lock)
 
@@ -41,10 +44,15 @@ class ParquetRows:
         """Count the rows."""
         return self.total
 
-    def open(self, position: int) -> BytesIO:
-        """Give one row's bytes as a stream; an empty one where the row is null."""
+    def open(self, position: int) -> BytesIO | Path:
+        """Give one row's bytes as a stream, empty where the row is null, or the file that it names.
+
+        Raises:
+            OSError: its part of the file is damaged.
+        """
         group = int(np.searchsorted([first for _, _, first in self.groups], position, side="right")) - 1
-        return stream_of(self._group(group)[position - self.groups[group][2]])
+        file, _, first = self.groups[group]
+        return opened_cell(self._group(group)[position - first], self.files[file].parent)
 
     def _group(self, group: int) -> pa.ChunkedArray:
         """Read a row group's image column, unless it is one of the last two."""
@@ -52,10 +60,25 @@ class ParquetRows:
             if group not in self._held:
                 while len(self._held) > 1:
                     self._held.pop(next(iter(self._held)))
-                file, number, _ = self.groups[group]
-                with pq.ParquetFile(self.files[file]) as parquet:
-                    self._held[group] = parquet.read_row_group(number, columns=[self.column])[self.column]
+                self._held[group] = self._read(group)
             return self._held[group]
+
+    def _read(self, group: int) -> pa.ChunkedArray:
+        """Read a row group's image column; a damaged one is tried once.
+
+        Raises:
+            OSError: it is damaged.
+        """
+        file, number, _ = self.groups[group]
+        column = self.columns[file]
+        if group not in self._damaged:
+            try:
+                with pq.ParquetFile(self.files[file]) as parquet:
+                    return parquet.read_row_group(number, columns=[column])[column]
+            except (OSError, pa.ArrowException) as error:
+                said = (str(error).splitlines() or ["unknown"])[0]
+                self._damaged[group] = f"its part of the Parquet file is damaged ({said})"
+        raise OSError(self._damaged[group])
 
     def sample(self, count: int) -> list[int]:
         """Choose ``count`` rows from up to eight row groups."""
@@ -67,7 +90,8 @@ class ParquetRows:
 
     def stamps(self) -> list[Stamp]:
         """Give the stamp of each file, named with the column."""
-        return [stamp_of(f"{path.name}#{self.column}", path) for path in self.files]
+        own = [stamp_of(f"{path.name}#{column}", path) for path, column in zip(self.files, self.columns)]
+        return own + [stamp_of(name, Path(name)) for name in self.named]
 
     def random_access(self, folder: Path) -> Packed:
         """Unpack the column into an Arrow file of the cache, which can be read in any order.
@@ -96,8 +120,18 @@ class ParquetRows:
         kind = pa.large_binary()
         with pa.OSFile(str(target), "wb") as file, pa.ipc.new_file(file, pa.schema([("bytes", kind)])) as writer:
             for group in range(len(self.groups)):
-                rows = [stream_of(row).getvalue() for row in self._group(group)]
-                writer.write_batch(pa.record_batch([pa.array(rows, kind)], names=["bytes"]))
+                rows = pa.array(self._bytes_of(group), kind)
+                writer.write_batch(pa.record_batch([rows], names=["bytes"]))
+
+    def _bytes_of(self, group: int) -> list[bytes]:
+        """Give the encoded images of a row group; empty ones for what cannot be read."""
+        file, _, first = self.groups[group]
+        try:
+            cells = [opened_cell(cell, self.files[file].parent) for cell in self._group(group)]
+        except OSError:
+            end = self.groups[group + 1][2] if group + 1 < len(self.groups) else self.total
+            return [b""] * (end - first)
+        return [_content(cell) for cell in cells]
 
 
 class Packed:
@@ -112,7 +146,39 @@ class Packed:
         return BytesIO(self._bytes[position].as_py())
 
 
+def value_of(cell: pa.Scalar) -> bytes | str | None:
+    """Take out of a cell the bytes of an image or, where it has none, the path of one.
+
+    A cell is bytes, a path, a struct of either or both, or a list of one of these.
+    """
+    value: Any = cell.as_py()
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    return value or None
+
+
 def stream_of(cell: pa.Scalar) -> BytesIO:
-    """Take the bytes out of a cell of either kind."""
-    value = cell.as_py()
-    return BytesIO((value.get("bytes") if isinstance(value, dict) else value) or b"")
+    """Give the bytes of a cell as a stream; an empty one where it has none."""
+    value = value_of(cell)
+    return BytesIO(value if isinstance(value, bytes) else b"")
+
+
+def opened_cell(cell: pa.Scalar, folder: Path) -> BytesIO | Path:
+    """Give the bytes of a cell as a stream, or the file that it names, from ``folder`` on, where that exists."""
+    value = value_of(cell)
+    if isinstance(value, str):
+        path = folder / value
+        try:
+            return path if path.is_file() else BytesIO()
+        except (OSError, ValueError):
+            return BytesIO()
+    return BytesIO(value or b"")
+
+
+def _content(cell: BytesIO | Path) -> bytes:
+    try:
+        return cell.read_bytes() if isinstance(cell, Path) else cell.getvalue()
+    except OSError:
+        return b""

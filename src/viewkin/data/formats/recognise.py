@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ from viewkin.data.formats.folder import FolderLayout
 from viewkin.data.formats.generated import GeneratedLayout, is_generated
 from viewkin.data.formats.image_list import Given, ImageListLayout, array_images, tensor_images
 from viewkin.data.formats.parquet import ParquetLayout
-from viewkin.data.formats.tree import Entries, absolute, entries_of_root, is_file, is_image_name, printable
+from viewkin.data.formats.parquet_facts import has_images, read_facts
+from viewkin.data.formats.parquet_places import PARQUET, parquet_below
+from viewkin.data.formats.tree import Looks, absolute, entries_of_root, is_image_name, printable
 from viewkin.data.formats.voc import VocLayout, is_voc
 from viewkin.data.layout import Layout
 from viewkin.data.left_out import ADVICE
+from viewkin.data.reading import Reading
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import counted
 
-PARQUET = (".parquet", ".pq")
-"""Endings of a Parquet file."""
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """What a list of images may hold."""
 
@@ -50,18 +52,21 @@ def existing(place: str) -> Path:
     raise UserError(f"There is no {place}: {hint}")
 
 
-def layout_of(images: Any) -> tuple[Layout, str]:
+def layout_of(images: Any, reading: Reading) -> tuple[Layout, str]:
     """Find out how images are laid out, and what to call them in messages.
 
     Args:
         images: a path, ``generated:...``, a picture, an array, a tensor, or a list of paths, pictures and arrays.
+        reading: what the user says of how to read them.
 
     Raises:
         UserError: nothing is there, or it is nothing that holds images.
     """
     if isinstance(images, str | Path):
         named = os.fspath(images)
-        return (GeneratedLayout(named) if is_generated(named) else layout_of_place(existing(named))), printable(named)
+        if is_generated(named):
+            return GeneratedLayout(named), printable(named)
+        return layout_of_place(existing(named), reading), printable(named)
     if isinstance(images, Sequence):
         given = [image for one in images for image in single(one)]
     else:
@@ -70,14 +75,14 @@ def layout_of(images: Any) -> tuple[Layout, str]:
     return ImageListLayout(given, title), title
 
 
-def layout_of_place(path: Path) -> Layout:
+def layout_of_place(path: Path, reading: Reading) -> Layout:
     """Find out how the images of a folder or file are laid out. The folder is looked into once.
 
     Raises:
         UserError: the file holds no images, or the folder cannot be listed.
     """
     if path.is_file():
-        return layout_of_file(path)
+        return layout_of_file(path, reading)
     if path.name in ARCHIVES:
         return ArchiveLayout(path)
     if is_voc(path):
@@ -85,13 +90,29 @@ def layout_of_place(path: Path) -> Layout:
     entries = entries_of_root(path)
     if any(entry.name in ARCHIVES for entry in entries) and (archive := find_archive(path)) is not None:
         return ArchiveLayout(archive)
-    files = parquet_among(path, entries)
-    if not files and any(entry.name == "data" and entry.is_dir() for entry in entries):
-        files = parquet_among(path / "data", entries_of_root(path / "data"))
-    return ParquetLayout(path, files, entries) if files else FolderLayout(path, entries)
+    look = Looks(path, entries)
+    files = parquet_below(path, entries, look)
+    beside = {file.parent for file in files} == {path} and any(is_image_name(e.name) or e.is_dir() for e in entries)
+    held = {file: has_images(file, reading) for file in files}
+    if any(held.values()) or (files and not beside and None in held.values()):
+        with_images = [file for file, has in held.items() if has is not False]
+        without = [file for file, has in held.items() if has is False]
+        return ParquetLayout(path, with_images, reading, entries, without)
+    return FolderLayout(path, entries, reading, look=look, metadata=partial(_why_not_parquet, files, reading))
 
 
-def layout_of_file(path: Path) -> Layout:
+def _why_not_parquet(files: Sequence[Path], reading: Reading) -> str | None:
+    """Say why a folder's Parquet files are no images, for a folder without any other; None without such files."""
+    if not files:
+        return None
+    try:
+        read_facts(files[0], reading)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def layout_of_file(path: Path, reading: Reading) -> Layout:
     """Take a Parquet file, or an image.
 
     Raises:
@@ -99,7 +120,7 @@ def layout_of_file(path: Path) -> Layout:
     """
     ending = path.suffix.lower()
     if ending in PARQUET:
-        return ParquetLayout(path, [path])
+        return ParquetLayout(path, [path], reading)
     if is_image_name(path.name):
         whole = absolute(path)
         return ImageListLayout([whole], printable(path.name), str(whole))
@@ -108,13 +129,6 @@ def layout_of_file(path: Path) -> Layout:
     raise UserError(
         f"{path} is neither an image nor a folder nor a Parquet file: give the folder that the images lie in."
     )
-
-
-def parquet_among(folder: Path, entries: Entries) -> list[Path]:
-    """Choose the Parquet files of a folder, sorted."""
-    return [
-        folder / e.name for e in entries if e.name.endswith(".parquet") and not e.name.startswith(".") and is_file(e)
-    ]
 
 
 def single(image: Any) -> list[Given]:

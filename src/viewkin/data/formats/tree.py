@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,8 @@ NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".
 """What Pillow lists as images and needs another program for, or only recognises."""
 Entries = Sequence[os.DirEntry[str]]
 """What lies in a folder, sorted by name."""
+Look = Callable[[Path], Entries]
+"""Looks into a folder; raises OSError where that is not allowed."""
 
 
 @cache
@@ -49,6 +51,21 @@ def entries_of(folder: str | Path) -> Entries:
     """Look into a folder; raises OSError where that is not allowed."""
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
+
+
+class Looks:
+    """Looks into folders, into each once."""
+
+    def __init__(self, root: Path, entries: Entries) -> None:
+        """Begin with what lies in ``root``, which was looked into."""
+        self._seen: dict[str, Entries] = {os.fspath(absolute(root)): entries}
+
+    def __call__(self, folder: Path) -> Entries:
+        """Look into a folder; raises OSError where that is not allowed."""
+        place = os.fspath(absolute(folder))
+        if place not in self._seen:
+            self._seen[place] = entries_of(folder)
+        return self._seen[place]
 
 
 def entries_of_root(root: Path) -> Entries:
@@ -99,7 +116,9 @@ def image_files(root: Path) -> list[str]:
     return image_files_below(root, "", Tally())
 
 
-def image_files_below(folder: Path, prefix: str, tally: Tally, entries: Entries | None = None) -> list[str]:
+def image_files_below(
+    folder: Path, prefix: str, tally: Tally, entries: Entries | None = None, look: Look | None = None
+) -> list[str]:
     """List the image files of a folder and below: sorted paths that begin with ``prefix``.
 
     Args:
@@ -107,7 +126,9 @@ def image_files_below(folder: Path, prefix: str, tally: Tally, entries: Entries 
         prefix: what the paths begin with: "" or the folder's own path with its slash.
         tally: what is passed over is counted here.
         entries: what lies in the folder, where it is known.
+        look: looks into a folder.
     """
+    look = look or entries_of
     paths, seen = list[str](), set[str]()
     waiting: list[tuple[str, str, Entries | None]] = [(os.fspath(folder), prefix, entries)]
     while waiting:
@@ -119,7 +140,7 @@ def image_files_below(folder: Path, prefix: str, tally: Tally, entries: Entries 
             continue
         seen.add(real)
         try:
-            entries = entries_of(place) if entries is None else entries
+            entries = look(Path(place)) if entries is None else entries
         except OSError as error:
             tally.add("folder", f"cannot be listed ({why_not(error)})", name)
             continue

@@ -1,0 +1,34 @@
+"""Which split a path belongs to, by its whole words: ``latest`` is no test, ``medieval`` no val."""
+
+from __future__ import annotations
+
+import re
+
+SPLIT_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "val"),
+}
+"""Word to split, in order of preference where several folders are of one split."""
+NEUTRAL = frozenset(
+    ("set", "split", "data", "dataset", "image", "images", "img", "imgs", "jpg", "png", "photo", "photos", "pictures")
+)
+"""Words beside which a folder is still named after its split."""
+BREAK = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])")
+"""Where words end: at signs, before digits, and before a capital after a small letter."""
+
+
+def words(path: str) -> list[str]:
+    """Take a path apart into words of small letters, and numbers."""
+    return [word.lower() for word in BREAK.split(path) if word]
+
+
+def split_in(path: str) -> str | None:
+    """Find the split that a path names; the last where it names several, None where it names none."""
+    return next((SPLIT_OF[word] for word in reversed(words(path)) if word in SPLIT_OF), None)
+
+
+def split_of_folder(name: str) -> str | None:
+    """Find the split that a folder is named after: ``train``, ``Test images``, ``val2017``; None for any other name."""
+    found = [word for word in words(name) if not word.isdecimal() and word not in NEUTRAL]
+    return SPLIT_OF.get(found[0]) if len(found) == 1 else None
