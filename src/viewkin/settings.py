@@ -190,7 +190,7 @@ def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, pr
         if is_value(hint):
             value = tuple(value) if isinstance(value, list) else value
             if not fits(value, hint):
-                raise UserError(f"{path} is {json.dumps(value)}; it must be {wanted(hint)}.")
+                raise UserError(f"{path} is {shown(value)}; it must be {wanted(hint)}.")
             arguments[name] = value
         elif isinstance(value, Mapping):
             inner: type | None = hint if dataclasses.is_dataclass(hint) else kinds.get(value.get("kind", ""))  # type: ignore[assignment]
@@ -198,9 +198,15 @@ def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, pr
                 raise UserError(f"The stored settings name an unknown method {value.get('kind')!r}: another version's.")
             arguments[name] = settings_from_dict(inner, typing.cast(Mapping[str, Any], value), kinds, f"{path}.")
         else:
-            raise UserError(f"{path} is {json.dumps(value)}; it must be settings in braces.")
+            raise UserError(f"{path} is {shown(value)}; it must be settings in braces.")
     with wrapped(prefix):
         return cls(**arguments)
+
+
+def shown(value: Any) -> str:
+    """Write a stored value in a sentence: as JSON, its beginning where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def is_value(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Embeddings as Parquet: a row an image, ``id, path, split?, label?, class_name?, embedding``, for any table library."""
+"""Embeddings as Parquet: a row an image, ``id, path, split?, label?, class_name?, embedding``, for any library."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from viewkin.collection.plain_files import write_csv, write_npy
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.json_text import read_json
 
 KEY = b"viewkin"
 """Schema metadata key of the JSON object that describes the file."""
@@ -172,7 +173,7 @@ def described(path: Path | str, schema: pa.Schema) -> dict[str, Any]:
         UserError: it is damaged.
     """
     try:
-        about = json.loads((schema.metadata or {}).get(KEY, b"{}"))
+        about = read_json((schema.metadata or {}).get(KEY, b"{}"))
     except ValueError as error:
         raise UserError(f"{path} is damaged: its description cannot be read; write the embeddings again.") from error
     return about if isinstance(about, dict) else {}
@@ -228,10 +229,9 @@ def _check_schema(path: Path | str, schema: pa.Schema) -> None:
     wanted |= {"split": pa.types.is_string, "class_name": pa.types.is_string}
     wanted["embedding"] = lambda kind: pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
     for name, fits in wanted.items():
-        missing = name not in schema.names
-        if (missing and name not in ("split", "label", "class_name")) or (
-            not missing and not fits(schema.field(name).type)
-        ):
+        places = schema.get_all_field_indices(name)  # a file may have several columns of one name
+        wrong = len(places) > 1 or not all(fits(schema.field(place).type) for place in places)
+        if wrong or (not places and name not in ("split", "label", "class_name")):
             columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
             raise UserError(
                 f"{path} is not a file of embeddings: it needs id (integer), path (string), embedding (fixed-size list "

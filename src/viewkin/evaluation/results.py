@@ -14,6 +14,7 @@ import torch
 
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.json_text import read_json
 from viewkin.runtime.provenance import device_name, revision
 from viewkin.runtime.tables import html_table, text_table
 
@@ -133,7 +134,7 @@ def read_results(path: Path | str) -> list[Result]:
         UserError: no such file, or it holds something else.
     """
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = read_json(Path(path).read_text(encoding="utf-8"))
         for row in rows:
             row["values"] = {name: math.nan if value is None else value for name, value in row["values"].items()}
             row["notes"] = tuple(row["notes"])

@@ -15,6 +15,7 @@ from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.tensor_files import MARK, DamagedFileError, read_safetensors, read_tensors, sealed_safetensors
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.json_text import read_json
 
 FORMAT = "viewkin backbone 1"
 KEY = "viewkin"
@@ -132,7 +133,7 @@ def _read_checkpoint(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
     try:
-        facts: dict[str, Any] = json.loads(text)
+        facts: dict[str, Any] = read_json(text)
         stated = facts["format"]
         if stated != FORMAT:
             raise UserError(f"{path} is of format {stated!r} and this version reads {FORMAT!r}: update viewkin.")

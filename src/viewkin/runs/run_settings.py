@@ -15,6 +15,7 @@ from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.nets.backbone import build_backbone
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.json_text import read_json
 from viewkin.runtime.provenance import versions
 from viewkin.settings import settings_from_dict, settings_to_dict
 from viewkin.training.config import Recipe
@@ -86,7 +87,7 @@ def read_run_settings(place: Path) -> RunSettings:
     if not path.is_file():
         raise UserError(f"{place} holds no run (no recipe.json); give the directory that 'viewkin train' printed.")
     try:
-        return settings_from_dict(RunSettings, json.loads(path.read_text(encoding="utf-8")), METHOD_CONFIGS)
+        return settings_from_dict(RunSettings, read_json(path.read_text(encoding="utf-8")), METHOD_CONFIGS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; restore it from a copy, or start a new run.") from error
     except UserError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.json_text import read_json
 from viewkin.runtime.progress import Reporter
 from viewkin.runtime.wording import duration
 
@@ -71,7 +72,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _line(text: bytes) -> dict[str, Any] | None:
     """Read an object with its step; None where it is something else."""
     try:
-        line = json.loads(text)
+        line = read_json(text)
     except ValueError:
         return None
     return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None

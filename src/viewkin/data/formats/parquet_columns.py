@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.json_text import read_json
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "images", "picture", "photo")
 """Names of the image column in any case, in order of preference."""
@@ -118,7 +118,7 @@ def is_label(kind: pa.DataType) -> bool:
 def features(schema: pa.Schema) -> dict[str, Any]:
     """Read what Hugging Face's metadata say of the columns; {} without."""
     try:
-        known = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        known = read_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {str(name): one for name, one in known.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
@@ -134,7 +134,7 @@ def class_names(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
     metadata = schema.metadata or {}
     try:
         if b"class_names" in metadata:
-            return tuple(map(str, json.loads(metadata[b"class_names"])))
+            return tuple(map(str, read_json(metadata[b"class_names"])))
         names = features(schema)[column]["names"]
         if isinstance(names, dict):  # of a data set card: {"0": "cat", "1": "dog"}
             names = [names[number] for number in sorted(names, key=int)]
@@ -146,7 +146,7 @@ def class_names(schema: pa.Schema, column: str = "label") -> tuple[str, ...]:
 def class_groups(schema: pa.Schema) -> dict[str, tuple[int, ...]]:
     """Read from the schema's ``class_split``, one name a label, which labels each name has; {} without."""
     try:
-        split: list[str] = json.loads((schema.metadata or {})[b"class_split"])
+        split: list[str] = read_json((schema.metadata or {})[b"class_split"])
         return {str(name): tuple(i for i, own in enumerate(split) if own == name) for name in dict.fromkeys(split)}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}

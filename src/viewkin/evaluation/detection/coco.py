@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from viewkin.evaluation.detection.boxed_images import BoxedImages, dropped_boxes_note, make_truth
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.json_text import read_json
 
 PREFIX = "instances_"
 """Names of annotation files begin with this; the name of the split follows."""
@@ -41,7 +41,7 @@ def open_coco(root: Path, split: str) -> BoxedImages:
         raise UserError(f"{root} {wrong} in {PREFIX}*.json, only {known}; name one of these.")
     file = files[names[0]]
     try:
-        return _read(root, names[0], json.loads(file.read_text(encoding="utf-8")))
+        return _read(root, names[0], read_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, LookupError) else error
         raise UserError(
