@@ -11,6 +11,7 @@ import torch
 
 from commandline import TINY, Ended, images_in, viewkin
 from mosaics import mosaics_in
+from viewkin.nets.tensor_files import write_tensors
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ TRAIN = {
     "phtos": ("did you mean photos?",),
     "empty": ("no image files",),
     "one": ("at least 2",),
-    "run/recipe.json": ("neither a folder nor a Parquet file",),
+    "run/recipe.json": ("neither an image nor a folder nor a Parquet file",),
     "generated:image=100": ("did you mean images",),
     "photos --recipe moco_cifar": ("moco_cifar10",),
     "photos --set method.temprature=0.2": ("method.temperature",),
@@ -120,7 +121,8 @@ def test_a_place_that_only_looks_writable_is_refused(place):
 
 def test_a_run_directory_is_not_taken_twice(place):
     refused(viewkin("train", "photos", "--out", "run"), "already holds a run", "--resume")
-    (place / "run" / "last.ckpt").unlink()
+    for name in ("last.ckpt", "previous.ckpt"):
+        (place / "run" / name).unlink()
     kept = (place / "run" / "backbone.safetensors").read_bytes()
     refused(viewkin("train", "photos", "--out", "run"), "already holds a run; choose another")
     assert (place / "run" / "backbone.safetensors").read_bytes() == kept
@@ -158,9 +160,16 @@ def test_what_would_change_a_run_is_refused_on_resume(place, line):
 @pytest.mark.parametrize("data", ["photos", "sixty-four", "generated:images=64,seed=1", "generated:images=80"])
 def test_other_images_are_refused_on_resume(place, data):
     images_in(place / "sixty-four", 64)
+    unfinished(place)
     before = (place / "run" / "metrics.jsonl").read_text()
     refused(viewkin("train", data, "--out", "run", "--resume"), "same")
     assert (place / "run" / "metrics.jsonl").read_text() == before
+
+
+def unfinished(place: Path) -> None:
+    """Take away what a finished run has, and the checkpoint that stands in for a damaged one."""
+    for name in ("report.html", "previous.ckpt"):
+        (place / "run" / name).unlink()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +184,7 @@ def test_other_images_are_refused_on_resume(place, data):
     ],
 )
 def test_a_damaged_run_is_refused(place, name, content, word):
+    unfinished(place)
     path = place / "run" / name
     path.unlink()
     if content is not None:
@@ -215,8 +225,11 @@ def test_a_recipe_edited_to_another_type_is_refused_with_file_and_setting(place,
 
 
 def test_a_checkpoint_of_another_version_is_refused(place):
+    unfinished(place)
     path = place / "run" / "last.ckpt"
-    torch.save({**torch.load(path, weights_only=True), "format": 0}, path)
+    state = {**torch.load(path, weights_only=True), "format": 0}
+    with path.open("wb") as file:
+        write_tensors(state, file)
     refused(viewkin("train", "generated:images=64", "--out", "run", "--resume"), "this version")
 
 
@@ -231,6 +244,7 @@ def test_a_damaged_log_is_refused_with_its_line(place, line):
 
 
 def test_a_line_of_the_log_cut_by_a_kill_is_dropped(place):
+    unfinished(place)
     path = place / "run" / "metrics.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"step": 9, "lo\xc3')
@@ -240,10 +254,12 @@ def test_a_line_of_the_log_cut_by_a_kill_is_dropped(place):
 
 
 def test_a_checkpoint_of_another_method_is_refused(place):
+    unfinished(place)
     path = place / "run" / "last.ckpt"
     state = torch.load(path, weights_only=True)
     state["method"] = {f"other.{name}": value for name, value in state["method"].items()}
-    torch.save(state, path)
+    with path.open("wb") as file:
+        write_tensors(state, file)
     for command in (
         "train generated:images=64 --out run --resume",
         "embed run photos --out x.parquet --features embedding",
