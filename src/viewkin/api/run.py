@@ -135,7 +135,7 @@ class Run:
             UserError: the images are others, or the checkpoint is damaged.
         """
         request = TrainRequest(
-            data=images if images is not None else "" if self.finished else self.settings.images_from(),
+            data=self.settings.data if images is None else images,
             out=self.path,
             resume=True,
             accept_changes=accept_changes,

@@ -48,6 +48,19 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out exactly where it stopped.")
     ] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="Start the run in --out, or continue it if it is there; for schedulers, which repeat a command.",
+        ),
+    ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Continue although images were added, removed or changed, if the method allows it."
+        ),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Any setting listed by 'viewkin recipes NAME'. Repeatable."),
@@ -81,6 +94,8 @@ def train(
         method=method,
         out=out,
         resume=resume,
+        auto_resume=auto_resume,
+        accept_changes=accept_changes,
         smoke=smoke,
         epochs=epochs,
         batch_size=batch_size,
@@ -92,4 +107,4 @@ def train(
     with shown() as console:
         training = run(request)
         show_training(console, training)
-    return training.run.outcome.exit_code
+    return training.exit_code

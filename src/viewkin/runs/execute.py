@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,24 @@ import torch
 from torch import nn
 
 from viewkin.augment.policies import Policy
-from viewkin.data.frozen_listing import write_listing
-from viewkin.data.identity import fingerprint_of
 from viewkin.memory.bank import BankStorage, FeatureBank, bank_storage
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.backbone_file import describe_backbone, save_backbone
-from viewkin.runs.plan import LISTING, Plan, planned, reopened
+from viewkin.runs.directory_lock import refuse_if_locked
+from viewkin.runs.plan import Plan, planned
+from viewkin.runs.reopen import reopened
 from viewkin.runs.resolve import TrainRequest
-from viewkin.runs.run_settings import write_settings
+from viewkin.runs.run_directory import begun, tidied
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError, require
-from viewkin.runtime.files import clear_unfinished
 from viewkin.runtime.progress import reporter
 from viewkin.runtime.provenance import device_name
 from viewkin.training.config import Recipe
 from viewkin.training.fabric import accelerator_of, make_fabric, precision_of
 from viewkin.training.loop import Trainer
-from viewkin.training.outcome import Outcome, RunStoppedError
+from viewkin.training.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -47,40 +44,41 @@ class TrainedRun:
     """Whether this process is the one that speaks and writes."""
 
 
-def train_run(request: TrainRequest) -> TrainedRun:
+def train_run(request: TrainRequest, held: contextlib.ExitStack | None = None) -> TrainedRun:
     """Train as asked and leave a complete run directory.
+
+    Args:
+        request: what to train; ``auto_resume`` has been settled.
+        held: keeps the lock of the run directory; None: it goes when training is over.
 
     Raises:
         UserError: anything about the request, the data or the directory does not fit; nothing is written then.
         RunStoppedError: the run could not go on; its last checkpoint is kept.
     """
+    with contextlib.ExitStack() as own:
+        return _trained(request, own if held is None else held)
+
+
+def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
+    refuse_if_locked(request.out)
     plan = reopened(request) if request.resume else planned(request)
-    recipe, out = plan.stored.recipe, plan.out
+    recipe = plan.stored.recipe
     torch.manual_seed(seed_for(recipe.seed, "init"))
     backbone = build_backbone(recipe.backbone)
     check_sizes(backbone, recipe)
     fabric = make_fabric(recipe.runtime, backbone)
     method = built(recipe, backbone, len(plan.source))
     views = recipe.augment.chosen()
-    trainer = Trainer(recipe, plan.source, method, views, fabric, out, backbone_facts(recipe, views, method))
-    leads, fresh = fabric.global_rank == 0, False
-    if leads:
-        reporter().say(*plan.notes, device_note(recipe, backbone, fabric.device), f"Run directory: {out}")
-        if plan.stored.demo and out.exists() and not request.resume:
-            shutil.rmtree(out)
-        fresh = not out.exists()
-        if not request.resume:
-            content_ids = plan.dataset.content_ids(recipe.data.split, keys=plan.source.keys)
-            fingerprint = fingerprint_of(zip(plan.source.keys, content_ids))
-            write_settings(out, replace(plan.stored, fingerprint=fingerprint))
-            write_listing(out / LISTING, plan.source.keys, content_ids)
-        else:
-            clear_unfinished(out)
-    distributed.barrier()
-    with tidied(out, trainer, fresh):
+    trainer = Trainer(recipe, plan.source, method, views, fabric, plan.out, backbone_facts(recipe, views, method))
+    if fabric.global_rank == 0:
+        reporter().say(*plan.notes, device_note(recipe, backbone, fabric.device))
+    with tidied(trainer) as place:
+        plan = begun(plan, request, fabric, held, place)
+        trainer.out = trainer.state.out = plan.out
         outcome = trainer.run(resume=request.resume)
+    leads = fabric.global_rank == 0
     if leads:
-        keep_backbone(out, method, recipe, views)
+        keep_backbone(plan.out, method, recipe, views)
     distributed.barrier()
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()  # NCCL complains where that is left to the interpreter
@@ -111,27 +109,6 @@ def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:
     if asked and not any(isinstance(module, FeatureBank) for module in method.modules()):
         raise UserError(f"runtime.{asked} means nothing to {recipe.method.kind}, which keeps no bank; leave it out.")
     return method
-
-
-@contextlib.contextmanager
-def tidied(out: Path, trainer: Trainer, fresh: bool) -> Generator[None]:
-    """Put what ends a run from outside in a sentence; a fresh directory goes again if no step was done."""
-    try:
-        yield
-    except BaseException as error:
-        if fresh and trainer.at.total_step == 0:
-            shutil.rmtree(out, ignore_errors=True)
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise RunStoppedError(
-                "The GPU has too little memory; try a smaller --batch-size, or --set data.accumulate=2 for the same "
-                "batch in two parts."
-            ) from error
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise RunStoppedError(
-                f"{out} cannot be written ({reason}); make room, then go on with --resume."
-            ) from error
-        raise
 
 
 def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:
@@ -166,7 +143,8 @@ def device_note(recipe: Recipe, backbone: nn.Module, device: torch.device) -> st
 def origin(recipe: Recipe) -> dict[str, Any]:
     """What a stored backbone says of its training beside what using it needs."""
     views = recipe.augment
-    return {"recipe": recipe.name, "policy": views.policy, "least_area": views.least_area}
+    known = {"recipe": recipe.name, "policy": views.policy, "least_area": views.least_area}
+    return known if recipe.data.value_range is None else {**known, "value_range": recipe.data.value_range}
 
 
 def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, Any]:

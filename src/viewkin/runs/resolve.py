@@ -40,6 +40,10 @@ class TrainRequest:
     """Run directory."""
     resume: bool = False
     """Go on with the run in ``out``."""
+    auto_resume: bool = False
+    """Start a run, or go on with the one in ``out`` if there is one; a finished one is left alone."""
+    accept_changes: bool = False
+    """Go on although images were added, removed or changed, where the method keeps no row for each image."""
     smoke: bool = False
     """Shrink everything to end within a minute."""
     demo: bool = False
