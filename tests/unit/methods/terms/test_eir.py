@@ -201,6 +201,42 @@ def test_target_of_a_mixture_is_constant_unless_asked(base, detached, monkeypatc
     torch.testing.assert_close(step.loss, constant.loss)
 
 
+@pytest.mark.parametrize("base", ["iraug", "npid", "moco"])
+@pytest.mark.parametrize("detached", [True, False])
+def test_gradient_of_the_bases_own_loss_treats_the_target_as_constant_unless_asked(base, detached):
+    config = EIRConfig(base=METHODS[base], relation_weight=0, negatives="base", detach_mixture=detached)
+    method = build(config).double().eval()
+    batch = batch_for(method, INDEX, dtype=torch.float64)
+    names = {"npid": ("view", "eir_second"), "moco": ("query", "key")}.get(base, ("first", "second"))
+    mixed, partner, r = mixed_of(batch, *names)
+    first = method.query(batch.views[names[0]])
+    second = (method.target if base == "moco" else method.query)(batch.views[names[1]])
+    target = losses.unit(r * first + (1 - r) * second[partner])
+    weight = method.last_weight
+
+    def gradient(target: Tensor) -> Tensor:
+        loss = 2 * method.base.pair_loss(method.query(mixed), target, INDEX).mean()
+        return torch.autograd.grad(loss, weight, retain_graph=True)[0]
+
+    constant, through = gradient(target.detach()), gradient(target)
+    assert float((through - constant).norm()) > 0.05 * float(constant.norm())
+    (found,) = torch.autograd.grad(method(batch, AT).terms["eir/mixture"], weight)
+    torch.testing.assert_close(found, constant if detached else through, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("reading", ["sumlog", "logsum"])
+def test_relation_and_mixtures_have_temperatures_of_their_own(reading):
+    config = EIRConfig(base=METHODS["iraug"], temperature=0.5, mixture_temperature=0.2, mixture_reading=reading)
+    method, batch, step = stepped(config)
+    first, second = (method.query(batch.views[name]) for name in ("first", "second"))
+    relation = losses.relation_divergence(first, second, method.bank.everything(), 0.5).mean()
+    torch.testing.assert_close(step.terms["eir/relation"], 15 * relation)
+    mixed, partner, r = mixed_of(batch, "first", "second")
+    loss = losses.interpolation(method.query(mixed), losses.unit(r * first + (1 - r) * second[partner]), 0.2)
+    expected = {"sumlog": loss.mean(), "logsum": -(-loss).exp().sum().log()}[reading]
+    torch.testing.assert_close(step.terms["eir/mixture"], 2 * expected)
+
+
 @pytest.mark.parametrize("base", ["interclr", "npid"])
 def test_partners_of_mixtures_are_found_while_training(base):
     method = build(EIRConfig(base=METHODS[base]))

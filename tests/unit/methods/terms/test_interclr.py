@@ -239,6 +239,20 @@ def test_labels_are_kept_up_while_the_base_warms_up_alone():
     assert list(method(batch(method), later).terms) == ["moco", "interclr"]
 
 
+@pytest.mark.parametrize(("base", "head"), [("npid", "shared"), ("moco", "shared"), ("moco", "separate")])
+def test_sums_lose_the_row_before_the_write_and_gain_the_one_after_it(base, head):
+    method = started(around(base, head=head, clusters=2, min_size=1))
+    state = method.clusters
+    assert state is not None
+    for step in range(3):
+        before = method.memory.read(INDEX).clone()
+        method.update(method(batch(method, step), AT).record, AT)
+        assert float((method.memory.read(INDEX) - before).norm()) > 0.1  # so that the two rows tell apart
+        rows = method.memory.everything()
+        sums = torch.stack([rows[state.labels == label].sum(0) for label in range(2)])
+        torch.testing.assert_close(state.sums, sums, rtol=1e-12, atol=1e-12)
+
+
 def test_a_head_of_its_own_leaves_the_bases_head_to_the_base():
     method = started(around("moco-symmetric", head="separate"))
     assert method.head is not None
