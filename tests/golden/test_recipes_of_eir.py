@@ -74,7 +74,9 @@ def test_settings_of_the_released_code():
     base = method.base
     assert (base.kind, base.head, base.dim, base.queue_size) == ("moco", "mlp", 128, 65536)
     assert (base.momentum, base.temperature, base.symmetric) == (0.999, 0.2, False)
+    assert (base.norm, base.shuffle) == ("split:4", True)  # train.sh runs on four devices
     assert (recipe.backbone.name, recipe.backbone.stem) == ("resnet50", "imagenet")
+    assert recipe.backbone.init == "kaiming"  # torchvision's
     assert (recipe.augment.policy, recipe.augment.image_size) == ("moco-v2", 224)
     optim, schedule = recipe.optim, recipe.schedule
     assert (optim.name, optim.lr, optim.scale_lr, optim.momentum, optim.weight_decay) == ("sgd", 0.03, False, 0.9, 1e-4)

@@ -58,6 +58,15 @@ def test_settings_of_npidv2(name, epochs, inter):
     by_sgd(recipe, epochs, "npidv2")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [f"{base}_imagenet" for base in ("moco_v1", "moco_v2", "interclr_moco")]
+    + ["interclr_moco_imagenet100", "moco_cifar10", "moco_cifar10_symmetric", "interclr_moco_cifar10"],
+)
+def test_mocos_networks_start_as_torchvisions(name):
+    assert recipe_named(name).backbone.init == "kaiming"
+
+
 @pytest.mark.parametrize("name", ["moco_v2_imagenet", "interclr_moco_imagenet", "interclr_moco_imagenet100"])
 def test_settings_of_moco_v2(name):
     recipe = recipe_named(name)

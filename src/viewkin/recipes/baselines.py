@@ -10,7 +10,7 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.shared import CIFAR_SGD, CIFAR_STEPS, IMAGENET_SGD, LARGE, SMALL
+from viewkin.recipes.shared import CIFAR_SGD, CIFAR_STEPS, IMAGENET_SGD, LARGE, LARGE_KAIMING, SMALL, SMALL_KAIMING
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 
@@ -54,12 +54,15 @@ def simclr_cifar10() -> Recipe:
 
 
 def moco_cifar10() -> Recipe:
-    """MoCo's CIFAR-10 demo (METHODS 7.9): kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs."""
+    """MoCo's CIFAR-10 demo (METHODS 7.9): kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs.
+
+    All convolutions start by ``kaiming``; the demo's first one, which replaces torchvision's, by PyTorch's default.
+    """
     return Recipe(
         name="moco_cifar10",
         about="MoCo, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)",
         method=MoCoConfig(head="linear", queue_size=4096, momentum=0.99, temperature=0.1, norm="split:8"),
-        backbone=SMALL,
+        backbone=SMALL_KAIMING,
         augment=AugmentConfig(policy="moco-cifar", image_size=32),
         optim=OptimConfig(name="sgd", lr=0.06, momentum=0.9, weight_decay=5e-4),
         schedule=ScheduleConfig(epochs=200, kind="cosine"),
@@ -135,7 +138,7 @@ def moco_v1_imagenet() -> Recipe:
         name="moco_v1_imagenet",
         about="MoCo v1: linear head, ResNet-50, queue of 65,536, 200 epochs (He et al. 2020)",
         method=MoCoConfig(head="linear", queue_size=65536, momentum=0.999, temperature=0.07, norm="split:8"),
-        backbone=LARGE,
+        backbone=LARGE_KAIMING,
         augment=AugmentConfig(policy="npid-in"),
         optim=IMAGENET_SGD,
         schedule=CIFAR_STEPS,
@@ -148,7 +151,7 @@ def moco_v2_imagenet() -> Recipe:
         name="moco_v2_imagenet",
         about="MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)",
         method=MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2, norm="split:8"),
-        backbone=LARGE,
+        backbone=LARGE_KAIMING,
         augment=AugmentConfig(policy="moco-v2"),
         optim=IMAGENET_SGD,
         schedule=ScheduleConfig(epochs=200, kind="cosine"),
