@@ -47,7 +47,7 @@ from viewkin.training.loop import Trainer
 
 KIN: dict[str, Any] = {
     "graph": GraphConfig(neighbours=2, hops=2, positives=3),
-    "ramp": RampConfig(share=0.0),
+    "ramp": RampConfig(share=0.0, gate=False),
     "candidates": 20,
 }
 """Of 24 images; kin are pulled from the first step on."""
@@ -98,7 +98,11 @@ GRID: dict[str, MethodConfig] = {
         denominator="paper",
         candidates=20,
         graph=GraphConfig(neighbours=2, hops=3, positives=3, search="bfs"),
-        ramp=RampConfig(shape="gaussian"),
+        ramp=RampConfig(shape="gaussian", gate=False),
+    ),
+    "invp-gated": InvPConfig(dim=32, temperature=0.2, **{**KIN, "ramp": RampConfig(share=0.0, gate=True)}),
+    "propagation-gated": PropagationConfig(
+        base=METHODS["moco-symmetric"], **{**KIN, "ramp": RampConfig(share=0.0, gate=True)}
     ),
     "propagation(npid)": PropagationConfig(base=METHODS["npid"], **KIN),
     "propagation(simclr)": PropagationConfig(base=METHODS["simclr"], denominator="paper", **KIN),

@@ -96,11 +96,21 @@ class RampConfig:
     """T as a fraction of the round's epochs, at least one epoch, so that nearly all images were seen; 0: no ramp."""
     epochs: float | None = None
     """T in epochs; replaces ``share``."""
+    gate: bool | None = None
+    """Whether the term also waits for the first epoch whose mean instance loss is below ln M, the loss of M equally
+    similar candidates; false: as published; None: it waits, unless T is 0."""
 
     def __post_init__(self) -> None:
         require(self.shape in ("binary", "gaussian"), "method.ramp.shape", self.shape, "binary or gaussian")
         require(0 <= self.share <= 1, "method.ramp.share", self.share, "0 to 1")
         require(self.epochs is None or self.epochs >= 0, "method.ramp.epochs", self.epochs, "at least 0, or none")
+
+    @property
+    def gated(self) -> bool:
+        """Whether the ramp waits for a gate."""
+        if self.gate is not None:
+            return self.gate
+        return (self.share if self.epochs is None else self.epochs) > 0
 
     def length(self, epochs: int) -> float:
         """Return T in epochs, in a round of ``epochs``."""
@@ -108,10 +118,19 @@ class RampConfig:
             return self.epochs
         return max(self.share * epochs, 1.0) if self.share else 0.0
 
-    def weight_at(self, at: Progress) -> float:
-        """Return w for step ``at.step``."""
-        length = self.length(at.epochs)
-        return gaussian_ramp(at.epochs_done, length) if self.shape == "gaussian" else float(at.epochs_done >= length)
+    def weight_at(self, at: Progress, opened: int | None = 0) -> float:
+        """Return w for step ``at.step``.
+
+        Args:
+            at: progress.
+            opened: epochs of the run that were done when the gate opened; 0: there is no gate; None: it is closed.
+        """
+        if opened is None:
+            return 0.0
+        length, opening = self.length(at.epochs), max(opened - at.round * at.epochs, 0)
+        if self.shape == "binary":
+            return float(at.epochs_done >= max(length, opening))
+        return gaussian_ramp(at.epochs_done - opening, length) if at.epochs_done >= opening else 0.0
 
 
 def gaussian_ramp(done: float, length: float) -> float:

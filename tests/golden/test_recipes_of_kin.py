@@ -33,9 +33,10 @@ def test_settings_of_invp(name, tau, head, hops, positives, epochs, decay, polic
     method: Any = recipe.method
     backbone, optim, graph = recipe.backbone, recipe.optim, method.graph
     network, stem, side = ("resnet50", "imagenet", 224) if "imagenet" in name else ("resnet18", "small", 32)
-    assert (backbone.name, backbone.stem, backbone.init) == (network, stem, "kaiming")
+    init = "kaiming" if "imagenet" in name else "default"  # the release's networks for CIFAR set no start of their own
+    assert (backbone.name, backbone.stem, backbone.init) == (network, stem, init)
     assert (recipe.augment.policy, recipe.augment.image_size, recipe.augment.side) == (policy, side, side)
-    assert (method.temperature, method.head, method.head_init, method.dim) == (tau, head, "kaiming", 128)
+    assert (method.temperature, method.head, method.head_init, method.dim) == (tau, head, init, 128)
     assert (graph.neighbours, graph.hops, graph.positives, graph.search, graph.easy) == (
         4,
         hops,
@@ -49,6 +50,7 @@ def test_settings_of_invp(name, tau, head, hops, positives, epochs, decay, polic
     assert (method.mix_weight, method.mix_alpha) == (float(mixed), 0.75)
     weights = [method.ramp.weight_at(Progress(step=t, steps=epochs, epoch=t, epochs=epochs)) for t in (29, 30)]
     assert weights == [0, 1]  # T = 30 epochs, whatever the length
+    assert not method.ramp.gated  # as published
     assert (optim.name, optim.momentum, optim.nesterov, optim.weight_decay) == ("sgd", 0.9, False, decay)
     assert not optim.exclude_norm_and_bias
     assert (recipe.data.batch_size, recipe.schedule.epochs, recipe.schedule.rounds) == (128, epochs, 1)

@@ -80,3 +80,46 @@ def test_a_ramp_is_a_share_of_the_run_or_a_number_of_epochs():
 def test_bad_ramp_is_one_sentence(settings, sentence):
     with pytest.raises(UserError, match=sentence):
         RampConfig(**settings)
+
+
+# ---------------------------------------------------------------- the gate of a ramp
+
+
+@pytest.mark.parametrize(
+    ("settings", "gated"),
+    [
+        ({}, True),
+        ({"share": 0.0}, False),
+        ({"epochs": 0.0}, False),
+        ({"share": 0.0, "epochs": 3.0}, True),
+        ({"epochs": 0.0, "gate": True}, True),
+        ({"gate": False}, False),
+    ],
+)
+def test_a_ramp_waits_for_its_gate_unless_it_has_no_length_or_is_as_published(settings, gated):
+    assert RampConfig(**settings).gated == gated
+
+
+def weights(ramp, opened, rounds=1):
+    """Of the first step of each of ten epochs of each round."""
+    at = [
+        Progress(step=30 * epoch, steps=300, epoch=epoch, epochs=10, round=number, rounds=rounds)
+        for number in range(rounds)
+        for epoch in range(10)
+    ]
+    return [ramp.weight_at(one, opened) for one in at]
+
+
+def test_a_binary_ramp_begins_at_the_later_of_its_epoch_and_its_gates():
+    ramp = RampConfig(epochs=3)
+    assert weights(ramp, None) == [0] * 10
+    assert weights(ramp, 1) == weights(ramp, 0) == [0] * 3 + [1] * 7
+    assert weights(ramp, 6) == [0] * 6 + [1] * 4
+    assert weights(ramp, 6, rounds=2)[10:] == weights(ramp, 0)
+    assert weights(ramp, 14, rounds=2) == [0] * 14 + [1] * 6
+
+
+def test_a_gaussian_ramp_rises_from_its_gate_on():
+    ramp = RampConfig(shape="gaussian", epochs=3)
+    assert weights(ramp, None) == [0] * 10
+    assert weights(ramp, 4) == [0] * 4 + weights(ramp, 0)[:6]

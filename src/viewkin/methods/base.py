@@ -176,6 +176,17 @@ class Method(nn.Module):
         """Return values of the state for the log, such as cluster sizes and label churn. Default: none."""
         return {}
 
+    def waits(self, at: Progress) -> bool:
+        """Tell whether a term that would have begun by its schedule waits for the training to go well. Default: no."""
+        return False
+
+    def concern(self, record: Mapping[str, Tensor], at: Progress) -> str | None:
+        """Say in plain words what the user should change, judged by the state and the last step's record.
+
+        Default: nothing.
+        """
+        return None
+
     @property
     def last_weight(self) -> Tensor:
         """The last weight that the gradient of every term passes through; the terms' gradients are compared there."""

@@ -80,13 +80,14 @@ class InvP(ViewMethod):
         self.encoder = with_projection(backbone, config.head, config.dim, config.head_init)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
         self.graph = NeighbourGraph(count, config.graph.neighbours)
+        self.gate = config.gate(count)
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare one view with its nearest bank rows, and with its positives in the graph."""
         q, config = self.query(batch.views["view"]), self.config
         hops = self.graph.related_by_hop(batch.index, config.graph)
         related = name_hops("invp", hops)
-        weight = config.weight * config.ramp.weight_at(at)
+        weight = config.weight_now(self.gate, at)
         reached = torch.cat(hops, 1)
         positives = config.with_similarity(q, self.bank, reached, batch.index) if weight > 0 else None
         nearest = config.nearest_sums(q, self.bank, batch.index, positives, self.temperature)
@@ -103,6 +104,7 @@ class InvP(ViewMethod):
             terms["invp/mix"] = config.mix_weight * self._mixed(batch).mean()
         record = {"index": batch.index, "embedding": q.detach()}
         record["nearest"] = self.bank.nearest(q, config.graph.neighbours + 1)[1]
+        record["invp/instance"] = loss.detach()
         return Step(terms=terms, pairs=((q, self.bank.read(batch.index)),), record=record, related=related)
 
     def _mixed(self, batch: Batch) -> Tensor:
@@ -123,6 +125,16 @@ class InvP(ViewMethod):
         """Write the bank, and rewrite the graph's rows from the search of this step."""
         self.bank.write_(record["index"], record["embedding"])
         self.graph.update_(record["index"], record["nearest"])
+        if self.gate is not None:
+            self.gate.update_(record["invp/instance"], at)
+
+    def waits(self, at: Progress) -> bool:
+        """Tell whether the gate keeps the propagation term out."""
+        return self.config.waits(self.gate, at)
+
+    def concern(self, record: Mapping[str, Tensor], at: Progress) -> str | None:
+        """Say that the propagation term waits for its gate, or that it began too early without one."""
+        return self.config.concern(self.gate, record["invp/instance"], len(self.bank), at)
 
     def key(self, batch: Batch) -> Tensor:
         """The bank row of each image."""

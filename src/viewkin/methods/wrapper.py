@@ -107,6 +107,14 @@ class Wrapper(ViewMethod):
         """Delegate to the base."""
         return self.base.gauges()
 
+    def waits(self, at: Progress) -> bool:
+        """Delegate to the base."""
+        return self.base.waits(at)
+
+    def concern(self, record: Mapping[str, Tensor], at: Progress) -> str | None:
+        """Delegate to the base."""
+        return self.base.concern(record, at)
+
     def param_groups(self) -> list[dict[str, Any]]:
         """The base's groups, and a group of the term's own parameters."""
         groups = [

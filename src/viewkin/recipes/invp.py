@@ -7,15 +7,18 @@ from dataclasses import replace
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.optim import ScheduleConfig
-from viewkin.recipes.shared import CIFAR_SGD, IMAGENET_SGD, LARGE, SMALL
+from viewkin.recipes.shared import CIFAR_SGD, IMAGENET_SGD, LARGE_KAIMING, SMALL
 from viewkin.schedules import RampConfig
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 COSINE = ScheduleConfig(epochs=800, kind="cosine")
 STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(160, 190), factor=0.1)
-LONG, SHORT = RampConfig(share=30 / 800), RampConfig(share=30 / 200)
+LONG, SHORT = RampConfig(share=30 / 800, gate=False), RampConfig(share=30 / 200, gate=False)
 """The paper's T of 30 epochs, as a share, so that it keeps its place in a shorter run."""
-CIFAR = InvPConfig(temperature=0.2, graph=GraphConfig(positives=20), ramp=LONG, bank_init="uniform")
+CIFAR = InvPConfig(
+    temperature=0.2, graph=GraphConfig(positives=20), ramp=LONG, bank_init="uniform", head_init="default"
+)
+"""Networks for CIFAR start by PyTorch's defaults in the release, those for ImageNet by ``kaiming``."""
 OLDER = replace(CIFAR, head="linear", temperature=0.1, mix_weight=1.0, ramp=SHORT)
 IMAGENET = InvPConfig(temperature=0.2, graph=GraphConfig(positives=50), ramp=LONG, bank_init="uniform")
 
@@ -26,7 +29,7 @@ def invp_cifar10() -> Recipe:
         name="invp_cifar10",
         about="InvP, MLP head, ResNet-18, 800 epochs (the current release)",
         method=CIFAR,
-        backbone=replace(SMALL, init="kaiming"),
+        backbone=SMALL,
         augment=AugmentConfig(policy="npid-cifar", image_size=32),
         optim=CIFAR_SGD,
         schedule=COSINE,
@@ -81,7 +84,7 @@ def invp_imagenet() -> Recipe:
         name="invp_imagenet",
         about="InvP, MLP head, ResNet-50, 800 epochs (Wang et al. 2020)",
         method=IMAGENET,
-        backbone=replace(LARGE, init="kaiming"),
+        backbone=LARGE_KAIMING,
         augment=AugmentConfig(policy="moco-v2"),
         optim=IMAGENET_SGD,
         schedule=COSINE,

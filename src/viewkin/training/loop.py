@@ -192,6 +192,7 @@ class Trainer:
         for micros in self.loader.epoch(number, step=within):
             steps, norm = self.step(micros)
             complete = all(at.epochs_done >= length for length in delays(self.recipe.method, at).values())
+            complete = complete and not self.method.waits(at)
             at.step += 1
             ends = at.step % per_epoch == 0
             watch.add(steps, norm, at)
@@ -201,7 +202,8 @@ class Trainer:
                 if ends and self.online:
                     more |= self.online.accuracies_()
                 lr = float(self.optimizer.param_groups[0]["lr"])
-                watch.report(steps[-1], at, lr, ends, more, complete=complete)
+                concern = self.method.concern(steps[-1].record, at)
+                watch.report(steps[-1], at, lr, ends, more, complete=complete, concern=concern)
             if ends:
                 if self.monitor:
                     self.state.keep_best(watch.knn)

@@ -52,11 +52,19 @@ class Watch:
         self.display.step(at.total_step, f"epoch {epoch}/{at.epochs * at.rounds}")
 
     def report(
-        self, last: Step, at: Progress, lr: float, ends: bool, more: Mapping[str, float], *, complete: bool
+        self,
+        last: Step,
+        at: Progress,
+        lr: float,
+        ends: bool,
+        more: Mapping[str, float],
+        *,
+        complete: bool,
+        concern: str | None = None,
     ) -> None:
         """Write one line of the log with ``more`` in it; at an epoch's end with kNN, and then start anew.
 
-        ``complete``: in the last step no term waited for its ramp.
+        ``complete``: in the last step no term waited for its ramp. ``concern``: what the method itself warns of.
         """
         total = distributed.mean(torch.stack(list(self.sums.values())))
         values = dict(zip(self.sums, (total / self.steps).tolist()))
@@ -73,19 +81,21 @@ class Watch:
                 values["knn_monitor"] = self.knn = self.monitor.accuracy()
             self.log.write(at.total_step, values)
             self.display.numbers(values)
-            self._tell(values, len(last.pairs[0][0]), ends, complete)
+            warning = warning_of(values, len(last.pairs[0][0]), complete=complete)
+            self._tell(values, ends, (warning, concern))
         self._reset()
 
-    def _tell(self, values: dict[str, float], rows: int, ends: bool, complete: bool) -> None:
+    def _tell(self, values: dict[str, float], ends: bool, warnings: tuple[str | None, ...]) -> None:
         if ends:
             known = "".join(f"  {name} {values[name]:.3f}" for name in MONITORS if name in values)
             speed = f"{values['images_per_second']:,.0f} images/s"
             self.display.line(f"epoch {values['epoch']:.0f}: {summed(values, 4)}{known}  {speed}")
-        # The first steps of a network say little about its health.
-        warning = warning_of(values, rows, complete=complete) if values["epoch"] > 0.5 else None
-        if warning and warning.split(":")[0] not in self._warned:
-            self._warned.add(warning.split(":")[0])
-            self.display.line(f"warning: {warning}", always=True)
+        if values["epoch"] <= 0.5:  # the first steps of a network say little about its health
+            return
+        for warning in warnings:
+            if warning and warning.split(":")[0] not in self._warned:
+                self._warned.add(warning.split(":")[0])
+                self.display.line(f"warning: {warning}", always=True)
 
 
 def joined(steps: list[Step]) -> dict[str, Tensor]:

@@ -209,7 +209,7 @@ def test_a_run_waits_for_a_ramp_before_it_calls_a_term_dead(
 ) -> None:
     if dead:
         monkeypatch.setattr(losses, "propagation_loss", lambda nearest, *_, **__: 0 * nearest.own)
-    kin: Any = dataclasses.replace(METHODS["invp"], mix_weight=0.0, ramp=RampConfig(epochs=2))  # type: ignore[type-var]
+    kin: Any = dataclasses.replace(METHODS["invp"], mix_weight=0.0, ramp=RampConfig(epochs=2, gate=False))  # type: ignore[type-var]
     recipe = recipe_for(EIRConfig(base=kin, relation_weight=0.0, mixture_weight=0.0) if wrapped else kin, epochs=3)
     trainer = trainer_for(recipe, noise_source(), tmp_path)
     with reporting_to(Heard()) as heard:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from viewkin.losses import Nearest, nearest_instance_loss
 from viewkin.memory.graph import NeighbourGraph, name_hops
 from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
 from viewkin.methods.propagation_config import KinConfig
@@ -42,7 +43,9 @@ class PropagationConfig(KinConfig):
 class Propagation(Wrapper):
     """``L = L_base + lambda w(t) L_inv``, L_inv of every query of the base against the bank.
 
-    If the base has no negatives, L_inv is the mean of the base's own loss over the hard positives.
+    If the base has no negatives, L_inv is the mean of the base's own loss over the hard positives. If it has, the ramp
+    may wait for a gate: L_ins, InvP's instance loss of the base's queries against the bank, is measured for it and is
+    not trained.
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, section 3.3. The paper has it
@@ -53,16 +56,18 @@ class Propagation(Wrapper):
         super().__init__(base, count=count, momentum=config.bank_momentum)
         self.config = config
         self.graph = NeighbourGraph(count, config.graph.neighbours)
+        self.gate = config.gate(count) if base.contrastive else None
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Add the term to the base's terms, and the graph's new rows to its record."""
         step, config, b = self.base(batch, at), self.config, len(batch.index)
-        weight = config.weight * config.ramp.weight_at(at)
+        weight = config.weight_now(self.gate, at)
         pairs = step.pairs if weight > 0 else step.pairs[:1]  # the first direction suffices to update the graph
         q = torch.cat([query for query, _ in pairs])
         index = batch.index.repeat(len(pairs))
         hops = self.graph.related_by_hop(index, config.graph)
         related = {**step.related, **name_hops("propagation", tuple(hop[:b] for hop in hops))}
+        record = dict(step.record)
         term = 0.0 * step.loss  # while the weight is 0
         if weight > 0:
             reached = torch.cat(hops, 1)
@@ -71,13 +76,20 @@ class Propagation(Wrapper):
             if self.contrastive:
                 nearest = config.nearest_sums(q, self.bank, index, positives, self.temperature)
                 loss = config.propagation_loss(nearest, chosen, self.temperature)
+                record["propagation/instance"] = self._instance_loss(nearest)[:b]
                 related["propagation/negatives"] = config.monitored_negatives(nearest, reached, index)[:b]
             else:
                 loss = self._base_loss(q, index, chosen.image)
             term, related["propagation/positives"] = weight * loss.mean(), chosen.image[:b]
-        _, image = self.bank.nearest(q[:b], config.graph.neighbours + 1)
-        record = {**step.record, "propagation/nearest": image}
+        elif self.gate is not None:
+            nearest = config.nearest_sums(q.detach(), self.bank, index, None, self.temperature)
+            record["propagation/instance"] = self._instance_loss(nearest)
+        record["propagation/nearest"] = self.bank.nearest(q[:b], config.graph.neighbours + 1)[1]
         return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, related=related)
+
+    def _instance_loss(self, nearest: Nearest) -> Tensor:
+        """L_ins of the base's queries, constant: (B,)."""
+        return nearest_instance_loss(nearest, self.config.denominator).detach()
 
     def _base_loss(self, q: Tensor, index: Tensor, image: Tensor) -> Tensor:
         """Mean of the base's loss of queries (B, D) against positives (B, P), -1 for none: (B,), 0 without any."""
@@ -91,7 +103,22 @@ class Propagation(Wrapper):
         """Write the base's memory and the bank, then the graph's rows."""
         super().update(record, at)
         self.graph.update_(record["index"], record["propagation/nearest"])
+        if self.gate is not None:
+            self.gate.update_(record["propagation/instance"], at)
+
+    def waits(self, at: Progress) -> bool:
+        """Tell whether a term of the base, or this one, is kept out by its gate."""
+        return super().waits(at) or self.config.waits(self.gate, at)
+
+    def concern(self, record: Mapping[str, Tensor], at: Progress) -> str | None:
+        """The base's concern, or that the term waits for its gate, or that it began too early without one."""
+        own = self.config.concern(self.gate, record.get("propagation/instance"), len(self.bank), at)
+        return super().concern(record, at) or own
 
     def gauges(self) -> dict[str, float]:
-        """The base's values, and the fraction of new edges among those of the last graph update."""
-        return {**super().gauges(), "propagation/churn": float(self.graph.churn)}
+        """The base's values, the fraction of new edges of the last graph update, and what the gate measured last."""
+        own = {"propagation/churn": float(self.graph.churn)}
+        mean = None if self.gate is None else self.gate.measured
+        if mean is not None:
+            own["propagation/instance"] = mean
+        return {**super().gauges(), **own}
