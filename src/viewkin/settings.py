@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from viewkin.runtime.errors import UserError, wrapped
+from viewkin.runtime.json_text import LARGEST
 
 T = TypeVar("T")
 Kinds = Mapping[str, type]
@@ -148,7 +149,10 @@ def parse(text: str, kind: Any, path: str) -> Any:
             raise UserError(f"{path} is {text!r}; it must be {WORDS[kind]}.")
         return text.lower() in ("true", "yes", "1")
     try:
-        return kind(text)
+        value = kind(text)
+        if kind is int and not -LARGEST <= value < LARGEST:
+            raise UserError(f"{path} is too large; it must be {WORDS[kind]} of at most 18 digits.")
+        return value
     except (TypeError, ValueError):
         raise UserError(f"{path} is {text!r}; it must be {WORDS[kind]}.") from None
 

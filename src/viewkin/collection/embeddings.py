@@ -176,7 +176,10 @@ def described(path: Path | str, schema: pa.Schema) -> dict[str, Any]:
         about = read_json((schema.metadata or {}).get(KEY, b"{}"))
     except ValueError as error:
         raise UserError(f"{path} is damaged: its description cannot be read; write the embeddings again.") from error
-    return about if isinstance(about, dict) else {}
+    classes = about.get("classes", []) if isinstance(about, dict) else None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise UserError(f"{path} is damaged: its description is none; write the embeddings again.")
+    return about
 
 
 def read_embeddings(path: Path | str) -> Embeddings:
@@ -187,6 +190,7 @@ def read_embeddings(path: Path | str) -> Embeddings:
     """
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # texts that are no UTF-8
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror or 'not a complete Parquet file'}).") from error
     except pa.ArrowException as error:

@@ -157,8 +157,23 @@ def _write(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema, abou
 def _rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # texts that are no UTF-8
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read; train the run again, or restore it from a copy.") from error
     if not table.schema.equals(schema):
         raise UserError(f"{path} has other columns than {', '.join(schema.names)}; it is another version's.")
-    return table.to_pylist()
+    rows = table.to_pylist()
+    if not all(_is_complete(row) for row in rows):
+        raise UserError(f"{path} is damaged: a row lacks a value; train the run again, or restore it from a copy.")
+    return rows
+
+
+def _is_complete(row: Mapping[str, Any]) -> bool:
+    """Whether a row has every value but the similarities, which may be missing as a whole."""
+    if any(value is None for name, value in row.items() if name != "similarity"):
+        return False
+    if any(None in value for value in row.values() if isinstance(value, list)):
+        return False
+    if "component" in row:
+        return min(row["height"], row["width"]) > 0 and row["height"] * row["width"] == len(row["component"])
+    return row["similarity"] is None or len(row["similarity"]) == len(row["image"])

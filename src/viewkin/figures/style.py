@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.wording import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,6 +160,7 @@ def text_width(text: str, size: float) -> float:
 
 def shortened(text: str, size: float, width: float) -> str:
     """Shorten a text to a width, with dots at the end if something was cut."""
+    text = one_line(text)
     if text_width(text, size) <= width:
         return text
     while len(text) > 1 and text_width(f"{text}...", size) > width:

@@ -62,7 +62,7 @@ class BackboneConfig:
             raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, own)}.")
         if self.name in AMDIM_SIDES:
             least = least_rkhs(self.name, self.width)
-            require(self.depth >= 1, "backbone.depth", self.depth, "at least 1")
+            require(1 <= self.depth <= 1000, "backbone.depth", self.depth, "1 to 1000")
             should = f"at least {least}, {least // self.width} times backbone.width"
             require(self.rkhs >= least, "backbone.rkhs", self.rkhs, should)
         if self.pretrained and not timm:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -93,11 +94,11 @@ def load_backbone(path: Path | str) -> nn.Module:
         raise UserError(f"There is no backbone at {path}: give a run directory, a .safetensors file or a .ckpt file.")
     text, tensors = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
     config, facts = _parse(path, text)
-    backbone = build_backbone(config)
     prefix = facts.get("prefix", PREFIX) if path.suffix == ".ckpt" else ""
-    _fill_(
-        backbone, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}, path
-    )
+    weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    _check_fit(config, weights, path)
+    backbone = build_backbone(config)
+    backbone.load_state_dict(weights)
     attributes: Any = backbone
     attributes.config = config
     attributes.mean, attributes.std = facts["mean"], facts["std"]
@@ -148,8 +149,13 @@ def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
         raise _foreign(path) from error
 
 
-def _fill_(backbone: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    own = backbone.state_dict()
+def _check_fit(config: BackboneConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are not those of a network, which is built without memory: it may be of any size."""
+    try:
+        with torch.device("meta"):
+            own = build_backbone(config).state_dict()
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{path} describes a network that cannot be built: write it again.") from error
     faults = [f"no {name}" for name in own if name not in tensors]
     faults += [f"an unknown {name}" for name in tensors if name not in own]
     faults += [
@@ -160,7 +166,6 @@ def _fill_(backbone: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
     if faults:
         others = f" and {len(faults) - 1} more faults" if len(faults) > 1 else ""
         raise UserError(f"The weights in {path} do not fit their description ({faults[0]}{others}): write it again.")
-    backbone.load_state_dict(dict(tensors))
 
 
 def _foreign(path: Path) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,9 @@ def image_column(
         UserError: there is none, or several and none has a usual name.
     """
     have = ", ".join(schema.names)
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise UserError(f"{path} has several columns named {twice[0]!r}: rename all but one of them.")
     if wanted is not None:
         if wanted not in schema.names:
             raise UserError(f"{path} has no column {wanted!r}: name one of its columns, {have}.")
