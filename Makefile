@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo report-demo same test test-all test-data bench bench-parent lint format clean
+.PHONY: help demo report-demo same test test-all test-data fuzz bench bench-parent lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test-all: lint  ## the whole grid of methods as well
 
 test-data: $(VENV)/dev.stamp  ## the laws on the real data sets under VIEWKIN_DATA
 	$(BIN)/pytest -m data
+
+fuzz: $(VENV)/dev.stamp  ## damage 5,000 files and read them (CASES=number, or CASE=number for one): 5 minutes
+	OMP_NUM_THREADS=1 PYTHONPATH=src:tests $(BIN)/python -m fuzz $(if $(CASE),--case $(CASE),--cases $(or $(CASES),5000))
 
 same: $(VENV)/dev.stamp  ## show that no number moved since another commit (AGAINST=commit): 5 minutes
 	$(BIN)/python scripts/same_numbers.py --against $(or $(AGAINST),HEAD~1)

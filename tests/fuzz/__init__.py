@@ -1,0 +1,1 @@
+"""Damaged files for every reader of files, and properties of settings, texts and logs."""
