@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         dataset = Dataset.of(images)
         model = self._model()
         size = stored_size(dataset.survey(), model.image_size)
-        source = dataset.source(size=size, squash=model.policy.squash, least=1)
+        source = dataset.source(size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
         pixels = source.images(torch.arange(len(source)))
         return test_view(pixels.to(self.device), size=model.image_size, policy=model.policy).contiguous()
 
@@ -82,7 +82,7 @@ class Backbone(nn.Module):
         dataset = Dataset.of(images)
         model = self._model()
         size = stored_size(dataset.survey(), model.image_size)
-        source = dataset.source(size=size, squash=model.policy.squash, least=1)
+        source = dataset.source(size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
         return model.features(source, self.device)
 
     def _model(self) -> Model:

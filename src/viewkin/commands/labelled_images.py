@@ -44,7 +44,7 @@ def labelled_splits(
     squash = protocol.squash or model.policy.squash
 
     def opened(split: str) -> Source:
-        source = dataset.source(split, size=size, squash=squash)
+        source = dataset.source(split, size=size, squash=squash, value_range=model.value_range)
         return _labelled(
             source if asked.classes is None else with_classes(source, asked.classes), asked, dataset, name, split
         )

@@ -12,17 +12,20 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FORMAT = 3
+from viewkin.runtime.json_text import read_json
+
+FORMAT = 4
 """Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
 
 CONTENT_BYTES = 16
@@ -64,6 +67,28 @@ def key_of(stamps: Sequence[Stamp], size: int) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the first pass over a listing finds out beside which images can be read."""
+
+    value_range: tuple[float, float] | None = None
+    """Values that became black and white in images of more than 8 bits; None: there is no such image."""
+    warned: tuple[int, ...] = ()
+    """Positions of images that Pillow warns of."""
+    pages: dict[int, int] = field(default_factory=dict[int, int])
+    """Position to pages beyond the first."""
+
+    @classmethod
+    def of(cls, facts: Any) -> Told:
+        """Take what was written as JSON; raises KeyError, TypeError or ValueError for anything else."""
+        low_high = facts["value_range"]
+        return cls(
+            value_range=None if low_high is None else (float(low_high[0]), float(low_high[1])),
+            warned=tuple(int(i) for i in facts["warned"]),
+            pages={int(i): int(n) for i, n in facts["pages"].items()},
+        )
+
+
 @dataclass(frozen=True)
 class Entry:
     """What the first pass over a listing tells."""
@@ -74,6 +99,8 @@ class Entry:
     """Position in the listing to why it cannot be read."""
     pixels: Tensor | None
     """(N, 3, S, S) uint8 of the readable ones, in order; None when they are not kept."""
+    told: Told = field(default_factory=lambda: Told())
+    """What else was found out."""
 
     @property
     def rows(self) -> Tensor:
@@ -84,12 +111,13 @@ class Entry:
 def load(folder: Path, key: str, size: int, *, with_pixels: bool) -> Entry | None:
     """Open an entry, its pixels memory-mapped; None when it is missing, damaged or lacks the pixels asked for."""
     try:
-        facts = json.loads((folder / f"{key}.json").read_text())
+        facts = read_json((folder / f"{key}.json").read_text())
         listed, broken = int(facts["listed"]), {int(i): str(why) for i, why in facts["broken"].items()}
+        told = Told.of(facts)
         if not with_pixels:
-            return Entry(listed, broken, None)
-        return Entry(listed, broken, map_pixels(folder / f"{key}.pixels", listed - len(broken), size))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Entry(listed, broken, None, told)
+        return Entry(listed, broken, map_pixels(folder / f"{key}.pixels", listed - len(broken), size), told)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return None
 
 
@@ -153,13 +181,13 @@ class Writer:
         except OSError as error:
             raise UnwritableCacheError(str(error)) from error
 
-    def finish(self, listed: int, broken: dict[int, str]) -> None:
+    def finish(self, listed: int, broken: dict[int, str], told: Told) -> None:
         """Move the entry into its place: the pixels first, so that the facts never point at nothing."""
         try:
             self._file.close()
             if self._with_pixels:
                 self._part.replace(self._pixels)
-            self._part.write_text(json.dumps({"listed": listed, "broken": broken}))
+            self._part.write_text(json.dumps({"listed": listed, "broken": broken, **asdict(told)}))
             self._part.replace(self._target)
         except OSError as error:
             raise UnwritableCacheError(str(error)) from error

@@ -143,6 +143,7 @@ class Dataset:
         cache_dir: Path | None = None,
         memory_limit: int = MEMORY_LIMIT,
         least: int = 2,
+        value_range: tuple[float, float] | None = None,
         progress: bool = True,
     ) -> Source:
         """Open a split as squares of uint8 RGB.
@@ -156,6 +157,8 @@ class Dataset:
             cache_dir: folder of the cache; None is $VIEWKIN_CACHE, else ``~/.cache/viewkin``.
             memory_limit: bytes of decoded pixels above which images are decoded on demand.
             least: readable images that are needed: training compares two at least, an embedding is of one.
+            value_range: values that become black and white in images of more than 8 bits; None: the set's own setting,
+                else chosen by its images. The source says which it was.
             progress: whether to show a bar when decoding takes over two seconds.
 
         Raises:
@@ -166,10 +169,10 @@ class Dataset:
         if isinstance(self._layout, PixelLayout):
             source = self._layout.source(split, size)
             return source if self._reading.labels else source.without_labels()
-        listing, notes = self.listing(split), [one.sentence for one in self.left_out(split)]
+        listing, notes = self.listing(split), list[str]()
         if size is None:
             size, why = choose_side(listing.sides)
-            notes = [why, *notes]
+            notes = [why]
         storage = Storage(
             size=size,
             workers=workers,
@@ -178,8 +181,9 @@ class Dataset:
             squash=squash,
             progress=progress,
             least=least,
+            value_range=self._reading.value_range if value_range is None else value_range,
         )
-        return store(listing, storage, tuple(notes))
+        return store(listing, storage, tuple(notes), self.left_out(split))
 
     def content_ids(
         self,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from functools import cache
+from collections.abc import Generator
+from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -13,6 +16,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import interpolate
+
+from viewkin.data.large import ONE, is_large, reduced, refuse_bomb
+from viewkin.data.png_bands import without_texts
+from viewkin.data.quiet_libtiff import quieten_libtiff
+from viewkin.data.values import (
+    FULL,
+    Range,
+    UnrangedError,
+    deep_values,
+    eight_bits,
+    grey_values,
+    is_wide,
+    read_lower_bytes,
+    swapped_mode,
+    thinned,
+    usual_range,
+)
 
 GREY = 128
 """Grey level shown in place of an image that can no longer be read."""
@@ -30,13 +50,16 @@ UPRIGHT = {
 """What undoes each EXIF orientation (EXIF 2.3, table 4)."""
 Readable = Path | BinaryIO | Image.Image
 """What can be decoded: a file, a binary stream, or an image that Pillow has opened."""
-WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes of 16-bit grey, wherever it keeps them."""
+LIMIT = Lock()
+"""Held while Pillow's limit of pixels is lifted to open a large image."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that only stands for one in Git's large file storage."""
 
 
 @cache
 def register_plugins() -> None:
     """Let Pillow read the kinds of image that installed plugins add."""
+    quieten_libtiff()
     with contextlib.suppress(ImportError, AttributeError):
         importlib.import_module("pillow_heif").register_heif_opener()
     for plugin in ("pillow_avif", "pillow_jxl"):
@@ -52,18 +75,16 @@ def turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB: 16-bit grey maps 0..65535 to 0..255, transparency goes onto white.
+def to_rgb(image: Image.Image, value_range: Range | None = None) -> Image.Image:
+    """Convert any Pillow mode to RGB: transparency goes onto white.
 
-    Float grey is taken as 0..1 where it lies in that range, else as 0..255.
+    Args:
+        image: loaded.
+        value_range: values of wide grey that become black and white; None: those that its type suggests.
     """
-    if image.mode in WIDE:
-        values = np.asarray(image).astype(np.float64) / 257
-        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        values = values * 255 if values.max() <= 1 else values
-        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    if is_wide(image):
+        values = grey_values(image)
+        image = Image.fromarray(eight_bits(values, value_range or usual_range(values, image.mode)))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -97,53 +118,205 @@ def upright(image: Image.Image) -> Image.Image:
     return rgb if method is None else rgb.transpose(method)
 
 
-def square_of(image: Image.Image, size: int, squash: bool) -> NDArray[np.uint8]:
-    """Turn a loaded image into its upright square: (3, size, size)."""
-    method = turn(image)
-    square = (squashed if squash else central_square)(to_rgb(image), size)
+def square_of(rgb: Image.Image, method: Image.Transpose | None, size: int, squash: bool) -> NDArray[np.uint8]:
+    """Turn an RGB image into its square, turned upright by ``method``: (3, size, size)."""
+    square = (squashed if squash else central_square)(rgb, size)
     if method is None:
         return square
     turned = Image.fromarray(square.transpose(1, 2, 0)).transpose(method)
     return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
 
 
-def read(stream: Readable, size: int, *, squash: bool = False) -> NDArray[np.uint8]:
-    """Decode to (3, size, size) uint8; raises what Pillow raises. An image of the caller's is left as it is."""
+@contextlib.contextmanager
+def opened(stream: Path | BinaryIO) -> Generator[Image.Image]:
+    """Open an encoded image of any size; raises what Pillow raises, and ValueError for a bomb."""
+    register_plugins()
+    try:
+        image = Image.open(stream)
+    except Image.DecompressionBombError:
+        with LIMIT:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(stream)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def read(
+    stream: Readable,
+    size: int,
+    *,
+    squash: bool = False,
+    value_range: Range | None = None,
+    aside: dict[str, int] | None = None,
+) -> NDArray[np.uint8]:
+    """Decode to (3, size, size) uint8; raises what Pillow raises. An image of the caller's is left as it is.
+
+    Args:
+        stream: the encoded image, or a picture.
+        size: side of the square, pixels.
+        squash: resize the whole image to the square.
+        value_range: values that become black and white in images of more than 8 bits; None: those of the type.
+        aside: takes the number of ``pages`` that are not used, and whether the image is ``wide``. Who gives it wants a
+            range for every wide image: UnrangedError is raised where there is none.
+    """
     if isinstance(stream, Image.Image):
         stream.load()
-        return square_of(stream, size, squash)
-    register_plugins()
-    with Image.open(stream) as image:
+        _note_wide(aside, value_range, is_wide(stream))
+        return square_of(to_rgb(stream, value_range), turn(stream), size, squash)
+    try:
+        return _read(stream, size, squash, value_range, aside)
+    except ValueError as error:
+        return _read(_without_texts(stream, error), size, squash, value_range, aside)
+
+
+def _without_texts(stream: Path | BinaryIO, error: ValueError) -> BytesIO:
+    """Copy a PNG file without its texts, where their length alone is why it was refused; else raise the error."""
+    if "MAX_TEXT" not in str(error) and "text chunks" not in str(error):
+        raise error
+    with stream.open("rb") if isinstance(stream, Path) else contextlib.nullcontext(stream) as file:
+        return without_texts(file)
+
+
+def _read(
+    stream: Path | BinaryIO, size: int, squash: bool, value_range: Range | None, aside: dict[str, int] | None
+) -> NDArray[np.uint8]:
+    with opened(stream) as image:
+        lower = swapped_mode(image)
+        if aside is not None:
+            aside["pages"] = pages_beyond(image)
+        _note_wide(aside, value_range, is_wide(image) or lower is not None)
+        if is_large(image):
+            refuse_bomb(image, stream)
         # A JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Five quarters of the stored side differ from full decoding by
         # 2.9 grey levels in the root mean square, twice the side by 2.4: no reason to decode four times the pixels.
         image.draft(None, (5 * size // 4, 5 * size // 4))
+        if is_large(image):
+            # Asked for data of the camera that a PNG file has not at its beginning, Pillow decodes all of it.
+            method = turn(image) if image.format != "PNG" or "exif" in image.info else None
+            with ONE:
+                rgb = reduced(image, stream, 2 * size, partial(to_rgb, value_range=value_range))
+            return square_of(rgb, method, size, squash)
         image.load()
-        return square_of(image, size, squash)
+        method = turn(image)
+        if lower is not None and value_range not in (None, FULL):
+            return square_of(_deep(image, stream, lower, value_range), method, size, squash)
+        return square_of(to_rgb(image, value_range), method, size, squash)
 
 
-def decode(stream: Readable, size: int, *, squash: bool = False) -> NDArray[np.uint8] | str:
-    """Decode to (3, size, size) uint8, or say in words why it cannot be done."""
+def _note_wide(aside: dict[str, int] | None, value_range: Range | None, wide: bool) -> None:
+    """Note an image of more than 8 bits.
+
+    Raises:
+        UnrangedError: it is wanted with a range, and there is none.
+    """
+    if wide and aside is not None:
+        aside["wide"] = 1
+        if value_range is None:
+            raise UnrangedError
+
+
+def _deep(image: Image.Image, stream: Path | BinaryIO, lower: str, value_range: Range) -> Image.Image:
+    """Convert 16-bit colours to RGB by a range."""
+    values = eight_bits(values_of_colours(image, stream, lower), value_range)
+    if image.mode == "RGBA":
+        values = np.concatenate([values, np.asarray(image)[..., 3:]], axis=2)
+    return to_rgb(Image.fromarray(values))
+
+
+def values_of_colours(image: Image.Image, stream: Path | BinaryIO, lower: str) -> NDArray[np.float64]:
+    """Give the 16-bit colours of a loaded image (H, W, 3); its file is opened again for their lower bytes."""
+    if not isinstance(stream, Path):
+        stream.seek(0)
+    with opened(stream) as again:
+        return deep_values(image, read_lower_bytes(again, lower))
+
+
+def pages_beyond(image: Image.Image) -> int:
+    """Count the pages or frames of a file that are not used, all but the first.
+
+    A camera's preview or depth beside its photograph (MPO) is none.
+    """
+    if image.format == "MPO":
+        return 0
     try:
-        return read(stream, size, squash=squash)
+        return max(0, int(getattr(image, "n_frames", 1)) - 1)
+    except Exception:  # a damaged page further on; the first is fine
+        return 0
+    finally:
+        if image.format != "MPO" and image.tell():
+            image.seek(0)
+
+
+def values_in(stream: Readable) -> NDArray[np.float64] | None:
+    """Give some values of an image of more than 8 bits; None for any other, and where it cannot be read."""
+    try:
+        if isinstance(stream, Image.Image):
+            return thinned(grey_values(stream)) if is_wide(stream) else None
+        with opened(stream) as image:
+            lower = swapped_mode(image)
+            if is_large(image) or not (is_wide(image) or lower is not None):
+                return None
+            image.load()
+            if lower is not None:
+                return thinned(values_of_colours(image, stream, lower))
+            return thinned(grey_values(image))
+    except Exception:  # as in decode; the first pass names the file
+        return None
+
+
+def decode(
+    stream: Readable,
+    size: int,
+    *,
+    squash: bool = False,
+    value_range: Range | None = None,
+    aside: dict[str, int] | None = None,
+) -> NDArray[np.uint8] | str:
+    """Decode as :func:`read` does, or say in words why it cannot be done."""
+    try:
+        return read(stream, size, squash=squash, value_range=value_range, aside=aside)
+    except UnrangedError:
+        raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more
-        return reason(error)
+        return reason(error, stream)
 
 
 def shape(stream: Readable) -> tuple[int, int] | None:
     """Read (width, height) from the header, in pixels; None where there is no readable one."""
     if isinstance(stream, Image.Image):
         return stream.size
-    register_plugins()
     try:
-        with Image.open(stream) as image:
-            return image.size
+        try:
+            with opened(stream) as image:
+                return image.size
+        except ValueError as error:
+            with opened(_without_texts(stream, error)) as image:
+                return image.size
     except Exception:  # as in decode; the first pass names the file
         return None
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception, stream: Readable | None = None) -> str:
     """Put an error in a few words that hold no path and no object's address."""
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return error.strerror
     text = str(error).strip().split("\n")[0]
     if not text or "cannot identify" in text:
-        return "not an image that Pillow can read"
+        return (
+            "not an image that Pillow can read" if not is_pointer(stream) else "a Git LFS pointer: run 'git lfs pull'"
+        )
     return text if isinstance(error, OSError | ValueError | SyntaxError) else f"{type(error).__name__}: {text}"
+
+
+def is_pointer(stream: Readable | None) -> bool:
+    """Whether a file only stands for one in Git's large file storage."""
+    if not isinstance(stream, Path):
+        return False
+    try:
+        with stream.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from viewkin.data.cache import CONTENT_BYTES, keep_content, key_of, load_content
 from viewkin.data.decode import Readable, upright
 from viewkin.data.listing import Encoded
 from viewkin.data.pool import default_threads, in_order
+from viewkin.data.values import is_wide
 from viewkin.runtime.progress import counting
 
 EDGE = 64 * 1024
@@ -33,12 +35,22 @@ UNREADABLE = bytes(CONTENT_BYTES)
 """Content id of what cannot be read."""
 
 
+def content_at(encoded: Encoded, position: int) -> bytes:
+    """Hash the image at a position; UNREADABLE where it cannot be opened."""
+    try:
+        return content_of(encoded.open(position))
+    except Exception:  # a damaged part of a Parquet file; the first pass names the image
+        return UNREADABLE
+
+
 def content_of(image: Readable) -> bytes:
     """Hash an image: 16 bytes, UNREADABLE where it cannot be read."""
     try:
         if isinstance(image, Path):
             return content_of_file(image)
         if isinstance(image, Image.Image):
+            if is_wide(image):  # its values, whatever range of them is shown
+                return content_of_values(np.asarray(image))
             return content_of_pixels(np.asarray(upright(image)))
         encoded = image.getvalue() if isinstance(image, BytesIO) else image.read()
         return content_of_ends(len(encoded), encoded[:EDGE], encoded[EDGE:][-EDGE:])
@@ -73,6 +85,13 @@ def content_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
     return digest.digest()
 
 
+def content_of_values(values: NDArray[Any]) -> bytes:
+    """Hash the values (H, W) of a picture of more than 8 bits without a file."""
+    digest = hashlib.blake2b(f"{values.dtype.str}{values.shape}".encode(), digest_size=CONTENT_BYTES)
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.digest()
+
+
 def contents_of_pixels(images: Tensor) -> list[str]:
     """Hash each of some images (N, 3, H, W) uint8."""
     parts = (part.permute(0, 2, 3, 1).contiguous().numpy() for part in images.split(1024))
@@ -95,7 +114,7 @@ def contents_of(encoded: Encoded, folder: Path, *, threads: int = 0, progress: b
         chunks = [range(i, min(i + CHUNK, len(encoded))) for i in range(0, len(encoded), CHUNK)]
 
         def work(chunk: range) -> list[bytes]:
-            return [content_of(encoded.open(i)) for i in chunk]
+            return [content_at(encoded, i) for i in chunk]
 
         hashed = in_order(work, chunks, threads or default_threads())
         rows = b"".join(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from viewkin.data.cache import Stamp
 from viewkin.data.decode import Readable, shape
+from viewkin.data.pillow_warnings import PillowWarnings
 
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224, 256)
 """Sides that images of many sizes are stored at, pixels. 256 leaves room for the usual test view of 224."""
@@ -144,10 +145,19 @@ def evenly(total: int, count: int) -> list[int]:
 
 def measure(encoded: Encoded) -> Sides:
     """Read the headers of a sample."""
-    sizes = [size for i in encoded.sample(SAMPLE) if (size := shape(encoded.open(i))) is not None]
+    with PillowWarnings():
+        sizes = [size for i in encoded.sample(SAMPLE) if (size := shape_at(encoded, i)) is not None]
     if not sizes:
         return Sides(0, False)
     return Sides(round(median(map(min, sizes))), len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1])
+
+
+def shape_at(encoded: Encoded, position: int) -> tuple[int, int] | None:
+    """Read (width, height) of the image at a position; None where it cannot be opened."""
+    try:
+        return shape(encoded.open(position))
+    except OSError:  # a damaged part of a Parquet file; the first pass names the image
+        return None
 
 
 def choose_side(sides: Sides) -> tuple[int, str]:

@@ -6,12 +6,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from viewkin.data.decode import GREY, decode
+from viewkin.data.decode import GREY, decode, reason
+from viewkin.data.left_out import LeftOut
 from viewkin.data.listing import Openable
+from viewkin.data.pillow_warnings import PillowWarnings
 from viewkin.data.prefetch import prefetched
+from viewkin.data.values import Range
 
 logger = logging.getLogger("viewkin.data")
 
@@ -52,6 +57,10 @@ class SourceInfo:
     """What was listed and could not be read."""
     notes: tuple[str, ...] = ()
     """Plain sentences on what was chosen or left out, for the log."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What lies among the images and is not used, by reason."""
+    value_range: Range | None = None
+    """Values that become black and white in images of more than 8 bits; None: there is no such image."""
 
     def __post_init__(self) -> None:
         """Let the keys stand in for names."""
@@ -123,6 +132,16 @@ class Source:
     def skipped(self) -> tuple[Skipped, ...]:
         """What was listed and could not be read."""
         return self.facts.skipped
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What lies among the images and is not used, by reason."""
+        return self.facts.left_out
+
+    @property
+    def value_range(self) -> Range | None:
+        """Values that became black and white in images of more than 8 bits; None: there is no such image."""
+        return self.facts.value_range
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -223,23 +242,32 @@ class StreamingSource(Source):
         images = torch.full((len(index), 3, self.size, self.size), GREY, dtype=torch.uint8)
         broken: list[tuple[int, str]] = []
         for row, i in enumerate(index.tolist()):
-            got = decode(self._encoded.open(int(self._rows[i])), self.size, squash=self.facts.squashed)
+            got = self._decoded(int(self._rows[i]))
             if isinstance(got, str):
                 broken.append((i, got))
             else:
                 images[row] = torch.from_numpy(got)
         return images, broken
 
+    def _decoded(self, position: int) -> NDArray[np.uint8] | str:
+        """Decode the image at a position of the listing, or say why it cannot be done."""
+        try:
+            image = self._encoded.open(position)
+        except OSError as error:
+            return reason(error)
+        return decode(image, self.size, squash=self.facts.squashed, value_range=self.facts.value_range)
+
     def report(self, broken: Sequence[tuple[int, str]]) -> None:
         """Log each image that broke after the first pass, once."""
-        for i, reason in broken:
+        for i, why in broken:
             if i not in self._broken:
                 self._broken.add(i)
-                logger.warning("%s can no longer be read and is shown as grey: %s", self.keys[i], reason)
+                logger.warning("%s can no longer be read and is shown as grey: %s", self.keys[i], why)
 
     def images(self, index: Tensor) -> Tensor:
         """Decode the images at ``index`` (B,) int64 in this process."""
-        images, broken = self.read(index)
+        with PillowWarnings():
+            images, broken = self.read(index)
         self.report(broken)
         return images
 

@@ -39,6 +39,8 @@ class Model:
     """Where the view's crop and normalisation come from."""
     memory: Callable[[Source], Tensor] | None = None
     """Training images -> their rows of the run's bank (N, D); None: there is none."""
+    value_range: tuple[float, float] | None = None
+    """Values that become black and white in images of more than 8 bits, as in training; None: chosen by the images."""
 
     def features(self, source: Source, device: torch.device) -> Tensor:
         """Encode every image once by the test view: (N, D) float32 on the CPU."""
@@ -89,7 +91,9 @@ def model_of(backbone: nn.Module) -> Model:
     chosen = policy(facts.extra.get("policy", DEFAULT_POLICY))
     least_area = facts.extra.get("least_area")
     chosen = chosen if least_area is None else with_least_area(chosen, least_area)
-    return Model(f"backbone, {facts.feature_dim}-d", backbone, facts.image_size, chosen)
+    stored: Any = facts.extra.get("value_range")
+    value_range = None if stored is None else (float(stored[0]), float(stored[1]))
+    return Model(f"backbone, {facts.feature_dim}-d", backbone, facts.image_size, chosen, value_range=value_range)
 
 
 def stored_size(survey: Survey, image_size: int) -> int | None:

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import torch
 
 from viewkin.data.cache import default_folder
 from viewkin.data.class_selection import with_classes
 from viewkin.data.dataset import Dataset
+from viewkin.data.reading import Reading
 from viewkin.data.source import Source
 from viewkin.encode.model import stored_size
 from viewkin.runs.adapt import SMOKE_IMAGES
 from viewkin.runtime.draws import generator_for
-from viewkin.training.config import Recipe
+from viewkin.settings import with_text
+from viewkin.training.config import DataConfig, Recipe
 from viewkin.training.fabric import processes
+
+
+def reading_of(settings: Sequence[str], recipe: Recipe | None = None) -> Reading:
+    """Read from ``path=value`` texts, before there is a recipe, how a set is to be read.
+
+    Raises:
+        UserError: a value of the wrong type.
+    """
+    data = DataConfig() if recipe is None else recipe.data
+    names = set(vars(data.reading))
+    for setting in settings:
+        path, _, value = setting.partition("=")
+        owner, _, name = path.strip().rpartition(".")
+        if owner == "data" and name in names:
+            data = with_text(data, f"{name}={value}")
+    return data.reading
+
+
+def as_read(recipe: Recipe, dataset: Dataset, source: Source) -> Recipe:
+    """Write into a recipe how its images were read: the columns that were named, and the range of values."""
+    named = {name: value for name, value in vars(dataset.reading).items() if value is not None}
+    if source.value_range is not None:
+        named["value_range"] = source.value_range
+    return replace(recipe, data=replace(recipe.data, **named))
 
 
 def open_training_images(dataset: Dataset, recipe: Recipe, *, smoke: bool) -> Source:
@@ -24,7 +51,7 @@ def open_training_images(dataset: Dataset, recipe: Recipe, *, smoke: bool) -> So
     size = recipe.data.stored_size or stored_size(dataset.survey(split), recipe.augment.image_size)
     squash, workers = recipe.augment.chosen().squash, recipe.runtime.workers
     with in_turn(processes(recipe.runtime)[0]):
-        source = dataset.source(split, size=size, squash=squash, workers=workers)
+        source = dataset.source(split, size=size, squash=squash, workers=workers, value_range=recipe.data.value_range)
     if recipe.data.classes is not None:
         source = with_classes(source, recipe.data.classes)
     return few(source, SMOKE_IMAGES) if smoke else source

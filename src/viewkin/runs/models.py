@@ -44,12 +44,15 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     checkpoint, state, note = load_newest(run)
     if note:
         reporter().say(note)
-    method = rebuilt(recipe, int(state["images"]["count"]))
-    load_method(checkpoint, state, method)
+    try:
+        method = rebuilt(recipe, int(state["images"]["count"]))
+        load_method(checkpoint, state, method)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{checkpoint} lacks a part, or has it in another form: start the run anew.") from error
     method.to(device).eval()
     views, name = recipe.augment, f"embedding, {method.dim}-d"
     memory = partial(bank_rows, method, state["images"]) if getattr(method, "bank", None) is not None else None
-    return Model(name, method.embed, views.image_size, views.chosen(), memory)
+    return Model(name, method.embed, views.image_size, views.chosen(), memory, recipe.data.value_range)
 
 
 def backbone_of(run: Path) -> Any:
@@ -93,8 +96,8 @@ def baselines(path: str) -> list[Model]:
     untrained = build_backbone(backbone.config)
     size = trained.image_size
     return [
-        Model("raw pixels", lambda x: x.flatten(1), min(size, 32), trained.policy),
-        Model(f"untrained, {backbone.feature_dim}-d", untrained, size, trained.policy),
+        Model("raw pixels", lambda x: x.flatten(1), min(size, 32), trained.policy, value_range=trained.value_range),
+        Model(f"untrained, {backbone.feature_dim}-d", untrained, size, trained.policy, value_range=trained.value_range),
     ]
 
 

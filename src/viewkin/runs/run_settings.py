@@ -50,11 +50,11 @@ class RunSettings:
             UserError: they are not there.
         """
         try:
-            return Dataset.of(self.data)
+            return Dataset.of(self.data, self.recipe.data.reading)
         except UserError:
             if self.address is None:
                 raise
-            return Dataset.of(self.address)
+            return Dataset.of(self.address, self.recipe.data.reading)
 
 
 def write_settings(out: Path, stored: RunSettings) -> None:

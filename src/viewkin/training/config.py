@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from viewkin.augment.policies import Policy, policy, with_least_area
+from viewkin.data.reading import Reading
 from viewkin.methods.base import MethodConfig
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
@@ -68,12 +69,34 @@ class DataConfig:
     choose the images and never reach a loss."""
     stored_size: int | None = None
     """Side at which photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
+    image_column: str | None = None
+    """Column of Parquet files that holds the images; None: ``image`` or another usual name, or the only one."""
+    label_column: str | None = None
+    """Column of Parquet files that holds the labels; None: ``label`` or another usual name, or the only one."""
+    labels: bool = True
+    """Take labels from folders, columns and annotations; they are used for monitoring alone."""
+    value_range: tuple[float, float] | None = None
+    """Values that become black and white in images of more than 8 bits, such as ``0,4095``; None: the range that their
+    type documents where they use it, else the 0.1st to 99.9th percentile of a sample. A run stores what it used."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 2, "data.batch_size", self.batch_size, "at least 2")
         require(self.accumulate >= 1, "data.accumulate", self.accumulate, "at least 1")
         side = self.stored_size
         require(side is None or 8 <= side <= 1024, "data.stored_size", side, "8 to 1024 pixels, or none")
+        low, high = self.value_range or (0.0, 1.0)
+        finite = math.isfinite(low) and math.isfinite(high)
+        require(low < high and finite, "data.value_range", self.value_range, "a lower and a higher number, or none")
+
+    @property
+    def reading(self) -> Reading:
+        """What these settings say of how a set is read."""
+        return Reading(
+            image_column=self.image_column,
+            label_column=self.label_column,
+            labels=self.labels,
+            value_range=self.value_range,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,7 +151,7 @@ def test_large_jpeg_at_reduced_scale_agrees_with_full_decoding():
 
 def test_large_jpeg_is_not_decoded_at_full_scale(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr("viewkin.data.decode.to_rgb", lambda image: seen.append(image.size) or image.convert("RGB"))
+    monkeypatch.setattr("viewkin.data.decode.to_rgb", lambda image, _: seen.append(image.size) or image.convert("RGB"))
     pixels(saved(smooth_photo(1024, 768), "JPEG"), 64)
     assert seen == [(128, 96)]  # an eighth: still more than five quarters of 64
 

@@ -41,9 +41,9 @@ class TestCache:
         count = [0]
         real = first_pass.decode
 
-        def counting(stream: object, size: int, *, squash: bool) -> object:
+        def counting(stream: object, size: int, **options: object) -> object:
             count[0] += 1
-            return real(stream, size, squash=squash)
+            return real(stream, size, **options)
 
         monkeypatch.setattr(first_pass, "decode", counting)
         return count
@@ -135,7 +135,7 @@ class TestCache:
     def test_an_interrupted_pass_leaves_nothing(
         self, photos: Path, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        def interrupted(stream: object, size: int, *, squash: bool) -> object:
+        def interrupted(stream: object, size: int, **options: object) -> object:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(first_pass, "decode", interrupted)

@@ -70,7 +70,8 @@ class FigureInputs:
         size = stored_size(dataset.survey(splits[0]), max(model.image_size for _, model in self.models))
         share = max(request.most // len(splits), 2)
         squash = any(model.policy.squash for _, model in self.models)
-        opened = [dataset.source(split, size=size, squash=squash) for split in splits]
+        value_range = next((model.value_range for _, model in self.models if model.value_range), None)
+        opened = [dataset.source(split, size=size, squash=squash, value_range=value_range) for split in splits]
         self.sources = [few(source, share) for source in opened]
         self.splits = [split for split, source in zip(splits, self.sources) for _ in range(len(source))]
         self.place = dataset.name
