@@ -52,8 +52,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, before: Path | None = 
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
-        kept = any(path.with_name(name).exists() for name in (LAST, PREVIOUS))
-        raise UnwritableRunError(path, str(reason), kept=kept) from error
+        raise UnwritableRunError(path, str(reason), kept=has_checkpoint(path.parent)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -94,6 +93,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of viewkin; start the run anew.")
     return state
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether there is something in a run directory to go on from."""
+    return (out / LAST).exists() or (out / PREVIOUS).exists()
 
 
 def load_newest(out: Path) -> tuple[Path, dict[str, Any], str]:
