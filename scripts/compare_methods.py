@@ -58,9 +58,9 @@ ROWS: dict[str, list[str]] = {
     "eir-simclr": ["--method", "eir(simclr)"],
     "isif": ["--method", "isif"],
     "ins": ["--method", "invp", "--set", "method.weight=0", *BANK],
-    "invp": ["--method", "invp", "--set", "method.graph.positives=20", *BANK],
+    "invp": ["--method", "invp", *settings(("graph.positives=20", "ramp.gate=false")), *BANK],
     "propagation-moco": [
-        *["--method", "propagation(moco)", "--set", "method.graph.positives=20"],
+        *["--method", "propagation(moco)", *settings(("graph.positives=20", "ramp.gate=false"))],
         *["--set", "method.base.queue_size=4096", "--set", "method.base.momentum=0.99"],
     ],
     "byol": ["--method", "byol", "--set", "method.hidden=512", "--set", "method.momentum=0.99"],

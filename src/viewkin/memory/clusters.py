@@ -122,6 +122,9 @@ class Clusters(nn.Module):
     def update_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
         """Label the batch by its updated rows, dissolve small clusters, and refresh the centroids.
 
+        The released code refreshes before it dissolves. In our order all centroids are the exact means of their members
+        after a refresh, those just moved included.
+
         On a GPU only every ``DISSOLVE_EVERY``-th step dissolves ``DISSOLVED_AT_ONCE`` clusters, so a small cluster may
         exist for some steps.
 
