@@ -118,7 +118,7 @@ def show_offer(console: Console, offer: Offer) -> None:
 def show_training(console: Console, training: Training) -> None:
     """Print what training came to, and what to do next."""
     run = training.run
-    if not run.leads:
+    if run is None or not run.leads:
         return
     data, out = shlex.quote(run.plan.stored.data), run.plan.out
     place = shlex.quote(str(out))
@@ -132,7 +132,7 @@ def show_training(console: Console, training: Training) -> None:
     say(
         console,
         *([] if can_draw() else [NO_MATPLOTLIB]),
-        *([training.learnt] if training.learnt else []),
+        *([training.verdict] if training.verdict else []),
         f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
         *(f"Evidence: {path} (for 'viewkin figures')" for path in training.evidence),
         f"Report:   {out / 'report.html'} (curves and nearest neighbours, in any browser)",

@@ -213,7 +213,7 @@ def measured(
     chosen = "" if request.classes is None else f" of the classes {request.classes}"
     return describe(
         request.protocol,
-        settings,
+        getattr(outcome, "config", settings),
         outcome.values(),
         model=model.name,
         data=f"{dataset.name}: {taught}{len(test):,} {split}{chosen}",

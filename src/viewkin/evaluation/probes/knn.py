@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -15,9 +15,13 @@ from viewkin import metrics
 from viewkin.evaluation.labels import train_and_test
 from viewkin.ops.neighbours import top_k
 from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.wording import counted
 
 BYTES_PER_NEIGHBOUR = 36
 """Peak bytes per neighbour of a query: similarity, index, label, weight, and intermediate values."""
+
+SMALL, FEW, MANY = 4000, 20, 200
+"""Below SMALL training images FEW neighbours vote, else MANY, the published number, if the user leaves k open."""
 
 Reference = Literal["recomputed", "bank"]
 
@@ -26,8 +30,9 @@ Reference = Literal["recomputed", "bank"]
 class KnnConfig:
     """Weighted kNN as NPID introduced it and the field reports it."""
 
-    k: int | tuple[int, ...] = 200
-    """Number of neighbours that vote (K); several values are measured in one pass, e.g. (5, 20, 200)."""
+    k: Literal["auto"] | int | tuple[int, ...] = "auto"
+    """Number of neighbours that vote (K); several values are measured in one pass, e.g. (5, 20, 200). ``auto``: 200, or
+    20 below 4,000 training images, but never more than a class has on average: the others would outvote it."""
     temperature: float = 0.1
     """Temperature of the votes (sigma), dimensionless; InvP 0.07, SimSiam 0.2."""
     weighted: bool = True
@@ -42,7 +47,7 @@ class KnnConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if not self.ks or min(self.ks) < 1:
+        if self.k != "auto" and (not self.ks or min(self.ks) < 1):
             raise UserError(f"kNN needs at least one neighbour: k is {self.k}, give 1 or more.")
         if not self.temperature > 0:
             raise UserError(f"the kNN temperature must be above 0, not {self.temperature}.")
@@ -52,15 +57,21 @@ class KnnConfig:
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """Every k asked for, as given."""
-        return self.k if isinstance(self.k, tuple) else (self.k,)
+        """Every k asked for, as given; none where it is left open."""
+        return self.k if isinstance(self.k, tuple) else () if self.k == "auto" else (self.k,)
+
+    def fitted(self, count: int, classes: int) -> KnnConfig:
+        """Choose k for ``count`` training images of ``classes`` classes, where it is left open."""
+        if self.k != "auto":
+            return self
+        return replace(self, k=max(min(FEW if count < SMALL else MANY, count // max(classes, 1)), 1))
 
 
 KNN_PRESETS = {
-    "npid": KnnConfig(),
-    "eir": KnnConfig(k=(5, 20, 200)),
-    "invp": KnnConfig(temperature=0.07),
-    "simsiam": KnnConfig(temperature=0.2),
+    "npid": KnnConfig(k=MANY),
+    "eir": KnnConfig(k=(5, 20, MANY)),
+    "invp": KnnConfig(k=MANY, temperature=0.07),
+    "simsiam": KnnConfig(k=MANY, temperature=0.2),
 }
 """Name to published settings (METHODS 8.1)."""
 
@@ -75,8 +86,11 @@ class KnnResult:
     """k -> (M,) predicted labels, in the values of the training labels."""
     seconds: float
     """Wall-clock time."""
+    config: KnnConfig
+    """The protocol with the k that was taken."""
     notes: tuple[str, ...] = ()
-    """Remarks that belong to the numbers: a k larger than the training set, classes without a training image."""
+    """Remarks that belong to the numbers: a k that was chosen, or is larger than the training set, classes without a
+    training image."""
 
     def values(self) -> dict[str, float]:
         """Name to percent, as the papers print them."""
@@ -104,10 +118,13 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
     """
     began = time.perf_counter()
     data = train_and_test(train, train_labels, test, test_labels)
+    asked, config = config, config.fitted(len(train), len(data.classes))
     scale = None
     if config.normalise:  # without a normalised copy of the training features, which may fill the memory
         scale = 1 / torch.linalg.vector_norm(data.train, dim=1).clamp_min(1e-12)
-    notes = data.notes + tuple(
+    chosen = f"k = {config.k} was chosen for {counted(len(train), 'training image')} of {len(data.classes)} classes; "
+    notes = data.notes + ((f"{chosen}--set k=200 takes the published number.",) if asked.k == "auto" else ())
+    notes += tuple(
         f"k = {k} is more than the {len(train)} reference images: all vote." for k in config.ks if k > len(train)
     )
     temperature = config.temperature if config.weighted else None
@@ -125,6 +142,7 @@ def knn(config: KnnConfig, train: Tensor, train_labels: Tensor, test: Tensor, te
         top1={k: metrics.accuracy(best[k], data.test_y) for k in config.ks},
         predicted={k: data.classes[best[k]] for k in config.ks},
         seconds=time.perf_counter() - began,
+        config=config,
         notes=notes,
     )
 

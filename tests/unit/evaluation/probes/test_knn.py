@@ -116,6 +116,26 @@ def test_votes_equal_a_loop_over_the_formula():
     assert found.predicted[7].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "classes", "k"),
+    [(50_000, 10, 200), (4000, 10, 200), (3999, 10, 20), (5864, 100, 58), (70, 4, 17), (24, 12, 2), (3, 5, 1)],
+)
+def test_k_is_chosen_by_the_size_of_the_set(images, classes, k):
+    assert KnnConfig().fitted(images, classes).k == k
+
+
+def test_a_chosen_k_is_said_and_gives_the_numbers_of_the_same_k_asked_for():
+    (train, labels), (test, test_labels) = blobs(100, 0), blobs(30, 1)
+    chosen = knn(KnnConfig(), train, labels, test, test_labels)
+    (k,) = chosen.top1
+    assert chosen.config.k == k == len(train) // len(labels.unique())
+    assert any(note.startswith(f"k = {k} was chosen for {len(train)} training images") for note in chosen.notes)
+    asked = knn(KnnConfig(k=k), train, labels, test, test_labels)
+    assert asked.top1 == chosen.top1
+    assert torch.equal(asked.predicted[k], chosen.predicted[k])
+    assert not any("chosen" in note for note in asked.notes)
+
+
 def test_presets_are_the_published_ones():
     assert {name: (one.ks, one.temperature) for name, one in KNN_PRESETS.items()} == {
         "npid": ((200,), 0.1),
