@@ -65,6 +65,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Any setting listed by 'viewkin recipes NAME'. Repeatable."),
     ] = None,
+    no_labels: Annotated[
+        bool, typer.Option("--no-labels", help="Ignore folders, columns and annotations that name classes.")
+    ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try everything in a minute on a small part of the images.")
     ] = False,
@@ -102,7 +105,7 @@ def train(
         backbone=backbone,
         image_size=image_size,
         seed=seed,
-        settings=tuple(settings or ()),
+        settings=(*(settings or ()), *["data.labels=false"] * no_labels),
     )
     with shown() as console:
         training = run(request)

@@ -76,6 +76,8 @@ def read_archive(archive: Path, split: str) -> tuple[Tensor, Tensor, tuple[str, 
             loaded: Any = datasets.STL10(str(archive.parent), split=split, download=False)
             return torch.from_numpy(loaded.data), torch.from_numpy(loaded.labels).long(), tuple(loaded.classes)
         loaded = getattr(datasets, kind)(str(archive.parent), train=split == "train", download=False)
+    except PermissionError as error:
+        raise UserError(f"{archive} cannot be read (permission denied): allow its files to be read.") from error
     except (RuntimeError, OSError, ValueError, EOFError) as error:
         raise UserError(
             f"{archive} is incomplete, or its checksum is wrong: unpack the published archive of {kind} again."

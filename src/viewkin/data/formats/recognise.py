@@ -21,7 +21,16 @@ from viewkin.data.formats.image_list import Given, ImageListLayout, array_images
 from viewkin.data.formats.parquet import ParquetLayout
 from viewkin.data.formats.parquet_facts import has_images, read_facts
 from viewkin.data.formats.parquet_places import PARQUET, parquet_below
-from viewkin.data.formats.tree import Looks, absolute, entries_of_root, is_image_name, printable
+from viewkin.data.formats.tree import (
+    Looks,
+    absolute,
+    entries_of_root,
+    is_folder,
+    is_image_name,
+    is_of_system,
+    printable,
+    why_not,
+)
 from viewkin.data.formats.voc import VocLayout, is_voc
 from viewkin.data.layout import Layout
 from viewkin.data.left_out import ADVICE
@@ -29,8 +38,16 @@ from viewkin.data.reading import Reading
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import counted
 
+LONG = 120
+"""Letters of a path from which on messages leave out its middle."""
+MANY = 1000
+"""Names that are compared with one that is not there."""
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """What a list of images may hold."""
+
+
+KERNEL = (("/", "proc"), ("/", "sys"))
+"""Folders that the kernel makes up: listing them takes long, and the files in them have no end."""
 
 
 def existing(place: str) -> Path:
@@ -39,17 +56,43 @@ def existing(place: str) -> Path:
     Raises:
         UserError: it does not; the nearest name beside it is offered.
     """
+    if not place.strip():
+        raise UserError("The name of the images is empty: give a folder of images, an image or a Parquet file.")
+    if not place.strip():
+        raise UserError("The name of the images is empty: give a folder of images, an image or a Parquet file.")
+    try:
+        path = Path(place).expanduser()
+        path.stat()
+        real = path.resolve()
+    except FileNotFoundError:
+        raise UserError(f"There is no {printable(place)}: {_hint(place)}") from None
+    except NotADirectoryError:
+        raise UserError(f"There is no {printable(place)}, because a part of it is a file: name the file.") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        why = why_not(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"{shortened(place)} cannot be opened ({why}): name another folder, or allow it.") from None
+    if is_of_system(real) or not (path.is_dir() or path.is_file()):
+        raise UserError(f"{printable(place)} holds no files of a disk: give a folder of images.")
+    return path
+
+
+def shortened(place: str) -> str:
+    """Write a path for a message, the middle of a very long one left out."""
+    text = printable(place)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[-LONG // 4 :]}"
+
+
+def _hint(place: str) -> str:
+    """Offer the nearest name beside one that is not there."""
     path = Path(place).expanduser()
-    if path.exists():
-        return path
-    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, [*beside, "generated"], n=1)
-    hint = (
-        f"did you mean {near[0] if near[0] == 'generated' else path.parent / near[0]}?"
-        if near
-        else "give a folder of images, an image, a Parquet file or 'generated'."
-    )
-    raise UserError(f"There is no {place}: {hint}")
+    try:
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        beside = []
+    near = get_close_matches(path.name, [*beside[:MANY], "generated"], n=1)
+    if not near:
+        return "give a folder of images, an image, a Parquet file or 'generated'."
+    return f"did you mean {near[0] if near[0] == 'generated' else printable(path.parent / near[0])}?"
 
 
 def layout_of(images: Any, reading: Reading) -> tuple[Layout, str]:
@@ -85,14 +128,14 @@ def layout_of_place(path: Path, reading: Reading) -> Layout:
         return layout_of_file(path, reading)
     if path.name in ARCHIVES:
         return ArchiveLayout(path)
+    entries = entries_of_root(path)
     if is_voc(path):
         return VocLayout(path)
-    entries = entries_of_root(path)
     if any(entry.name in ARCHIVES for entry in entries) and (archive := find_archive(path)) is not None:
         return ArchiveLayout(archive)
     look = Looks(path, entries)
     files = parquet_below(path, entries, look)
-    beside = {file.parent for file in files} == {path} and any(is_image_name(e.name) or e.is_dir() for e in entries)
+    beside = {file.parent for file in files} == {path} and any(is_image_name(e.name) or is_folder(e) for e in entries)
     held = {file: has_images(file, reading) for file in files}
     if any(held.values()) or (files and not beside and None in held.values()):
         with_images = [file for file, has in held.items() if has is not False]
@@ -125,9 +168,9 @@ def layout_of_file(path: Path, reading: Reading) -> Layout:
         whole = absolute(path)
         return ImageListLayout([whole], printable(path.name), str(whole))
     if ending in ADVICE:
-        raise UserError(f"{path} cannot be read; {ADVICE[ending]}.")
+        raise UserError(f"{printable(path)} cannot be read; {ADVICE[ending]}.")
     raise UserError(
-        f"{path} is neither an image nor a folder nor a Parquet file: give the folder that the images lie in."
+        f"{printable(path)} is neither an image nor a folder nor a Parquet file: give the folder of the images."
     )
 
 

@@ -13,10 +13,14 @@ from viewkin.data.decode import register_plugins
 from viewkin.data.left_out import Tally, ending_of
 from viewkin.runtime.errors import UserError
 
+SYSTEM = ("/proc", "/sys")
+"""Folders that show the running system and hold no images."""
 RUN = {"recipe.json", "versions.json"}
 """Files that tell a run directory."""
 NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
 """What Pillow lists as images and needs another program for, or only recognises."""
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+"""How JPEG, PNG, GIF, TIFF and BMP files begin."""
 Entries = Sequence[os.DirEntry[str]]
 """What lies in a folder, sorted by name."""
 Look = Callable[[Path], Entries]
@@ -87,6 +91,11 @@ def why_not(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def is_of_system(real: str | Path) -> bool:
+    """Whether a path, its links followed, lies among the system's views of itself."""
+    return any(Path(real).is_relative_to(place) for place in SYSTEM)
+
+
 def is_run(entries: Entries) -> bool:
     """Whether a folder is a run directory: its figures are no images to learn from."""
     return {entry.name for entry in entries} >= RUN
@@ -139,6 +148,9 @@ def image_files_below(
             tally.add("linked folder", "listed already under another name", name)
             continue
         seen.add(real)
+        if is_of_system(real):
+            tally.add("system folder", "not read, because it holds no files of a disk", name)
+            continue
         try:
             entries = look(Path(place)) if entries is None else entries
         except OSError as error:
@@ -151,6 +163,18 @@ def image_files_below(
         waiting += reversed(below)
         paths += _images(entries, prefix, tally)
     return sorted(paths)
+
+
+def looks_like_an_image(entry: os.DirEntry[str]) -> bool:
+    """Whether a file begins as one of the usual kinds of images does."""
+    if not is_file(entry):
+        return False
+    try:
+        with Path(entry.path).open("rb") as file:
+            first = file.read(12)
+    except OSError:
+        return False
+    return first.startswith(BEGINNINGS) or (first[:4] == b"RIFF" and first[8:] == b"WEBP") or first[4:8] == b"ftyp"
 
 
 def _visible_folders(entries: Entries, prefix: str, tally: Tally) -> list[os.DirEntry[str]]:
@@ -172,7 +196,11 @@ def _images(entries: Entries, prefix: str, tally: Tally) -> list[str]:
         if hidden:
             tally.add("hidden file", "not read", printable(prefix + entry.name))
         elif not image:
-            tally.add_file(printable(prefix + entry.name))
+            name = printable(prefix + entry.name)
+            if not ending_of(entry.name) and looks_like_an_image(entry):
+                tally.add("image file without an ending", "rename them to end in .jpg or .png", name)
+            else:
+                tally.add_file(name)
         elif is_file(entry):
             paths.append(prefix + entry.name)
         else:

@@ -22,7 +22,10 @@ SPLITS = ("train", "val", "trainval", "test")
 
 def is_voc(path: Path) -> bool:
     """Tell whether a folder is laid out as VOC: Annotations, JPEGImages and ImageSets/Main."""
-    return all((path / name).is_dir() for name in ("Annotations", "JPEGImages", "ImageSets/Main"))
+    try:
+        return all((path / name).is_dir() for name in ("Annotations", "JPEGImages", "ImageSets/Main"))
+    except OSError:  # a folder that may not be entered
+        return False
 
 
 class VocLayout(Layout):
@@ -52,7 +55,7 @@ class VocLayout(Layout):
     @cached_property
     def _names(self) -> dict[str, list[str]]:
         """Images that each split lists, without their endings."""
-        return {split: path.read_text().split() for split, path in self._lists.items()}
+        return {split: names_in(path) for split, path in self._lists.items()}
 
     @cached_property
     def _shown(self) -> dict[str, list[tuple[str, bool]]]:
@@ -103,6 +106,20 @@ class VocLayout(Layout):
 def splits_of(root: Path) -> dict[str, Path]:
     """Find the files that list images: split to file."""
     return {name: path for name in SPLITS if (path := root / "ImageSets" / "Main" / f"{name}.txt").is_file()}
+
+
+def names_in(path: Path) -> list[str]:
+    """Read the names that a list of images holds.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({why_not(error)}): allow it, or fetch the set again.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no list of images, or a damaged one: fetch the set again.") from error
 
 
 def objects(annotation: Path) -> list[tuple[str, bool]]:

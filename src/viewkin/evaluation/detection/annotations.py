@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from viewkin.data.formats.parquet import parquet_files, stream_of
 from viewkin.data.formats.parquet_columns import class_names, image_column
+from viewkin.data.formats.parquet_facts import unreadable
 from viewkin.data.formats.voc import is_voc, splits_of
 from viewkin.evaluation.detection.boxed_images import BoxedImages, dropped_boxes_note, make_truth
 from viewkin.evaluation.detection.coco import annotation_files, open_coco
@@ -96,11 +97,12 @@ def _from_parquet(path: Path, split: str) -> BoxedImages:
     if not files:
         raise UserError(f"{path} has no boxes: it is neither laid out as VOC or COCO nor Parquet.")
     try:
-        schema = pq.read_schema(files[0])
+        tables = [_rows(file) for file in files]
+        schema = tables[0].schema
         missing = [name for name in ("boxes", "labels") if name not in schema.names]
         if missing:
             raise UserError(f"{files[0]} has no column {missing[0]}, so it has no boxes; detection needs them.")
-        table = pa.concat_tables(pq.read_table(file) for file in files)
+        table = pa.concat_tables(tables, promote_options="permissive")
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again.") from error
     column = image_column(files[0], schema)
@@ -112,6 +114,18 @@ def _from_parquet(path: Path, split: str) -> BoxedImages:
     elif split != "train":
         raise UserError(f"{path} has no {split} split: it has no column split, so all of it is train.")
     return _images_of_rows(path, table, column, class_names(schema))
+
+
+def _rows(file: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        UserError: it cannot be read; the file is named.
+    """
+    try:
+        return pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(file, error) from error
 
 
 def _images_of_rows(path: Path, table: pa.Table, column: str, names: tuple[str, ...]) -> BoxedImages:
