@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -11,11 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from viewkin.runtime.errors import UserError
+from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress, cosine, step_decay, warmup
 
 OptimName = Literal["sgd", "lars", "adamw", "adam"]
 ScheduleKind = Literal["cosine", "step", "constant"]
+
+
+MOST_EPOCHS, MOST_ROUNDS = 1_000_000, 1_000
+"""Beyond any run; numbers that are larger are mistakes, and schedules of them are slow to list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +53,10 @@ class OptimConfig:
     def __post_init__(self) -> None:
         _choice("optim.name", self.name, get_args(OptimName))
         for name in ("lr", "eps", "lars_eta"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"optim.{name} must be above 0, not {getattr(self, name)}.")
-        if not self.weight_decay >= 0:
-            raise UserError(f"optim.weight_decay must be at least 0, not {self.weight_decay}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"optim.{name} must be above 0 and finite, not {getattr(self, name)}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"optim.weight_decay must be at least 0 and finite, not {self.weight_decay}.")
         for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
             if not 0 <= value < 1:
                 raise UserError(f"optim.{name} must be at least 0 and below 1, not {value}.")
@@ -89,8 +94,8 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _choice("schedule.kind", self.kind, get_args(ScheduleKind))
-        if self.epochs < 1 or self.rounds < 1:
-            raise UserError(f"schedule.epochs and rounds must be at least 1, not {self.epochs} and {self.rounds}.")
+        require(1 <= self.epochs <= MOST_EPOCHS, "schedule.epochs", self.epochs, f"at least 1, at most {MOST_EPOCHS:,}")
+        require(1 <= self.rounds <= MOST_ROUNDS, "schedule.rounds", self.rounds, f"at least 1, at most {MOST_ROUNDS:,}")
         if self.warmup_epochs < 0 or self.warmup_steps < 0 or (self.warmup_epochs and self.warmup_steps):
             raise UserError("schedule.warmup_epochs and warmup_steps must be at least 0, and only one of them given.")
         if self.warmup_epochs >= self.epochs:

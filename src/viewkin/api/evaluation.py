@@ -6,7 +6,7 @@ from pathlib import Path
 
 from viewkin.api.notebook import progress_where_seen
 from viewkin.api.run import Run, Settings, as_texts, name_of
-from viewkin.campaigns.comparison import Lines
+from viewkin.campaigns.comparison_table import Lines
 from viewkin.commands.compare import compare as compare_runs
 from viewkin.commands.evaluate import EvaluateRequest
 from viewkin.commands.evaluate import evaluate as run_evaluation
@@ -86,5 +86,5 @@ def compare(*runs: Run | Path | str, baselines: bool = False) -> Lines:
     return Lines(compare_runs([name_of(run) for run in runs], baselines=baselines))
 
 
-def _images_of(model: Run | Path | str) -> str:
-    return (model if isinstance(model, Run) else Run(model)).settings.data
+def _images_of(model: Run | Path | str) -> Dataset:
+    return (model if isinstance(model, Run) else Run(model)).settings.images_from()

@@ -113,7 +113,7 @@ class Run:
         """
         return embed(
             self,
-            self.settings.data if images is None else images,
+            self.settings.images_from() if images is None else images,
             split=split,
             features=features,
             normalise=normalise,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 from viewkin.augment.policies import Policy
 from viewkin.memory.bank import BankStorage, FeatureBank, bank_storage
 from viewkin.methods.base import Method
-from viewkin.nets.backbone import build_backbone
+from viewkin.nets.backbone import TIMM, build_backbone
 from viewkin.nets.backbone_file import describe_backbone, save_backbone
 from viewkin.runs.directory_lock import refuse_if_locked
 from viewkin.runs.plan import Plan, planned
@@ -24,6 +25,7 @@ from viewkin.runs.run_directory import begun, tidied
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.processor import physical_memory
 from viewkin.runtime.progress import reporter
 from viewkin.runtime.provenance import device_name
 from viewkin.training.config import Recipe
@@ -63,8 +65,7 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     refuse_if_locked(request.out)
     plan = reopened(request) if request.resume else planned(request)
     recipe = plan.stored.recipe
-    torch.manual_seed(seed_for(recipe.seed, "init"))
-    backbone = build_backbone(recipe.backbone)
+    backbone = network(recipe)
     check_sizes(backbone, recipe)
     fabric = make_fabric(recipe.runtime, backbone)
     method = built(recipe, backbone, len(plan.source))
@@ -83,6 +84,30 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()  # NCCL complains where that is left to the interpreter
     return TrainedRun(plan, outcome, leads)
+
+
+def network(recipe: Recipe) -> nn.Module:
+    """Build the backbone with its first weights.
+
+    Raises:
+        UserError: it is larger than the memory.
+    """
+    if not recipe.backbone.name.startswith(TIMM) and weight_bytes(recipe) > physical_memory() / 2:
+        raise UserError(
+            f"{recipe.backbone.name} of backbone.width {recipe.backbone.width} has more weights than this machine's "
+            "memory holds; lower backbone.width."
+        )
+    torch.manual_seed(seed_for(recipe.seed, "init"))
+    return build_backbone(recipe.backbone)
+
+
+def weight_bytes(recipe: Recipe) -> float:
+    """Bytes of the backbone's weights, counted without memory for them."""
+    try:
+        with torch.device("meta"):
+            return 4.0 * sum(parameter.numel() for parameter in build_backbone(recipe.backbone).parameters())
+    except RuntimeError:  # a tensor of more bytes than fit into 64 bits
+        return math.inf
 
 
 def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:

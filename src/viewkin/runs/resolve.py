@@ -11,6 +11,7 @@ from typing import Any
 from viewkin.data.class_selection import beyond
 from viewkin.data.dataset import Images, Survey
 from viewkin.methods.base import Choice, Limit
+from viewkin.nets.resnet import RESNETS
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
 from viewkin.runs.method_expression import with_method
@@ -196,8 +197,16 @@ def batch_parts(recipe: Recipe) -> tuple[int, int, str]:
     norms = (str(value) for path, value in setting_paths(recipe).items() if path.endswith("norm"))
     groups = math.lcm(*(int(norm.removeprefix("split:")) for norm in norms if norm.startswith("split:")))
     parts = shares * groups
-    # A head's BatchNorm has no statistics of a single row.
-    return parts, max(parts, 2 * shares), "processes x data.accumulate x groups of norm=split"
+    # BatchNorm has no statistics of a single value: a head's of a row, a network's of a row whose last map is 1x1.
+    least = max(parts, 2 * shares) if last_map(recipe) > 1 else 2 * parts
+    return parts, least, "processes x data.accumulate x groups of norm=split"
+
+
+def last_map(recipe: Recipe) -> int:
+    """Side of a ResNet's last map, positions; of other networks nobody knows: 2."""
+    if recipe.backbone.name not in RESNETS:
+        return 2
+    return -(-recipe.augment.side // (8 if recipe.backbone.stem == "small" else 32))
 
 
 def _limited(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from viewkin.methods.base import Method
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.nets.backbone import build_backbone
 from viewkin.runtime.draws import seed_for
-from viewkin.runtime.errors import UserError
+from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.provenance import versions
 from viewkin.settings import settings_from_dict, settings_to_dict
@@ -43,18 +44,26 @@ class RunSettings:
     demo: bool = False
     """Whether the next demonstration may take the directory."""
 
+    def __post_init__(self) -> None:
+        require(self.images >= 0, "images", self.images, "at least 0")
+
     def images_from(self) -> Dataset:
-        """Take the images of the run, from where they were named or, in another working directory, from their address.
+        """Take the images of the run: by the name that the user gave where it means them here, else by their address.
 
         Raises:
             UserError: they are not there.
         """
-        try:
-            return Dataset.of(self.data, self.recipe.data.reading)
-        except UserError:
-            if self.address is None:
-                raise
-            return Dataset.of(self.address, self.recipe.data.reading)
+        reading, found = self.recipe.data.reading, list[Dataset]()
+        for name in dict.fromkeys((self.data, self.address or self.data)):
+            with contextlib.suppress(UserError):
+                found.append(Dataset.of(name, reading))
+        same = [dataset for dataset in found if dataset.address == self.address]
+        if not found:
+            raise UserError(
+                f"The images that the run was trained on are no longer at {self.address or self.data}; say where they "
+                "are now: --data DATA for a figure, DATA for 'viewkin train --resume', images=... in Python."
+            )
+        return (same or found)[0]
 
 
 def write_settings(out: Path, stored: RunSettings) -> None:

@@ -142,7 +142,7 @@ class RuntimeConfig:
         require(steps is None or steps >= 1, "runtime.checkpoint_steps", steps, "at least 1, or none")
         require(self.log_every >= 1, "runtime.log_every", self.log_every, "at least 1")
         require(self.checkpoint_minutes > 0, "runtime.checkpoint_minutes", self.checkpoint_minutes, "above 0")
-        require(self.workers >= 0, "runtime.workers", self.workers, "at least 0")
+        require(0 <= self.workers <= 1024, "runtime.workers", self.workers, "0 to 1024")
         known = self.bank_dtype in ("float32", "float16", "bfloat16")
         require(known, "runtime.bank_dtype", self.bank_dtype, "float32, float16 or bfloat16")
 
@@ -175,6 +175,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for path, value in setting_paths(self.method, "method.").items():
             require(not isinstance(value, float) or math.isfinite(value), path, value, "a finite number")
+        require(abs(self.seed) < 2**63, "seed", self.seed, "a whole number of 64 bits")
 
 
 def nested(method: Any) -> Iterator[tuple[str, Any]]:

@@ -132,7 +132,7 @@ def opened_models(request: FigureRequest, device: torch.device) -> list[tuple[st
     return titled_models
 
 
-def data_of(models: tuple[str, ...]) -> str:
+def data_of(models: tuple[str, ...]) -> Dataset:
     """Images that the first of some models that is a run was trained on.
 
     Raises:
@@ -140,7 +140,7 @@ def data_of(models: tuple[str, ...]) -> str:
     """
     for name in models:
         if (Path(name) / "recipe.json").is_file():
-            return read_run_settings(Path(name)).data
+            return read_run_settings(Path(name)).images_from()
     raise UserError("None of the models is a run directory, so nothing says which images; name them with --data.")
 
 
