@@ -17,8 +17,10 @@ from viewkin.evaluation.results import Result
 from viewkin.runs.record import BASELINES, RunRecord, short
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
-from viewkin.runtime.tables import html_table, text_table
+from viewkin.training.logs import MONITORS
 
+Key = tuple[str, str, str, str, str, str]
+"""Protocol, features, measure, images by name and by fingerprint, settings: what makes a line."""
 SPEED = "images/s"
 """What the table calls the log's ``images_per_second``."""
 
@@ -36,7 +38,7 @@ class Line:
     features: str
     """What was judged: ``backbone``, ``embedding``, a baseline; empty for what the log says."""
     measure: str
-    """``knn@200``, ... in percent; of the log ``knn_monitor``, a share, and images/s."""
+    """``knn@200``, ..., and ``knn_monitor`` of the log, in percent; images/s."""
     mean: float
     """Over seeds."""
     std: float | None
@@ -50,35 +52,11 @@ class Line:
     changed: str
     """Settings of the runs that are not the recipe's."""
     data: str
-    """Images that were judged."""
-
-
-class Lines(list[Line]):
-    """Lines in a list that shows itself as a table."""
-
-    def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Give the header and the rows of the table, one row a measure of runs."""
-        header = ["measure", "features", "runs", "mean", "std", "n", "published"]
-        rows = [
-            [
-                line.measure,
-                line.features or "-",
-                f"{Path(line.runs[0]).name}{f' +{len(line.runs) - 1}' if len(line.runs) > 1 else ''}",
-                f"{line.mean:,.2f}",
-                "-" if line.std is None else f"{line.std:.2f}",
-                str(len(line.runs)),
-                line.published or "-",
-            ]
-            for line in self
-        ]
-        return header, rows
-
-    def __repr__(self) -> str:
-        """Write the table."""
-        return text_table(*self.rows())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self.rows())
+    """Images that were judged, as they were named."""
+    images: str = ""
+    """Their fingerprint; empty where it is not known."""
+    settings: str = ""
+    """Settings of the evaluation, as JSON; empty for what the log says."""
 
 
 def groups(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
@@ -90,23 +68,30 @@ def groups(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 
 def lines_of(group: Sequence[RunRecord], *, baselines: bool = False) -> list[Line]:
-    """Every measure of runs that differ in their seed only; of one that was taken twice, the later."""
-    values: dict[tuple[str, ...], dict[Path, tuple[float, Result | None]]] = {}
+    """Every measure of runs that differ in their seed only; of one that was taken twice, the later.
+
+    Measures on other images, or by other settings of the evaluation, are lines of their own.
+    """
+    values: dict[Key, dict[Path, tuple[float, Result | None]]] = {}
     for run in group:
         for result in run.results:
             if short(result.model) in BASELINES and not baselines:
                 continue
             for measure, value in result.values.items():
-                key = (result.protocol, short(result.model), measure, result.data, _key(result.settings))
+                key = (result.protocol, short(result.model), measure, result.data, result.images, _key(result.settings))
                 values.setdefault(key, {})[run.place] = (value, result)
         for name, value in run.logged.items():
-            measure = SPEED if name == "images_per_second" else name
-            values.setdefault(("log", "", measure, "", ""), {})[run.place] = (value, None)
+            if name in MONITORS:
+                data = f"{run.stored.data}: held out of {run.stored.images:,} images"
+                key = ("log", "", name, data, run.stored.fingerprint or "", "")
+                values.setdefault(key, {})[run.place] = (100 * value, None)
+            else:
+                values.setdefault(("log", "", SPEED, "", "", ""), {})[run.place] = (value, None)
     return [_line(group, key, taken) for key, taken in values.items()]
 
 
-def _line(group: Sequence[RunRecord], key: tuple[str, ...], taken: dict[Path, tuple[float, Result | None]]) -> Line:
-    protocol, features, measure, data, _ = key
+def _line(group: Sequence[RunRecord], key: Key, taken: dict[Path, tuple[float, Result | None]]) -> Line:
+    protocol, features, measure, data, images, settings = key
     runs = [run for run in group if run.place in taken]
     numbers = [value for value, _ in taken.values()]
     stored, result = runs[0].stored, taken[runs[0].place][1]
@@ -124,6 +109,8 @@ def _line(group: Sequence[RunRecord], key: tuple[str, ...], taken: dict[Path, tu
         paper="; ".join(f"{paper.source}: {paper.setting}" for paper in papers),
         changed=changes(stored),
         data=data,
+        images=images,
+        settings=settings,
     )
 
 

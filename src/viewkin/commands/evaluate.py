@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from viewkin.commands.detection import DETECTION, judged_by_detection
 from viewkin.commands.labelled_images import LabelledRequest, labelled_splits
 from viewkin.commands.output_files import check_target
 from viewkin.data.dataset import Dataset
+from viewkin.data.identity import fingerprint_of
 from viewkin.data.source import Source
 from viewkin.encode.features import recalibrated
 from viewkin.encode.model import Model
@@ -80,10 +82,16 @@ def evaluate(request: EvaluateRequest, *, write: bool = True) -> Evaluation:
     detects = request.protocol == DETECTION
     results = detected(request) if detects else judged(request, [request.features])
     if target is not None:
-        new = [(result.model, result.data, result.settings) for result in results]
-        kept = [result for result in before if (result.model, result.data, result.settings) not in new]
-        write_results(target, [*kept, *results])
+        write_results(
+            target, [*(old for old in before if not any(same_measurement(old, new) for new in results)), *results]
+        )
     return Evaluation(results, target)
+
+
+def same_measurement(one: Result, other: Result) -> bool:
+    """Tell whether a result takes the place of another: the same model, images and settings, as JSON holds these."""
+    texts = [json.dumps([r.model, r.data, r.settings], sort_keys=True, default=str) for r in (one, other)]
+    return texts[0] == texts[1] and (one.images == other.images or not (one.images and other.images))
 
 
 def target_of(request: EvaluateRequest) -> Path:
@@ -151,11 +159,25 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
     if request.baselines:
         others = baselines(request.model)[1 if protocol.takes_images else 0 :]  # raw pixels are no network
         models = [*(sized(one, request.image_size) for one in others), *models]
+    images = fingerprint_of_both(dataset, request, train, test)
     results = [measured(request, dataset, protocol, settings, model, train, test, where) for model in models]
+    results = [replace(result, images=images) for result in results]
     if protocol.chance is None:
         return results
     values = protocol.chance(results[0], settings, labels_of(train or test), labels_of(test))
     return [replace(results[0], model="chance", values=values, seconds=0.0, notes=()), *results]
+
+
+def fingerprint_of_both(dataset: Dataset, request: EvaluateRequest, train: Source | None, test: Source) -> str:
+    """Hash the keys and contents of the images that teach and of those that are judged."""
+    judged_split = request.train_split if request.holdout is not None else request.test_split
+    parts = {"train": (request.train_split, train), "test": (judged_split, test)}
+    return fingerprint_of(
+        (f"{role}/{key}", content)
+        for role, (split, source) in parts.items()
+        if source is not None
+        for key, content in zip(source.keys, dataset.content_ids(split, keys=source.keys))
+    )
 
 
 def sized(model: Model, image_size: int | None) -> Model:

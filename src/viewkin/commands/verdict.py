@@ -71,7 +71,7 @@ def said_of(shares: Mapping[str, float], count: int | None, task: str, *, smoke:
             f"It is not certain yet that something was learnt: {task} With {count:,} images, a lead of less than "
             f"{needed:.0f} points may be chance; {advice}, or judge on more images."
         )
-    return f"Nothing was learnt yet that shows: {task} To learn more, {advice}."
+    return f"Nothing was learnt yet: {task} To learn more, {advice}."
 
 
 def standard_error(percent: float, count: int | None) -> float:

@@ -31,6 +31,8 @@ class Result:
     """Model that was evaluated."""
     data: str = ""
     """Images it was evaluated on."""
+    images: str = ""
+    """Fingerprint of the images that taught and of those that were judged; empty where it is not known."""
     settings: dict[str, Any] = field(default_factory=lambda: {})
     """The protocol's configuration, JSON values only."""
     seed: int | None = None
@@ -149,7 +151,7 @@ def read_results(path: Path | str) -> list[Result]:
 def _check(row: Mapping[str, Any]) -> None:
     """Refuse a row whose numbers are no numbers, or whose texts are no texts, by a TypeError."""
     numbers = [*row["values"].values(), row.get("seconds", 0.0)]
-    texts = [row.get(name, "") for name in ("protocol", "model", "data", "device")]
+    texts = [row.get(name, "") for name in ("protocol", "model", "data", "images", "device")]
     if not all(isinstance(one, (int, float)) for one in numbers) or not all(isinstance(one, str) for one in texts):
         raise TypeError
 

@@ -39,7 +39,8 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """Path to value of every setting that may change a result, and the images."""
         stored = self.stored
-        values = {"images": stored.images, "smoke": stored.smoke, "set": stored.data}
+        # One set may have several names, and two sets the same one.
+        values = {"images": stored.images, "smoke": stored.smoke, "set": stored.fingerprint or stored.data}
         return values | telling(setting_paths(stored.recipe), kind_paths(stored.recipe.method))
 
 

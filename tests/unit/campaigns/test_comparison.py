@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from viewkin.campaigns.comparison import groups, lines_of, write
+from viewkin.campaigns.comparison_table import Lines, table_of
 from viewkin.campaigns.published import SETS, changes, published, set_named
 from viewkin.commands.figures.ablation import measured, trials
 from viewkin.evaluation.detection.config import DetectionConfig
@@ -77,6 +78,64 @@ def test_the_last_of_two_measurements_counts_once(tmp_path):
     write_results(place / "evaluation-knn-backbone.json", later)
     (line,) = [line for line in lines_of([read_record(place)]) if line.features == "backbone"]
     assert (line.mean, line.std, line.runs) == (9.0, None, (str(place),))
+
+
+def test_results_on_different_images_are_never_in_one_row(tmp_path):
+    places = [run_in(tmp_path / str(seed), {"knn@200": 80.0}, seed=seed) for seed in range(2)]
+    more = [
+        Result(protocol="knn", values={"knn@200": 40.0}, model="backbone, 512-d", data="photos: 40 train, 8 test"),
+        Result(protocol="knn", values={"knn@200": 60.0}, model="backbone, 512-d", data=CIFAR10, images="other"),
+    ]
+    for place in places:
+        write_results(place / "evaluation-more.json", more)
+    lines = lines_of([read_record(place) for place in places])
+    measured_on = {(line.mean, line.data, line.images, line.std) for line in lines if line.features == "backbone"}
+    assert measured_on == {
+        (80.0, CIFAR10, "", 0.0),
+        (40.0, "photos: 40 train, 8 test", "", 0.0),
+        (60.0, CIFAR10, "other", 0.0),
+    }
+    table = table_of(lines)
+    assert table.header[2] == "images"
+    assert [rows[0][2] for rows in table.sections if rows[0][:2] == ["knn@200", "backbone"]] == ["[1]", "[2]", "[3]"]
+    assert "Judged on [2] photos: 40 train, 8 test" in table.notes
+    assert f"Judged on [3] {CIFAR10} (not known to be the images of [1])" in table.notes
+
+
+def test_runs_of_other_images_under_the_same_name_are_not_joined(tmp_path):
+    runs = [read_record(run_in(tmp_path / name, {"knn@200": 1.0})) for name in "abc"]
+    stored = [replace(run.stored, fingerprint=fingerprint) for run, fingerprint in zip(runs, ("x", "y", "x"))]
+    stored[2] = replace(stored[2], data="/elsewhere/cifar10")  # the same images under another name
+    assert len(groups([replace(run, stored=one) for run, one in zip(runs, stored)])) == 2
+
+
+def test_settings_of_an_evaluation_that_differ_are_said(tmp_path):
+    place = run_in(tmp_path / "a", {"knn@200": 1.0})
+    results = [
+        Result(
+            protocol="knn",
+            values={"knn@200": t},
+            model="backbone",
+            data=CIFAR10,
+            settings={"temperature": t, "k": [1, 2]},
+        )
+        for t in (0.1, 0.07)
+    ]
+    write_results(place / "evaluation-knn.json", results)
+    table = table_of(lines_of([read_record(place)]))
+    column = table.header.index("settings")
+    (rows,) = [rows for rows in table.sections if rows[0][0] == "knn@200"]
+    assert [row[column] for row in rows] == ["temperature=0.1", "temperature=0.07"]
+
+
+def test_shares_of_the_log_are_shown_in_percent(tmp_path):
+    lines = Lines(lines_of([read_record(run_in(tmp_path / "a", {"knn@200": 1.0}))]))
+    assert {line.measure: line.mean for line in lines if line.protocol == "log"} == {
+        "knn_monitor": 50.0,
+        "images/s": 100.0,
+    }
+    assert "50.00" in repr(lines)
+    assert "images" not in table_of(lines).header  # each measure is of one set of images
 
 
 def test_the_paper_s_number_stands_beside_the_same_set_and_features_only(tmp_path):
