@@ -46,10 +46,6 @@ ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """What a list of images may hold."""
 
 
-KERNEL = (("/", "proc"), ("/", "sys"))
-"""Folders that the kernel makes up: listing them takes long, and the files in them have no end."""
-
-
 def existing(place: str) -> Path:
     """Turn what a user wrote into a path that exists.
 
