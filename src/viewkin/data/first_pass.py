@@ -248,7 +248,7 @@ def pages_left_out(listing: Listing, told: Told) -> list[LeftOut]:
     """Count the pages and frames beyond the first."""
     tally = Tally()
     for position, count in told.pages.items():
-        tally.add("page or frame", "the first of each file is used", listing.keys[position], count)
+        tally.add("further page", "the first page or frame of each file is used", listing.keys[position], count)
     return tally.report()
 
 

@@ -61,6 +61,12 @@ def ending_of(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
+def _several(count: int, noun: str) -> str:
+    """Count a noun that may have words behind it: ``2 files without an ending``."""
+    first, without, rest = noun.partition(" without ")
+    return f"{counted(count, first)}{without}{rest}"
+
+
 class Tally:
     """Counts what is left out."""
 
@@ -88,7 +94,7 @@ class Tally:
     def report(self) -> list[LeftOut]:
         """Give each reason with its count, in the order in which they were met."""
         return [
-            LeftOut(f"{counted(count, noun)}: {why}", count, tuple(self._examples[noun, why]))
+            LeftOut(f"{_several(count, noun)}: {why}", count, tuple(self._examples[noun, why]))
             for (noun, why), count in self._counts.items()
         ]
 

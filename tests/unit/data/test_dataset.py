@@ -440,7 +440,7 @@ class TestLeftOut:
         dataset = Dataset(splits)
         assert [key for key in dataset.listing().keys if "/b/" in key] == []
         (one,) = dataset.left_out("train")
-        assert one.sentence == "1 folder: cannot be listed (permission denied) (train/b)."
+        assert one.sentence == "1 folder: left out, cannot be listed (permission denied) (train/b)."
         assert dataset.left_out("test") == []
         (splits / "locked").mkdir()
         assert "locked cannot be listed (permission denied): allow it" in message(lambda: Dataset(splits / "locked"))

@@ -13,6 +13,7 @@ from torch import Tensor
 from viewkin.data.cache import Stamp, stamp_of
 from viewkin.data.formats.split_words import SPLIT_OF, split_of_folder
 from viewkin.data.formats.tree import (
+    UNLISTED,
     Entries,
     Look,
     absolute,
@@ -150,11 +151,7 @@ class FolderLayout(Layout):
         if not part.paths:
             if (why := self._metadata()) is not None:
                 raise UserError(why)
-            place = printable(self.place / self.folders.get(chosen, ""))
-            seen = "".join(f"; {one.sentence[:-1]}" for one in part.tally.report())
-            raise UserError(
-                f"{place} holds no image files; give a folder with pictures such as .jpg or .png in it{seen}."
-            )
+            raise UserError(_no_images(printable(self.place / self.folders.get(chosen, "")), part.tally.report()))
         others = [path for one in self._parts.values() if one is not part for path in one.inner]
         labels, classes = labels_of(part.inner, others) if self._reading.labels else (None, ())
         notes += self._said_of(chosen, classes)
@@ -224,6 +221,14 @@ class FolderLayout(Layout):
             )
         have = ", ".join(self.folders or ["train"])
         raise UserError(f"There is no split {split!r} of {self.place}; it has {have}.")
+
+
+def _no_images(place: str, seen: Sequence[LeftOut]) -> str:
+    """Say that a folder holds no images, and what it holds."""
+    told = "".join(f"; {one.sentence[:-1]}" for one in seen)
+    if any(UNLISTED in one.reason for one in seen):
+        return f"{place} holds no image files that may be read; allow its folders to be read (chmod -R u+rX){told}."
+    return f"{place} holds no image files; give a folder with pictures such as .jpg or .png in it{told}."
 
 
 def split_folders(entries: Entries) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from viewkin.data.formats.split_words import split_in
-from viewkin.data.formats.tree import Entries, Look, is_file, is_folder, is_image_name, is_run
+from viewkin.data.formats.tree import Entries, Look, is_file, is_folder, is_image_name, is_of_system, is_run
 from viewkin.data.left_out import some
 from viewkin.runtime.errors import UserError
 
@@ -15,6 +16,8 @@ PARQUET = (".parquet", ".pq")
 """Endings of a Parquet file, in any case."""
 DEPTH = 4
 """Folders below one another that are looked through."""
+MOST_FOLDERS = 2000
+"""Folders after which no Parquet file is looked for any more where none was met."""
 IMAGES = 20
 """Image files from which on a folder without any Parquet file is one of image files."""
 
@@ -58,10 +61,14 @@ def parquet_below(folder: Path, entries: Entries, look: Look) -> list[Path]:
 
 def _walk(folder: Path, look: Look) -> list[Path]:
     """List the Parquet files of a folder and below, sorted; none where it turns out to be one of images."""
-    files, images = list[Path](), 0
+    files, images, seen = list[Path](), 0, set[str]()
     waiting = [(folder, 0)]
     while waiting:
         place, depth = waiting.pop()
+        real = os.path.realpath(place)
+        if real in seen or is_of_system(real) or (len(seen) > MOST_FOLDERS and not files):
+            continue
+        seen.add(real)
         try:
             entries = look(place)
         except OSError:

@@ -15,6 +15,8 @@ from viewkin.runtime.errors import UserError
 
 SYSTEM = ("/proc", "/sys")
 """Folders that show the running system and hold no images."""
+UNLISTED = "left out, cannot be listed"
+"""Why a folder is not read that the user may not look into."""
 RUN = {"recipe.json", "versions.json"}
 """Files that tell a run directory."""
 NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
@@ -43,7 +45,10 @@ def is_image_name(name: str) -> bool:
 
 def printable(path: str | Path) -> str:
     r"""Write a path so that terminals and files take it: bytes that are no UTF-8 become such as ``\xe9``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name of a file, but what a caller wrote
+        return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def absolute(path: Path) -> Path:
@@ -154,7 +159,7 @@ def image_files_below(
         try:
             entries = look(Path(place)) if entries is None else entries
         except OSError as error:
-            tally.add("folder", f"cannot be listed ({why_not(error)})", name)
+            tally.add("folder", f"{UNLISTED} ({why_not(error)})", name)
             continue
         if is_run(entries):
             tally.add("run directory", "not read, because figures are no images to learn from", name)
@@ -198,7 +203,7 @@ def _images(entries: Entries, prefix: str, tally: Tally) -> list[str]:
         elif not image:
             name = printable(prefix + entry.name)
             if not ending_of(entry.name) and looks_like_an_image(entry):
-                tally.add("image file without an ending", "rename them to end in .jpg or .png", name)
+                tally.add("image file without an ending", "rename them to .jpg or .png", name)
             else:
                 tally.add_file(name)
         elif is_file(entry):

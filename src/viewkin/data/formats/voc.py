@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from viewkin.data.formats.folder import FileImages
-from viewkin.data.formats.tree import absolute, entries_of, is_image_name, printable, why_not
+from viewkin.data.formats.tree import UNLISTED, absolute, entries_of, is_image_name, printable, why_not
 from viewkin.data.layout import Layout
 from viewkin.data.left_out import LeftOut, Tally
 from viewkin.data.listing import Listing
@@ -99,7 +99,7 @@ class VocLayout(Layout):
                 if entry.name not in listed and is_image_name(entry.name):
                     tally.add("image", "in no list of ImageSets/Main", printable(f"JPEGImages/{entry.name}"))
         except OSError as error:
-            tally.add("folder", f"cannot be listed ({why_not(error)})", "JPEGImages")
+            tally.add("folder", f"{UNLISTED} ({why_not(error)})", "JPEGImages")
         return tally.report()
 
 
