@@ -108,7 +108,8 @@ def nearest_sums(
     The M-th similarity is estimated from rows spread evenly over the bank, of which about ``edge`` are among the M. It
     is exact with ``edge >= M`` or ``M >= N - 1``; else its rank is accurate to about 1 / sqrt(edge), and the sums are
     corrected for that. The correction takes the rows around the threshold for equally similar; where the similarities
-    have a gap there, a gradient that was 16 % off was provoked. Matrix products have the precision of :func:`product_type`.
+    have a gap there, a gradient that was 16 % off was provoked. Matrix products have the precision of
+    :func:`product_type`.
 
     Args:
         q: (B, D) unit norm, with gradient.

@@ -30,7 +30,7 @@ class KinConfig:
     """M, nearest bank rows in a denominator; ignored around a method without negatives."""
     edge: int = losses.EDGE
     """Accuracy of the search for the M nearest: their threshold is read from a sample of the bank that holds about this
-    many of them; M or more: search exactly. Where the similarities had a gap at the threshold, a gradient was 16 % off."""
+    many of them; M or more: search exactly. With a gap of similarities at the threshold, a gradient was 16 % off."""
     graph: GraphConfig = field(default_factory=GraphConfig)
     """k, l, P and how the graph is searched for positives."""
     ramp: RampConfig = field(default_factory=RampConfig)
