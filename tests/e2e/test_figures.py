@@ -103,7 +103,7 @@ def test_a_map_of_stored_embeddings_is_coloured_by_folder(workplace, trained):
         "map", "p.parquet", "--by", "folder", "--out", "m.png"
     )
     assert viewkin("embed", trained, DATA, "--out", "q.parquet").code == 0
-    joined = "76 images of p.parquet and q.parquet, coloured by file: f.svg"
+    joined = "96 images of p.parquet and q.parquet, coloured by file: f.svg"
     assert joined in drawn("map", "p.parquet", "q.parquet", "--by", "file", "--out", "f.svg")
     assert all(f">{name}</text>" in (workplace / "f.svg").read_text() for name in ("p.parquet", "q.parquet"))
     ended = viewkin("figures", "map", "p.parquet", "q.parquet", "--out", "m.png")
@@ -138,8 +138,8 @@ def test_runs_are_compared_and_drawn_against_a_setting(workplace, trained):
     drawn("curves", "a", "c", "--series", "loss", "--out", "curves.svg")
     assert re.findall(r">(a|c|loss|lr)</text>", (workplace / "curves.svg").read_text()) == ["loss", "a", "c"]
     assert "<!-- figure curves -->" in (workplace / "c" / "report.html").read_text()
-    drawn("ablation", "a", "b", "c", "--setting", "backbone.width", "--measure", "knn@20", "--out", "x.svg")
-    assert "knn@20, backbone by backbone.width" in (workplace / "x.svg").read_text()
+    drawn("ablation", "a", "b", "c", "--setting", "backbone.width", "--measure", "knn@6", "--out", "x.svg")
+    assert "knn@6, backbone by backbone.width" in (workplace / "x.svg").read_text()
 
 
 def test_a_machine_without_matplotlib_trains_and_says_what_is_missing(workplace, monkeypatch):
@@ -194,7 +194,7 @@ REFUSED = {
     "curves photos": "photos holds no run",
     "ablation run --setting backbone.widt": "did you mean backbone.width",
     "ablation run --setting seed2 --measure knn@7": "no setting 'seed2'",
-    "ablation run --setting backbone.width --measure knn@7": "no measure 'knn@7' of its backbone; it has knn@20",
+    "ablation run --setting backbone.width --measure knn@7": "no measure 'knn@7' of its backbone; it has knn@6",
 }
 
 

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from viewkin.cli.compare import compare
+from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, Model
@@ -135,6 +136,8 @@ def embed(
       viewkin embed runs/mine photos/ --out photos.parquet
       viewkin embed runs/mine photos/ --split test --out test.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_models(model)
+    check_images(data)
     with swift_imports():
         from viewkin.cli.output import say
         from viewkin.commands.embed import EmbedRequest
@@ -214,6 +217,8 @@ def evaluate(
       viewkin evaluate detection runs/mine VOCdevkit --train-split trainval --set preset=voc
       viewkin evaluate detection runs/mine coco/ --test-split val --set preset=coco
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_models(model)
+    check_images(data)
     with swift_imports():
         from viewkin.cli.output import say, show_evaluation
         from viewkin.commands.evaluate import EvaluateRequest
@@ -245,6 +250,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Recipe whose settings to show.")] = None,
 ) -> None:
     """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
+    check_recipe(name)
     from viewkin.cli.output import say, show_offer
     from viewkin.commands.recipes import offer, settings_of_recipe
 
@@ -264,6 +270,7 @@ def demo(
     ),
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
+    check_images(data)
     with swift_imports():
         from viewkin.cli.output import show_training
         from viewkin.commands.demo import demo as run

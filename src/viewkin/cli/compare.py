@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from viewkin.cli.early_checks import check_runs
 from viewkin.cli.options import Runs
 from viewkin.cli.terminal import shown
 
@@ -28,6 +29,7 @@ def compare(
     Example:
       viewkin compare runs/eir_cifar10-* --out eir.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_runs(runs)
     from viewkin.cli.output import say, show_comparison
     from viewkin.commands.compare import compare as run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from viewkin.cli.early_checks import check_images, check_models, check_runs
 from viewkin.cli.options import Device, Features, Runs
 from viewkin.cli.terminal import shown
 
@@ -103,6 +104,8 @@ def map_(
       viewkin figures map runs/intra runs/inter runs/both --views 8
       viewkin figures map one.parquet other.parquet --by file
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_models(*models)
+    check_images(data)
     from viewkin.commands.figures.map import MapRequest, draw_map
 
     look = figure_request(models, data, split, features, untrained, most, device)
@@ -126,6 +129,8 @@ def neighbours(
     out: Out = None,
 ) -> None:
     """Draw a few images, each with the eight most like it by cosine, models side by side."""
+    check_models(*models)
+    check_images(data)
     from viewkin.commands.figures.neighbours import draw_neighbours
 
     look = figure_request(models, data, split, features, untrained, most, device)
@@ -155,6 +160,8 @@ def similarities(
     out: Out = None,
 ) -> None:
     """Draw how alike positives are, against any two images; with --untrained before and after training."""
+    check_models(*models)
+    check_images(data)
     from viewkin.commands.figures.similarities import draw_similarities
 
     look = figure_request(models, data, split, features, untrained, most, device)
@@ -164,6 +171,7 @@ def similarities(
 @figures.command(short_help="Negatives of a few anchors; those of the same class are framed.")
 def negatives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     """Draw five negatives of a few anchors from the evidence of runs, side by side; false ones are framed."""
+    check_runs(runs)
     from viewkin.commands.figures.evidence import draw_negatives
 
     write_shown(lambda: draw_negatives(runs, anchors), out)
@@ -172,6 +180,7 @@ def negatives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
 @figures.command(short_help="Easy and hard positives of a few anchors.")
 def positives(runs: Runs, anchors: Anchors = 6, out: Out = None) -> None:
     """Draw the most and the least similar positives of a few anchors from the evidence of runs, side by side."""
+    check_runs(runs)
     from viewkin.commands.figures.evidence import draw_positives
 
     write_shown(lambda: draw_positives(runs, anchors), out)
@@ -185,6 +194,7 @@ def segments(
     out: Out = None,
 ) -> None:
     """Draw the mixture's assignments of parts over a few images."""
+    check_runs([run])
     from viewkin.commands.figures.evidence import draw_segments_of
 
     write_shown(lambda: draw_segments_of(run, anchors, scale), out)
@@ -207,6 +217,7 @@ def curves(
     Example:
       viewkin figures curves runs/a runs/b --series loss --series knn_monitor
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_runs(runs)
     from viewkin.commands.figures.curves import draw_curves_of
 
     write_shown(lambda: draw_curves_of(runs, series or ()), out)
@@ -230,6 +241,7 @@ def ablation(
     Example:
       viewkin figures ablation runs/t* --setting method.temperature --measure knn@200
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_runs(runs)
     from viewkin.commands.figures.ablation import draw_ablation_of
 
     write_shown(lambda: draw_ablation_of(runs, setting, measure, features), out or Path("ablation.png"))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from viewkin.cli.early_checks import check_images
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Data
 from viewkin.cli.terminal import shown
@@ -86,6 +87,7 @@ def train(
       viewkin train data/ --recipe runs/mine/recipe.json --seed 1
       torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
     """  # noqa: D301 (click reads \b as: keep the lines)
+    check_images(data)
     with swift_imports():
         from viewkin.cli.output import show_training
         from viewkin.commands.train import train as run

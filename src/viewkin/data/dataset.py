@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from viewkin.data.cache import default_folder
 from viewkin.data.first_pass import Storage, store
-from viewkin.data.formats.generated import generated_config, is_generated
+from viewkin.data.formats.generated import generated_config
 from viewkin.data.formats.recognise import ImageLike, layout_of
 from viewkin.data.identity import contents_of, fingerprint_of
+from viewkin.data.image_place import is_generated
 from viewkin.data.layout import PixelLayout
 from viewkin.data.left_out import LeftOut
 from viewkin.data.listing import Listing, Survey, choose_side, survey_of

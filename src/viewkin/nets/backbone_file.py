@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from viewkin.nets.backbone import BackboneConfig, build_backbone
+from viewkin.nets.backbone_place import no_backbone
 from viewkin.nets.tensor_files import MARK, DamagedFileError, read_safetensors, read_tensors, sealed_safetensors
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
@@ -91,7 +92,7 @@ def load_backbone(path: Path | str) -> nn.Module:
     if path.is_dir():
         path = path / "backbone.safetensors"
     if not path.is_file() or path.suffix not in (".ckpt", ".safetensors"):
-        raise UserError(f"There is no backbone at {path}: give a run directory, a .safetensors file or a .ckpt file.")
+        raise no_backbone(path)
     text, tensors = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
     config, facts = _parse(path, text)
     prefix = facts.get("prefix", PREFIX) if path.suffix == ".ckpt" else ""

@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from viewkin.evaluation.results import Result, read_results
+from viewkin.runs.run_place import check_run
 from viewkin.runs.run_settings import RunSettings, read_run_settings
-from viewkin.runtime.errors import UserError
 from viewkin.settings import setting_paths
 from viewkin.training.logs import MONITORS, read_metrics
 
@@ -50,8 +50,7 @@ def read_record(place: Path) -> RunRecord:
     Raises:
         UserError: there is none, or one of its files is damaged.
     """
-    if not place.is_dir():
-        raise UserError(f"{place} is no run directory; give the directory that 'viewkin train' printed.")
+    check_run(place)
     stored = read_run_settings(place)
     files = sorted(place.glob("evaluation-*.json"), key=lambda path: (path.stat().st_mtime, path.name))
     results = tuple(result for path in files for result in read_results(path))

@@ -32,7 +32,6 @@ __all__ = [
     "class_names",
     "draw",
     "generated_config",
-    "is_generated",
     "open_generated",
 ]
 
@@ -60,11 +59,6 @@ def generated_config(spec: str, size: int | None = None) -> GeneratedConfig:
         if name != "size" or size is None:
             options[name] = int(value)
     return GeneratedConfig(**options)
-
-
-def is_generated(spec: str) -> bool:
-    """Tell whether a text names the generated set."""
-    return spec.partition(":")[0] == "generated"
 
 
 class GeneratedLayout(PixelLayout):

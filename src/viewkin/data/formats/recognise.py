@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from viewkin.data.formats.archives import ARCHIVES, ArchiveLayout, find_archive
 from viewkin.data.formats.folder import FolderLayout
-from viewkin.data.formats.generated import GeneratedLayout, is_generated
+from viewkin.data.formats.generated import GeneratedLayout
 from viewkin.data.formats.image_list import Given, ImageListLayout, array_images, tensor_images
 from viewkin.data.formats.parquet import ParquetLayout
 from viewkin.data.formats.parquet_facts import has_images, read_facts
@@ -27,68 +26,18 @@ from viewkin.data.formats.tree import (
     entries_of_root,
     is_folder,
     is_image_name,
-    is_of_system,
     printable,
-    why_not,
 )
 from viewkin.data.formats.voc import VocLayout, is_voc
+from viewkin.data.image_place import existing, is_generated
 from viewkin.data.layout import Layout
 from viewkin.data.left_out import ADVICE
 from viewkin.data.reading import Reading
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import counted
 
-LONG = 120
-"""Letters of a path from which on messages leave out its middle."""
-MANY = 1000
-"""Names that are compared with one that is not there."""
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """What a list of images may hold."""
-
-
-def existing(place: str) -> Path:
-    """Turn what a user wrote into a path that exists.
-
-    Raises:
-        UserError: it does not; the nearest name beside it is offered.
-    """
-    if not place.strip():
-        raise UserError("The name of the images is empty: give a folder of images, an image or a Parquet file.")
-    if not place.strip():
-        raise UserError("The name of the images is empty: give a folder of images, an image or a Parquet file.")
-    try:
-        path = Path(place).expanduser()
-        path.stat()
-        real = path.resolve()
-    except FileNotFoundError:
-        raise UserError(f"There is no {printable(place)}: {_hint(place)}") from None
-    except NotADirectoryError:
-        raise UserError(f"There is no {printable(place)}, because a part of it is a file: name the file.") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        why = why_not(error) if isinstance(error, OSError) else str(error)
-        raise UserError(f"{shortened(place)} cannot be opened ({why}): name another folder, or allow it.") from None
-    if is_of_system(real) or not (path.is_dir() or path.is_file()):
-        raise UserError(f"{printable(place)} holds no files of a disk: give a folder of images.")
-    return path
-
-
-def shortened(place: str) -> str:
-    """Write a path for a message, the middle of a very long one left out."""
-    text = printable(place)
-    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[-LONG // 4 :]}"
-
-
-def _hint(place: str) -> str:
-    """Offer the nearest name beside one that is not there."""
-    path = Path(place).expanduser()
-    try:
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    except OSError:
-        beside = []
-    near = get_close_matches(path.name, [*beside[:MANY], "generated"], n=1)
-    if not near:
-        return "give a folder of images, an image, a Parquet file or 'generated'."
-    return f"did you mean {near[0] if near[0] == 'generated' else printable(path.parent / near[0])}?"
 
 
 def layout_of(images: Any, reading: Reading) -> tuple[Layout, str]:

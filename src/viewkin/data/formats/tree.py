@@ -12,9 +12,8 @@ from PIL import Image
 from viewkin.data.decode import register_plugins
 from viewkin.data.left_out import Tally, ending_of
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.places import is_of_system, printable, why_not
 
-SYSTEM = ("/proc", "/sys")
-"""Folders that show the running system and hold no images."""
 UNLISTED = "left out, cannot be listed"
 """Why a folder is not read that the user may not look into."""
 RUN = {"recipe.json", "versions.json"}
@@ -41,14 +40,6 @@ def image_suffixes() -> frozenset[str]:
 def is_image_name(name: str) -> bool:
     """Whether a file's ending is one of an image that can be read."""
     return ending_of(name) in image_suffixes()
-
-
-def printable(path: str | Path) -> str:
-    r"""Write a path so that terminals and files take it: bytes that are no UTF-8 become such as ``\xe9``."""
-    try:
-        return os.fsencode(path).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # no name of a file, but what a caller wrote
-        return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def absolute(path: Path) -> Path:
@@ -89,16 +80,6 @@ def entries_of_root(root: Path) -> Entries:
         raise UserError(
             f"{root} cannot be listed ({why_not(error)}): allow it to be read, or name another folder."
         ) from error
-
-
-def why_not(error: OSError) -> str:
-    """Put an error of the system in a few words."""
-    return (error.strerror or str(error)).lower()
-
-
-def is_of_system(real: str | Path) -> bool:
-    """Whether a path, its links followed, lies among the system's views of itself."""
-    return any(Path(real).is_relative_to(place) for place in SYSTEM)
 
 
 def is_run(entries: Entries) -> bool:

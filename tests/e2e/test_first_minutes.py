@@ -1,0 +1,76 @@
+"""What a new user meets first: a mistyped name is told at once, and lines appear as they are known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from commandline import images_in, viewkin
+
+HEAVY = ("torch", "numpy", "PIL", "pyarrow", "matplotlib")
+"""Libraries that take longer to import than a mistyped name may take."""
+ALONE = """
+import sys
+from viewkin.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+"""
+
+
+def started(*arguments: object, cwd: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, which at last names the heavy libraries that it has imported."""
+    program = [sys.executable, "-c", ALONE.format(heavy=HEAVY), *map(str, arguments)]
+    return subprocess.run(program, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("train fotos", "There is no fotos: did you mean photos?"),
+        ("demo --data fotos", "There is no fotos: did you mean photos?"),
+        ("embed run fotos --out x.parquet", "There is no fotos: did you mean photos?"),
+        ("embed rum photos --out x.parquet", "There is no backbone at rum: did you mean run?"),
+        ("evaluate knn run fotos", "There is no fotos: did you mean photos?"),
+        ("evaluate knn rum photos", "There is no backbone at rum: did you mean run?"),
+        (
+            "evaluate knn nothing photos",
+            "There is no backbone at nothing: give a run directory, a .safetensors file or",
+        ),
+        ("recipes photos", "There is no recipe 'photos'; 'viewkin recipes' lists them."),
+        ("recipes no/where", "There is no recipe 'no/where'; 'viewkin recipes' lists them."),
+        ("compare run rum", "rum is no run directory; did you mean run?"),
+        ("figures map rum", "There is no backbone at rum: did you mean run?"),
+        ("figures map run --data fotos", "There is no fotos: did you mean photos?"),
+        ("figures neighbours pixels run --data fotos", "There is no fotos: did you mean photos?"),
+        ("figures similarities rum", "There is no backbone at rum: did you mean run?"),
+        ("figures curves rum", "rum is no run directory; did you mean run?"),
+        ("figures negatives rum", "rum is no run directory; did you mean run?"),
+        ("figures positives rum", "rum is no run directory; did you mean run?"),
+        ("figures segments rum", "rum is no run directory; did you mean run?"),
+        ("figures ablation rum --setting seed", "rum is no run directory; did you mean run?"),
+    ],
+)
+def test_a_mistyped_name_is_told_before_anything_heavy_is_imported(workplace, command, sentence):
+    (workplace / "photos").mkdir()
+    (workplace / "run").mkdir()
+    done = started(*command.split(), cwd=workplace)
+    error, imported = done.stderr.split("\n")[:2]
+    assert error.startswith(f"error: {sentence}")
+    assert (done.returncode, imported) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "command", ["embed {run} fotos --out x.parquet", "evaluate knn {run} fotos", "figures map {run} --data fotos"]
+)
+def test_the_full_check_says_the_same(workplace, trained, monkeypatch, command):
+    images_in(workplace / "photos", 3)
+    early = viewkin(*command.format(run=trained).split())
+    for name in ("viewkin.cli", "viewkin.cli.figures"):
+        monkeypatch.setattr(sys.modules[name], "check_images", lambda _data: None)
+    late = viewkin(*command.format(run=trained).split())
+    assert (early.code, early.err) == (late.code, late.err)
+    assert "did you mean photos?" in late.err
