@@ -121,7 +121,7 @@ class Trainer:
         )
         self.interrupt = Interrupt(told=self.rank == 0)
         self._stop = False
-        self._bad = torch.zeros((), device=fabric.device)
+        self._bad_step = torch.zeros(1, dtype=torch.int64, device=fabric.device)
         self.term_norms: dict[str, Tensor] = {}
 
     def _wrap(self) -> Any:
@@ -238,7 +238,8 @@ class Trainer:
                 self.fabric.backward(result.loss / accumulate)
             steps.append(result)
         norm = gradient_norm(self.method.parameters())
-        self._bad += ~(torch.stack([result.loss.detach() for result in steps]).sum() + norm).isfinite()
+        finite = (torch.stack([result.loss.detach() for result in steps]).sum() + norm).isfinite()
+        self._bad_step[(self._bad_step == 0) & ~finite] = at.total_step + 1
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         record = joined(steps)
@@ -289,8 +290,9 @@ class Trainer:
         return self._stop
 
     def _check_finite(self) -> None:
-        if float(distributed.mean(self._bad)):
-            raise self.state.broken("The loss")
+        bad = [step for step in distributed.gather(self._bad_step).tolist() if step]
+        if bad:
+            raise self.state.broken("The loss", min(bad))
 
     def _clear_state(self, names: Iterable[str]) -> None:
         """Forget the optimiser's state of parameters that the method re-initialised."""

@@ -48,13 +48,20 @@ class RunState:
     saved_step: int = 0
     """Steps that were done then."""
 
-    def broken(self, what: str) -> RunStoppedError:
-        """Say that something is no longer finite, and what to go back to."""
+    def broken(self, what: str, step: int) -> RunStoppedError:
+        """Say that something is no longer finite since a step (counted from 1), and what to go back to."""
+        last, kept = self.out / checkpoint.LAST, "there is no checkpoint yet"
+        if last.exists():
+            kept = f"the last good checkpoint, of step {self.saved_step}, is kept in {last}"
         return RunStoppedError(
-            f"{what} became NaN or infinite at step {self.at.total_step}; the last good checkpoint, of step "
-            f"{self.saved_step}, is kept in {self.out / 'last.ckpt'}. Try a lower optim.lr, a longer warm-up "
+            f"{what} became NaN or infinite at step {step}; {kept}. Try a lower optim.lr, a longer warm-up "
             "(schedule.warmup_epochs), or runtime.precision=32-true in a new run."
         )
+
+    def _check_finite(self) -> None:
+        bad = checkpoint.first_bad_tensor(self.method.state_dict())
+        if bad:
+            raise self.broken(f"The tensor {bad}", self.at.total_step)
 
     def everything(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -85,9 +92,7 @@ class RunState:
         """
         own = statistics_of(self.method)
         average_statistics_(self.method)
-        bad = checkpoint.first_bad_tensor(self.method.state_dict())
-        if bad:
-            raise self.broken(f"The tensor {bad}")
+        self._check_finite()
         every = distributed.gather(own[None])
         if self.fabric.global_rank == 0:
             state = {**self.everything(), "statistics": every}
@@ -98,8 +103,13 @@ class RunState:
         distributed.barrier()
 
     def keep_best(self, accuracy: float) -> None:
-        """Write ``best.ckpt`` where no epoch before had this ``knn_monitor``; all ranks average their statistics."""
+        """Write ``best.ckpt`` where no epoch before had this ``knn_monitor``; all ranks average their statistics.
+
+        Raises:
+            RunStoppedError: as for :meth:`save`.
+        """
         average_statistics_(self.method)
+        self._check_finite()
         if self.fabric.global_rank == 0 and accuracy > self.best:
             self.best = accuracy
             checkpoint.save_checkpoint(self.out / "best.ckpt", self.everything())
