@@ -29,13 +29,13 @@ def check_images(data: str | None) -> None:
 
 
 def check_models(*models: str) -> None:
-    """Refuse models that are not there.
+    """Refuse models that are not there; files of embeddings, which a map takes, are read later.
 
     Raises:
         UserError: one is not.
     """
     for model in models:
-        if model != PIXELS and not exists(model):
+        if model != PIXELS and not model.endswith(".parquet") and not exists(model):
             raise no_backbone(model)
 
 

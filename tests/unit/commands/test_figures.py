@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from viewkin.commands.figures.evidence import distinct, easiest, hardest
+from viewkin.commands.figures.inputs import FigureRequest
+from viewkin.commands.figures.map import MapRequest, Points, colouring
 from viewkin.commands.figures.neighbours import askers
 from viewkin.figures.evidence import RelatedImages
 
@@ -34,3 +36,27 @@ def test_no_positive_is_both_easy_and_hard(count):
     order = distinct(find)
     assert easy == order[: len(easy)]
     assert hard == order[::-1][: len(hard)]
+
+
+def points(keys: list[str], labels: list[str] | None = None, splits: list[str] | None = None) -> Points:
+    rows = torch.nn.functional.normalize(torch.randn(len(keys), 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    none = [""] * len(keys)
+    return Points([("run", rows)], keys, labels or none, splits or none, "images")
+
+
+@pytest.mark.parametrize(
+    ("shown", "by"),
+    [
+        (points([f"{place % 3}/{place}.jpg" for place in range(12)]), "folder"),
+        (points([f"{place}.jpg" for place in range(12)]), "cluster of run"),
+        (points([f"photos/{place}.jpg" for place in range(12)]), "cluster of run"),
+        (points([f"{place}/a.jpg" for place in range(12)]), "cluster of run"),
+        (points([f"{place}/a.jpg" for place in range(12)], [str(place) for place in range(12)]), "cluster of run"),
+        (points([f"{place}.jpg" for place in range(12)], ["cat", "dog"] * 6), "label"),
+        (points([f"{place}.jpg" for place in range(12)], ["cat"] * 12), "cluster of run"),
+        (points([f"{s}/{i}.jpg" for i in range(6) for s in ("a", "b")], None, ["train", "test"] * 6), "cluster of run"),
+    ],
+)
+def test_a_map_is_coloured_by_cluster_where_folders_say_nothing(shown, by):
+    request = MapRequest(look=FigureRequest(models=("run",)), clusters=3)
+    assert colouring(request, shown)[0] == by

@@ -30,8 +30,8 @@ class MapRequest:
     look: FigureRequest
     """Models and images; models may be files that ``viewkin embed`` wrote, all of the same images."""
     by: str = "auto"
-    """``label``, ``folder``, ``split``, ``cluster``; ``file``: several files in one map; ``auto``: the first of label,
-    folder and cluster that tells."""
+    """``label``, ``folder``, ``split``, ``cluster``; ``file``: several files in one map; ``auto``: the first of label
+    and folder that tells, else cluster."""
     way: str = "tsne"
     """``tsne`` or ``umap``."""
     views: int = 1
@@ -156,6 +156,14 @@ def views_of(model: Model, images: Tensor, views: int, seed: int, look: FigureIn
     return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 
+def tells(names: list[str], shown: Points) -> bool:
+    """Tell whether names say which images belong together: not one name, one for every image or the splits again."""
+    groups = {*names} - {""}
+    by_split = set(zip(names, shown.splits))
+    again = len({*shown.splits}) == len(groups) == len(by_split)
+    return 2 <= len(groups) <= len(names) // 2 and not again
+
+
 def colouring(request: MapRequest, shown: Points) -> tuple[str, list[str]]:
     """Choose what colours the points, and name it for each.
 
@@ -165,7 +173,9 @@ def colouring(request: MapRequest, shown: Points) -> tuple[str, list[str]]:
     folders = [folder_of(name) for name in shown.keys]
     by = request.by
     if by == "auto":
-        by = "label" if any(shown.labels) else "folder" if len(set(folders)) > 1 else "cluster"
+        by = next(
+            (way for way, names in (("label", shown.labels), ("folder", folders)) if tells(names, shown)), "cluster"
+        )
     if by == "cluster":
         rows = shown.rows[0][1]
         count = min(request.clusters, len(rows))
