@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-from collections.abc import Generator
-from functools import cache, partial
-from io import BytesIO
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -18,8 +13,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from viewkin.data.large import ONE, is_large, reduced, refuse_bomb
-from viewkin.data.png_bands import without_texts
-from viewkin.data.quiet_libtiff import quieten_libtiff
+from viewkin.data.opening import is_pointer, opened, readable_png
 from viewkin.data.values import (
     FULL,
     Range,
@@ -50,21 +44,6 @@ UPRIGHT = {
 """What undoes each EXIF orientation (EXIF 2.3, table 4)."""
 Readable = Path | BinaryIO | Image.Image
 """What can be decoded: a file, a binary stream, or an image that Pillow has opened."""
-LIMIT = Lock()
-"""Held while Pillow's limit of pixels is lifted to open a large image."""
-POINTER = b"version https://git-lfs"
-"""How a file begins that only stands for one in Git's large file storage."""
-
-
-@cache
-def register_plugins() -> None:
-    """Let Pillow read the kinds of image that installed plugins add."""
-    quieten_libtiff()
-    with contextlib.suppress(ImportError, AttributeError):
-        importlib.import_module("pillow_heif").register_heif_opener()
-    for plugin in ("pillow_avif", "pillow_jxl"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(plugin)  # it registers itself
 
 
 def turn(image: Image.Image) -> Image.Transpose | None:
@@ -127,23 +106,6 @@ def square_of(rgb: Image.Image, method: Image.Transpose | None, size: int, squas
     return np.ascontiguousarray(np.asarray(turned).transpose(2, 0, 1))
 
 
-@contextlib.contextmanager
-def opened(stream: Path | BinaryIO) -> Generator[Image.Image]:
-    """Open an encoded image of any size; raises what Pillow raises, and ValueError for a bomb."""
-    register_plugins()
-    try:
-        image = Image.open(stream)
-    except Image.DecompressionBombError:
-        with LIMIT:
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(stream)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        yield image
-
-
 def read(
     stream: Readable,
     size: int,
@@ -169,15 +131,7 @@ def read(
     try:
         return _read(stream, size, squash, value_range, aside)
     except ValueError as error:
-        return _read(_without_texts(stream, error), size, squash, value_range, aside)
-
-
-def _without_texts(stream: Path | BinaryIO, error: ValueError) -> BytesIO:
-    """Copy a PNG file without its texts, where their length alone is why it was refused; else raise the error."""
-    if "MAX_TEXT" not in str(error) and "text chunks" not in str(error):
-        raise error
-    with stream.open("rb") if isinstance(stream, Path) else contextlib.nullcontext(stream) as file:
-        return without_texts(file)
+        return _read(readable_png(stream, error), size, squash, value_range, aside)
 
 
 def _read(
@@ -293,7 +247,7 @@ def shape(stream: Readable) -> tuple[int, int] | None:
             with opened(stream) as image:
                 return image.size
         except ValueError as error:
-            with opened(_without_texts(stream, error)) as image:
+            with opened(readable_png(stream, error)) as image:
                 return image.size
     except Exception:  # as in decode; the first pass names the file
         return None
@@ -309,14 +263,3 @@ def reason(error: Exception, stream: Readable | None = None) -> str:
             "not an image that Pillow can read" if not is_pointer(stream) else "a Git LFS pointer: run 'git lfs pull'"
         )
     return text if isinstance(error, OSError | ValueError | SyntaxError) else f"{type(error).__name__}: {text}"
-
-
-def is_pointer(stream: Readable | None) -> bool:
-    """Whether a file only stands for one in Git's large file storage."""
-    if not isinstance(stream, Path):
-        return False
-    try:
-        with stream.open("rb") as file:
-            return file.read(len(POINTER)) == POINTER
-    except OSError:
-        return False

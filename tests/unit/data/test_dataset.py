@@ -493,7 +493,7 @@ def test_installed_plugins_are_asked_to_read_their_kinds(monkeypatch: pytest.Mon
     import sys
     import types
 
-    from viewkin.data.decode import register_plugins
+    from viewkin.data.opening import register_plugins
 
     asked: list[str] = []
     plugin = types.ModuleType("pillow_heif")

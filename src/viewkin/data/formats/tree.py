@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from viewkin.data.decode import register_plugins
 from viewkin.data.left_out import Tally, ending_of
+from viewkin.data.opening import register_plugins
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.places import is_of_system, printable, why_not
 
