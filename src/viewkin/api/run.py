@@ -19,6 +19,7 @@ from viewkin.runs.record import read_record
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runs.run_settings import RunSettings
 from viewkin.runtime.tables import html_table, text_table
+from viewkin.runtime.wording import one_line
 from viewkin.training.config import Recipe
 from viewkin.training.logs import read_metrics
 
@@ -168,7 +169,7 @@ class Run:
     def __repr__(self) -> str:
         """Say what the run is, how far it is and what was measured."""
         (name, value), *rest = self._facts()
-        return f"Run {value}\n{text_table(['', ''], rest)}".replace("\n\n", "\n") if name else ""
+        return f"Run {one_line(value)}\n{text_table(['', ''], rest)}".replace("\n\n", "\n") if name else ""
 
     def _repr_html_(self) -> str:
         (_, place), *rest = self._facts()

@@ -10,6 +10,7 @@ from typing import Any
 
 from viewkin.campaigns.comparison import Line
 from viewkin.runtime.tables import html_table, text_table
+from viewkin.runtime.wording import one_line
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Lines(list[Line]):
     def __repr__(self) -> str:
         """Write the table."""
         table = table_of(self)
-        return "\n".join([text_table(table.header, [row for rows in table.sections for row in rows]), *table.notes])
+        return "\n".join(
+            [text_table(table.header, [row for rows in table.sections for row in rows]), *map(one_line, table.notes)]
+        )
 
     def _repr_html_(self) -> str:
         table = table_of(self)

@@ -24,6 +24,7 @@ from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.version import VERSION
+from viewkin.runtime.wording import one_line
 
 app = typer.Typer(
     name="viewkin",
@@ -77,7 +78,7 @@ def _command(arguments: list[str] | None) -> str:
 def _fail(sentence: str, code: int = 2) -> None:
     # One process speaks for all that torchrun, SLURM or Fabric started.
     if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
-        print(f"error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+        print(f"error: {one_line(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,9 +25,24 @@ def say(console: Console, *sentences: str) -> None:
 @contextmanager
 def shown() -> Generator[Console]:
     """Show progress and sentences of what runs meanwhile on the terminal; give the console to print results on."""
-    console = Console()
-    with reporting_to(TerminalReporter(console)):
-        yield console
+    console, heard = Console(), _Heard()
+    logger = logging.getLogger("viewkin")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(heard)
+    try:
+        with reporting_to(TerminalReporter(console)):
+            yield console
+    finally:
+        logger.removeHandler(heard)
+        logger.propagate = before
+
+
+class _Heard(logging.Handler):
+    """Writes what the library logs, such as an image that is gone, on standard error, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        say(Console(stderr=True), f"warning: {record.getMessage()}")
 
 
 class TerminalReporter(Reporter):

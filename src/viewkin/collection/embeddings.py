@@ -19,6 +19,7 @@ from viewkin.collection.plain_files import write_csv, write_npy
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
+from viewkin.runtime.wording import one_line
 
 KEY = b"viewkin"
 """Schema metadata key of the JSON object that describes the file."""
@@ -56,7 +57,7 @@ class Embeddings:
         model = self.metadata.get("model", "")
         of = f" of {model}" if model else ""
         classes = f", {len(self.classes)} classes" if self.labels is not None else ""
-        return f"Embeddings({len(self):,} images, {self.embeddings.shape[1]} numbers each{of}{classes})"
+        return one_line(f"Embeddings({len(self):,} images, {self.embeddings.shape[1]} numbers each{of}{classes})")
 
     @property
     def class_names(self) -> list[str | None]:

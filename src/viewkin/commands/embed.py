@@ -125,9 +125,7 @@ def opened(dataset: Dataset, split: str, keys: dict[str, set[str]], model: Model
     """
     try:
         size = stored_size(dataset.survey(split), model.image_size)
-        source = dataset.source(
-            split, size=size, squash=model.policy.squash, least=1, value_range=model.value_range
-        )
+        source = dataset.source(split, size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
     except UserError as error:
         if len(keys) == 1:
             raise

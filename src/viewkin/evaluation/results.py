@@ -17,6 +17,7 @@ from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.provenance import device_name, revision
 from viewkin.runtime.tables import html_table, text_table
+from viewkin.runtime.wording import one_line
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,7 +50,7 @@ class Result:
     def __repr__(self) -> str:
         """Say what was judged and what came out."""
         values = ", ".join(f"{name} {value:.2f}" for name, value in self.values.items())
-        return f"Result({self.protocol} of {self.model or 'features'}: {values})"
+        return one_line(f"Result({self.protocol} of {self.model or 'features'}: {values})")
 
     def _repr_html_(self) -> str:
         return html_table(*Results([self]).rows())
@@ -78,7 +79,8 @@ class Results(list[Result]):
         """Write the table, with what was judged above it."""
         if not self:
             return "no results"
-        return f"{', '.join(dict.fromkeys(r.data for r in self if r.data))}\n{text_table(*self.rows())}".lstrip()
+        data = one_line(", ".join(dict.fromkeys(r.data for r in self if r.data)))
+        return f"{data}\n{text_table(*self.rows())}".lstrip()
 
     def _repr_html_(self) -> str:
         return html_table(*self.rows(), caption=", ".join(dict.fromkeys(r.data for r in self if r.data)))

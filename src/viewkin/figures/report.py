@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape as html_escape
 from pathlib import Path
 
 from viewkin.figures.curves import NOT_DRAWN, draw_card, format_value, series_of
 from viewkin.figures.style import can_draw, content_of
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
+from viewkin.runtime.wording import one_line
 
 NO_MATPLOTLIB = "Figures were not drawn because matplotlib is missing; install it with: pip install matplotlib."
 
@@ -137,6 +138,11 @@ def _page(
         + CLOSING
         + "\n"
     )
+
+
+def escape(text: str) -> str:
+    """Write a text of unknown origin for HTML, control characters written out."""
+    return html_escape(one_line(text))
 
 
 def _card(name: str, points: Sequence[tuple[float, float]]) -> str:

@@ -31,6 +31,8 @@ UNIT, PIXELS_PER_UNIT = 96, 2
 """Units of length per inch (one unit is a CSS pixel); pixels of a PNG per unit."""
 POINT = 72 / UNIT
 """matplotlib's points (the size of fonts and lines) per unit."""
+LONGEST = 300
+"""Characters of which no width is measured beyond: no place of a figure takes as many."""
 SUFFIXES = (".png", ".svg")
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -93,9 +95,16 @@ def styled() -> Generator[None]:
     check_drawable()
     import matplotlib
 
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        # Characters that the font lacks become boxes in a PNG; an SVG keeps them.
+    with matplotlib.rc_context(STYLE), _any_script():
+        yield
+
+
+@contextmanager
+def _any_script() -> Generator[None]:
+    """Let matplotlib be quiet about characters that the font lacks: a PNG shows boxes, an SVG keeps them."""
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         yield
 
 
@@ -155,17 +164,19 @@ def text_width(text: str, size: float) -> float:
     from matplotlib.textpath import TextToPath
 
     font = FontProperties(family=STYLE["font.family"], size=size)
-    return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0])
+    with _any_script():
+        return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def shortened(text: str, size: float, width: float) -> str:
-    """Shorten a text to a width, with dots at the end if something was cut."""
+    """Shorten a text to a width, with dots at the end if something was cut; control characters are written out."""
     text = one_line(text)
-    if text_width(text, size) <= width:
+    if len(text) <= LONGEST and text_width(text, size) <= width:
         return text
-    while len(text) > 1 and text_width(f"{text}...", size) > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
+    fitting, text = 1, text[:LONGEST]
+    while fitting < len(text) and text_width(f"{text[: fitting + 1]}...", size) <= width:
+        fitting += 1
+    return f"{text[:fitting].rstrip()}..."
 
 
 def content_of(figure: Figure, kind: str) -> bytes:

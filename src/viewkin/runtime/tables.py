@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from viewkin.runtime.wording import one_line
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write rows below a header, columns aligned: words to the left, numbers to the right."""
+    """Write rows below a header, columns aligned: words to the left, numbers to the right; cells are one line each."""
+    header, rows = [one_line(name) for name in header], [[one_line(cell) for cell in row] for row in rows]
     numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
 

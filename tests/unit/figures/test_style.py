@@ -1,8 +1,10 @@
 import xml.etree.ElementTree as ET
 
 import pytest
+import torch
 
 from viewkin.figures import style
+from viewkin.figures.image_grid import Tile, draw_grid
 from viewkin.figures.style import (
     COLOURS,
     colour_and_marker,
@@ -91,3 +93,31 @@ def test_without_matplotlib_a_figure_is_refused_in_a_sentence(monkeypatch):
     assert not style.can_draw()
     with pytest.raises(UserError, match="need matplotlib; install it"):
         drawn()
+
+
+FOREIGN = ("猫", "قطة", "बिल्ली", "חתול", "🐈", "\x1b[31m")
+
+
+def test_names_in_any_script_cause_no_warning(recwarn):
+    assert shortened("猫" * 40, 12, 100).endswith("...")
+    assert text_width("🐈 قطة", 12) > 0
+    content_of(drawn(FOREIGN), "png")
+    draw_grid([Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), "बिल्ली")], [("猫" * 30, [])], "חתול").figure()
+    assert [str(one.message) for one in recwarn] == []
+
+
+def test_control_characters_leave_an_svg_well_formed():
+    root = ET.fromstring(content_of(drawn(FOREIGN), "svg"))
+    assert "\\x1b[31m" in {element.text for element in root.iter()}
+
+
+def test_a_very_long_name_is_measured_in_short_parts_only(monkeypatch):
+    measured: list[int] = []
+
+    def counted(text: str, size: float) -> float:
+        measured.append(len(text))
+        return text_width(text, size)
+
+    monkeypatch.setattr(style, "text_width", counted)
+    assert shortened("a " * 50_000, 12, 200).startswith("a a a a a")
+    assert max(measured) < 100
