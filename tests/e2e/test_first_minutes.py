@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from commandline import images_in, viewkin
+from commandline import TINY, images_in, viewkin
 
 HEAVY = ("torch", "numpy", "PIL", "pyarrow", "matplotlib")
 """Libraries that take longer to import than a mistyped name may take."""
@@ -74,3 +74,18 @@ def test_the_full_check_says_the_same(workplace, trained, monkeypatch, command):
     late = viewkin(*command.format(run=trained).split())
     assert (early.code, early.err) == (late.code, late.err)
     assert "did you mean photos?" in late.err
+
+
+def test_the_report_names_files_and_what_was_left_out_and_warns_of_neither(workplace):
+    images_in(workplace / "pets", 40, classes=("cat", "dog"))
+    (workplace / "pets" / "cat" / "phone.heic").write_bytes(b"x")
+    (workplace / "pets" / "dog" / "broken.jpg").write_bytes(b"x")
+    done = viewkin("train", "pets", *TINY, "--out", "run")
+    assert done.code == 0, done.err
+    page = (workplace / "run" / "report.html").read_text()
+    left_out = page.partition("<h2>Left out</h2>")[2].partition("</ul>")[0]
+    assert "1 .heic file" in left_out
+    assert "broken.jpg" in left_out
+    assert "cat/000.jpg" in page.partition("Names of the files")[2]
+    assert '<ul class="warnings">' not in page
+    assert page.partition('<p class="summary">')[2].startswith(("Learnt", "Nothing was learnt", "It is not certain"))

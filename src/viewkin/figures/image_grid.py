@@ -15,6 +15,8 @@ RIGHT, WRONG, UNKNOWN = "#1f8c54", "#ce3e3e", "#8c9096"
 TILE_SIDE, FRAME_WIDTH, TILE_PITCH, TEXT_HEIGHT, BLOCK_GAP, ANCHOR_WIDTH = 64.0, 3.0, 76.0, 20.0, 26.0, 110.0
 """Sizes in units; the pitch is the distance between the left edges of two tiles. The anchors' column is wider because
 class names stand below its images."""
+NAME_HEIGHT = 15.0
+"""Height of a line with the name of a file, units."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Tile:
     """Text below the image."""
     frame: str | None = None
     """Colour of the frame; None: no frame."""
+    name: str = ""
+    """Name of its file, on a line below the text; the end of a long one is kept, which tells files apart."""
 
 
 Block = tuple[str, Sequence[Sequence[Tile]]]
@@ -64,18 +68,20 @@ def draw_grid(anchors: Sequence[Tile], blocks: Sequence[Block], note: str = "") 
     titles = [text_width(title, 14) + 2 * FRAME_WIDTH for title, _ in blocks]
     widths = [max(width, min(title, 3 * TILE_PITCH), TILE_PITCH) for width, title in zip(widths, titles)]
     total = 16 + ANCHOR_WIDTH + sum(BLOCK_GAP + width for width in widths) + 8
-    height = 44 + len(anchors) * (TILE_PITCH + TEXT_HEIGHT)
+    named = any(tile.name for tile in [*anchors, *(tile for _, rows in blocks for row in rows for tile in row)])
+    pitch = TILE_PITCH + TEXT_HEIGHT + NAME_HEIGHT * named
+    height = 44 + len(anchors) * pitch
     sheet = ImageSheet(max(total, text_width(note, 12) + 32), height + (28 if note else 8))
     sheet.write(16 + FRAME_WIDTH, 22, "anchor", 13, FAINT)
     for row, anchor in enumerate(anchors):
-        _put(sheet, anchor, 16, 42 + row * (TILE_PITCH + TEXT_HEIGHT), ANCHOR_WIDTH)
+        _put(sheet, anchor, 16, 42 + row * pitch, ANCHOR_WIDTH)
     left = 16 + ANCHOR_WIDTH + BLOCK_GAP
     for (title, rows), width in zip(blocks, widths):
         sheet.write(left + FRAME_WIDTH, 22, shortened(title, 14, width), 14)
         sheet.box(left - BLOCK_GAP / 2 - 3, 14, 1.5, height - 22, "#d6dadf")
         for line, row in enumerate(rows):
             for column, tile in enumerate(row):
-                _put(sheet, tile, left + column * TILE_PITCH, 42 + line * (TILE_PITCH + TEXT_HEIGHT), TILE_PITCH)
+                _put(sheet, tile, left + column * TILE_PITCH, 42 + line * pitch, TILE_PITCH)
         left += width + BLOCK_GAP
     sheet.write(16 + FRAME_WIDTH, height + 10, note, 12, FAINT)
     return sheet
@@ -90,6 +96,9 @@ def _put(sheet: ImageSheet, tile: Tile, x: float, y: float, room: float) -> None
         sheet.write(
             x + FRAME_WIDTH, y + TILE_SIDE + 2 * FRAME_WIDTH + 9, text, 12, WRONG if tile.frame == WRONG else INK
         )
+    if tile.name:
+        below = y + TILE_SIDE + 2 * FRAME_WIDTH + 9 + (NAME_HEIGHT if tile.text else 0)
+        sheet.write(x + FRAME_WIDTH, below, shortened(tile.name, 10, room - 6, keep_end=True), 10, FAINT)
 
 
 def _text(mark: str, similarity: float | None) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape as html_escape
 from pathlib import Path
 
+from viewkin.figures.curve_phrases import phrase_of
 from viewkin.figures.curves import NOT_DRAWN, draw_card, format_value, series_of
 from viewkin.figures.style import can_draw, content_of
 from viewkin.runtime.errors import UserError
@@ -36,6 +38,10 @@ figure { margin: 0; } .card { padding: 12px 14px 8px; min-width: 0; }
 .card figcaption span { color: var(--faint); overflow-wrap: anywhere; min-width: 0; } .card b { font-size: 1.2rem; }
 .card img { display: block; width: 100%; height: auto; border-radius: 6px; }
 .lost, .none { color: var(--faint); margin: 4px 0; font-size: .9rem; }
+.about { color: var(--faint); margin: 0 0 4px; font-size: .85rem; line-height: 1.35; }
+.summary { font-size: 1.05rem; margin: 0 0 16px; }
+.notes { margin: 0; padding-left: 22px; } .notes li { overflow-wrap: anywhere; }
+details { margin-top: 8px; font-size: .9rem; color: var(--faint); } details li { overflow-wrap: anywhere; }
 .sheet { padding: 12px; margin-bottom: 14px; } .sheet figcaption { margin-bottom: 8px; }
 .scroll { overflow-x: auto; }
 .scroll img { display: block; max-width: 100%; min-width: 640px; height: auto; border-radius: 6px; }
@@ -46,24 +52,42 @@ figure { margin: 0; } .card { padding: 12px 14px 8px; min-width: 0; }
 CLOSING = "</main></body></html>"
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A picture of the report."""
+
+    caption: str
+    """Line above it."""
+    content: bytes
+    """PNG file."""
+    files: Sequence[tuple[str, Sequence[str]]] = ()
+    """What it shows, row by row: the key of the image on the left, and those of the images beside it."""
+
+
 def write_report(
     path: Path | str,
     *,
     title: str,
     facts: Sequence[tuple[str, str]] = (),
     history: Sequence[Mapping[str, object]] = (),
-    sheets: Sequence[tuple[str, bytes]] = (),
+    sheets: Sequence[Sheet] = (),
     warnings: Sequence[str] = (),
+    summary: str = "",
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the report atomically: warnings, facts, a curve for every logged series, pictures.
+    """Write the report atomically: warnings, summary, facts, a curve for every logged series, pictures, notes.
 
     Args:
         path: HTML file to write; it needs no other files.
         title: heading.
         facts: (name, value) pairs.
         history: one mapping per logged line; every numeric entry except ``NOT_DRAWN`` becomes a curve over ``step``.
-        sheets: (caption, PNG file) pairs, such as sheets of neighbours.
-        warnings: plain sentences, shown first.
+        sheets: pictures with their captions, such as sheets of neighbours.
+        warnings: plain sentences on what is wrong, shown first.
+        summary: a sentence that says what came out.
+        left_out: plain sentences on images that were not used.
+        notes: plain sentences on what was chosen.
 
     Raises:
         UserError: the file cannot be written.
@@ -72,7 +96,8 @@ def write_report(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            _write(part, _page(title, facts, history, sheets, warnings))
+            lists = [("Left out", left_out), ("Good to know", notes)]
+            _write(part, _page(title, summary, facts, history, sheets, warnings, lists))
     except OSError as error:
         raise UserError(
             f"cannot write the report to {path} ({error.strerror}): choose a place you may write to."
@@ -114,30 +139,37 @@ def _write(path: Path, page: str) -> None:
 
 def _page(
     title: str,
+    summary: str,
     facts: Sequence[tuple[str, str]],
     history: Sequence[Mapping[str, object]],
-    sheets: Sequence[tuple[str, bytes]],
+    sheets: Sequence[Sheet],
     warnings: Sequence[str],
+    lists: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """Build the HTML document."""
-    warning_items = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings)
     terms = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     series = {name: points for name, points in series_of(history).items() if name not in NOT_DRAWN}
     cards = "".join(_card(name, points) for name, points in series.items()) if can_draw() else ""
     none = NO_MATPLOTLIB if series else "Nothing was logged."
     curves = f'<div class="curves">{cards}</div>' if cards else f'<p class="none">{none}</p>'
-    pictures = "".join(_picture(caption, png) for caption, png in sheets)
+    pictures = "".join(_picture(sheet.caption, sheet.content, files=sheet.files) for sheet in sheets)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
-        + (f'<ul class="warnings">{warning_items}</ul>' if warning_items else "")
+        + (_list(warnings, "warnings") if warnings else "")
+        + (f'<p class="summary">{escape(summary)}</p>' if summary else "")
         + (f'<dl class="facts">{terms}</dl>' if terms else "")
+        + "".join(f"<h2>{heading}</h2>{_list(sentences, 'notes')}" for heading, sentences in lists if sentences)
         + f"<h2>Training, by step</h2>{curves}"
         + f"<h2>Figures</h2>{pictures}"
         + CLOSING
         + "\n"
     )
+
+
+def _list(sentences: Sequence[str], kind: str) -> str:
+    return f'<ul class="{kind}">{"".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)}</ul>'
 
 
 def escape(text: str) -> str:
@@ -156,17 +188,21 @@ def _card(name: str, points: Sequence[tuple[float, float]]) -> str:
         span = f"{name}: {format_value(first)} at step {start:g} to {format_value(last)} at step {end:g}"
         drawn = _embedded(content_of(draw_card(points), "svg"), "svg")
         curve = f'<img alt="{escape(span)}" title="{escape(span)}" src="{drawn}">'
-    value = format_value(points[-1][1])
-    return (
-        f'<figure class="card"><figcaption><span>{escape(name)}</span><b>{value}</b></figcaption>{curve}{note}</figure>'
-    )
+    value, phrase = format_value(points[-1][1]), phrase_of(name)
+    about = f'<p class="about">{escape(phrase)}</p>' if phrase else ""
+    caption = f"<figcaption><span>{escape(name)}</span><b>{value}</b></figcaption>"
+    return f'<figure class="card">{caption}{about}{curve}{note}</figure>'
 
 
-def _picture(caption: str, content: bytes, kind: str = "png") -> str:
-    """Embed one picture; it scrolls sideways in a narrow window."""
+def _picture(
+    caption: str, content: bytes, kind: str = "png", *, files: Sequence[tuple[str, Sequence[str]]] = ()
+) -> str:
+    """Embed one picture, with the files that it shows below; it scrolls sideways in a narrow window."""
+    named = "".join(f"<li>{escape(one)}: {escape(', '.join(others))}</li>" for one, others in files)
+    listed = f"<details><summary>Names of the files</summary><ul>{named}</ul></details>" if files else ""
     return (
         f'<figure class="sheet"><figcaption>{escape(caption)}</figcaption><div class="scroll">'
-        f'<img alt="{escape(caption)}" src="{_embedded(content, kind)}"></div></figure>'
+        f'<img alt="{escape(caption)}" src="{_embedded(content, kind)}"></div>{listed}</figure>'
     )
 
 

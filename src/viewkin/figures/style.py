@@ -168,15 +168,26 @@ def text_width(text: str, size: float) -> float:
         return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0])
 
 
-def shortened(text: str, size: float, width: float) -> str:
-    """Shorten a text to a width, with dots at the end if something was cut; control characters are written out."""
+def shortened(text: str, size: float, width: float, *, keep_end: bool = False) -> str:
+    """Shorten a text to a width, with dots where something was cut; control characters are written out.
+
+    Args:
+        text: one line.
+        size: of the font, units.
+        width: units.
+        keep_end: cut the beginning instead of the end.
+    """
     text = one_line(text)
     if len(text) <= LONGEST and text_width(text, size) <= width:
         return text
-    fitting, text = 1, text[:LONGEST]
-    while fitting < len(text) and text_width(f"{text[: fitting + 1]}...", size) <= width:
+
+    def cut(length: int) -> str:
+        return f"...{text[-length:].lstrip()}" if keep_end else f"{text[:length].rstrip()}..."
+
+    fitting = 1
+    while fitting < min(len(text), LONGEST) and text_width(cut(fitting + 1), size) <= width:
         fitting += 1
-    return f"{text[:fitting].rstrip()}..."
+    return cut(fitting)
 
 
 def content_of(figure: Figure, kind: str) -> bytes:

@@ -106,3 +106,13 @@ def test_the_key_names_the_components_in_use():
     sheet = draw_segments([IMAGE, IMAGE], [torch.zeros(2, 2).long(), torch.full((2, 2), 3)], "map amdim/7")
     assert [text for *_, text, _, _ in sheet.texts if text.startswith("component ")] == ["component 1", "component 4"]
     assert all(len(where(sheet.pixels, rgb(COLOURS[component]))) for component in (0, 3))
+
+
+def test_files_are_named_below_their_images_and_a_long_name_keeps_its_end():
+    rows = [[Tile(flat(20), "0.99", name="holiday-in-the-mountains-0017.jpg")], [Tile(flat(30), name="2.jpg")]]
+    sheet = draw_grid([Tile(flat(60), name="first.jpg"), Tile(flat(70))], [("one", rows)])
+    at = {text: y for _, y, text, *_ in sheet.texts}
+    (long,) = [text for text in at if text.endswith("0017.jpg")]
+    assert long.startswith("...")
+    assert {"first.jpg", "2.jpg"} <= at.keys()
+    assert at["0.99"] < at[long] < at["2.jpg"] < sheet.height

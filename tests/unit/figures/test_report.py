@@ -2,6 +2,7 @@ import base64
 import io
 import math
 import os
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from viewkin.figures import report
 from viewkin.figures.curves import NOISY, POINTS, draw_card, draw_curves, format_value, series_of
-from viewkin.figures.report import NO_MATPLOTLIB, add_figure, write_report
+from viewkin.figures.report import NO_MATPLOTLIB, Sheet, add_figure, write_report
 from viewkin.figures.style import COLOURS, content_of
 from viewkin.runtime.errors import UserError
 
@@ -53,7 +54,7 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path):
     path = tmp_path / "run" / "report.html"
     history = [{"step": step, "loss": 3.0 / (step + 1), "lr": 0.1} for step in range(5)]
     write_report(
-        path, title="A run", facts=[("images", "50")], history=history, sheets=[("near", png())], warnings=["Hm."]
+        path, title="A run", facts=[("images", "50")], history=history, sheets=[Sheet("near", png())], warnings=["Hm."]
     )
     page = Page(path.read_text(encoding="utf-8"))
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
@@ -69,7 +70,9 @@ def test_the_report_needs_nothing_from_elsewhere(tmp_path):
 def test_every_text_is_escaped(tmp_path):
     path = tmp_path / "report.html"
     evil = "<script>alert('&')</script>\""
-    write_report(path, title=evil, facts=[(evil, evil)], history=[{evil: 1.0}], sheets=[(evil, png())], warnings=[evil])
+    write_report(
+        path, title=evil, facts=[(evil, evil)], history=[{evil: 1.0}], sheets=[Sheet(evil, png())], warnings=[evil]
+    )
     text = path.read_text(encoding="utf-8")
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;&quot;") >= 8
@@ -208,3 +211,46 @@ def test_a_failed_report_leaves_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         write_report(tmp_path / "report.html", title="A run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_warnings_are_apart_from_what_was_left_out_and_from_notes(tmp_path):
+    path = tmp_path / "report.html"
+    write_report(path, title="A run", summary="It went well.", warnings=["W."], left_out=["L."], notes=["N."])
+    page = path.read_text(encoding="utf-8")
+    assert re.search(r'<ul class="warnings"><li>W\.</li></ul>', page)
+    assert re.search(r'<h2>Left out</h2><ul class="notes"><li>L\.</li></ul>', page)
+    assert re.search(r'<h2>Good to know</h2><ul class="notes"><li>N\.</li></ul>', page)
+    assert "It went well." in page
+    write_report(path, title="A run", notes=["N."])
+    assert '<ul class="warnings">' not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("loss", "What training lowers"),
+        ("knn_monitor", "held-out"),
+        ("term/eir/relation", "The part of the loss that eir/relation gives"),
+        ("gradient/nt_xent", "0: nothing is learnt"),
+        ("interclr/label_churn", "changed since the epoch began"),
+        ("invp/hop2_purity", "have the anchor&#x27;s label"),
+        ("interclr/negatives_false", "should not be pushed away"),
+    ],
+)
+def test_each_curve_is_explained_in_a_phrase(tmp_path, name, word):
+    write_report(tmp_path / "report.html", title="A run", history=[{"step": 1, name: 0.5}, {"step": 2, name: 0.6}])
+    (phrase,) = re.findall(r'<p class="about">(.*?)</p>', (tmp_path / "report.html").read_text())
+    assert word in phrase
+
+
+def test_the_files_of_a_sheet_are_listed_below_it(tmp_path):
+    sheet = Sheet("near", png(), [("cat/1.jpg", ["cat/2.jpg", "<b>.jpg"])])
+    write_report(tmp_path / "report.html", title="A run", sheets=[sheet])
+    page = (tmp_path / "report.html").read_text()
+    assert "<li>cat/1.jpg: cat/2.jpg, &lt;b&gt;.jpg</li>" in page
+    Page(page)
+
+
+def test_control_characters_of_names_are_written_out(tmp_path):
+    write_report(tmp_path / "report.html", title="a\x1b[31m", facts=[("images", "\x07 of \u202ex")], notes=["\x00"])
+    assert not set((tmp_path / "report.html").read_text()) & set("\x1b\x07\x00\u202e")

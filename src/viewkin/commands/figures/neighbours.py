@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -74,7 +74,12 @@ def answered(rows: Tensor, asked: Tensor, gallery: int | None, k: int) -> tuple[
 
 
 def neighbour_rows(
-    images: Callable[[Tensor], Iterable[Tensor]], labels: Tensor, asked: Tensor, index: Tensor, similarity: Tensor
+    images: Callable[[Tensor], Iterable[Tensor]],
+    labels: Tensor,
+    asked: Tensor,
+    index: Tensor,
+    similarity: Tensor,
+    names: Sequence[str] = (),
 ) -> list[list[Tile]]:
     """Tiles of the neighbours of some images, framed by the labels.
 
@@ -84,10 +89,11 @@ def neighbour_rows(
         asked: (Q,) images that ask.
         index: (Q, k) neighbours.
         similarity: (Q, k) their cosines.
+        names: names of the N images to write below them; none: no names.
     """
     return [
         [
-            positive_tile(image, int(labels[own]), int(labels[i]), cosine)
+            replace(positive_tile(image, int(labels[own]), int(labels[i]), cosine), name=names[i] if names else "")
             for image, i, cosine in zip(images(near), near.tolist(), cosines.tolist())
         ]
         for own, near, cosines in zip(asked.tolist(), index, similarity)
