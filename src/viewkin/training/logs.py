@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.progress import Reporter
-from viewkin.runtime.wording import duration
+from viewkin.training.forecast import Forecast
 
 CLOCKED = ("images_per_second", "cpu_seconds")
 """What a line says of time: it differs between runs that are equal bit for bit."""
@@ -78,10 +77,6 @@ def _line(text: bytes) -> dict[str, Any] | None:
     return line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
 
 
-FORESIGHT = 5.0
-"""Seconds of training from which the rest is foretold."""
-
-
 WIDTH = 90
 """Columns that everything but the loss takes beside the bar."""
 
@@ -99,9 +94,7 @@ class Display:
     def __init__(self, reporter: Reporter, steps: int, done: int) -> None:
         """Show ``steps`` optimiser steps of which ``done`` are done."""
         self.reporter = reporter
-        self._total = steps
-        self._first: tuple[int, float] | None = None
-        self._foretold = False
+        self._forecast = Forecast(steps)
         self._knn = ""
         self._bar = reporter.bar("training", steps, done=done, patience=0.0)
 
@@ -113,16 +106,11 @@ class Display:
         self._bar.__exit__(None, None, None)
 
     def step(self, done: int, epoch: str) -> None:
-        """Move the bar; say once how long the rest will take, if that is over a minute."""
+        """Move the bar; say how long the rest will take, once that is known and when it changes."""
         self._bar.update(done, description=epoch)
-        first, began = self._first = self._first or (done, time.monotonic())  # the first step is slower: not counted
-        passed = time.monotonic() - began
-        if passed < FORESIGHT or self._foretold:
-            return
-        self._foretold = True
-        rest = passed / (done - first) * (self._total - done)
-        if rest > 60:
-            self.line(f"About {duration(rest)} to go. Ctrl-C stops and saves, --resume goes on.", always=True)
+        sentence = self._forecast.after(done)
+        if sentence is not None:
+            self.line(sentence, always=True)
 
     def numbers(self, values: Mapping[str, float]) -> None:
         """Show the newest values beside the bar."""
