@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -71,11 +72,15 @@ def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before_to_the_same
     killed_at(monkeypatch, 6, "train", DATA, *SIMCLR, "--out", "run")
     assert [load_checkpoint(Path("run") / name)["progress"]["step"] for name in (LAST, PREVIOUS)] == [6, 5]
     damage(Path("run") / LAST)
+    shutil.copytree("run", "again")
     ended = viewkin("train", DATA, "--out", "run", "--resume")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.count("run/last.ckpt is damaged, so the checkpoint before it is used: run/previous.ckpt.") == 1
     assert not differing(checkpoint_of(Path("run")), checkpoint_of(Path("whole")))
     assert metrics_of(Path("run")) == metrics_of(Path("whole"))
+    # A kill before the next save finds two sound checkpoints: the damaged one never takes the place of the one before.
+    killed_at(monkeypatch, 5, "train", DATA, "--out", "again", "--resume")
+    assert [load_checkpoint(Path("again") / name)["progress"]["step"] for name in (LAST, PREVIOUS)] == [5, 5]
 
 
 def test_embeddings_come_from_the_checkpoint_before_a_damaged_one_and_say_so(workplace, trained):
@@ -294,6 +299,18 @@ def test_of_two_processes_that_start_in_one_fresh_folder_one_is_refused(server, 
     assert steps == sorted(set(steps))
 
 
+def test_all_processes_of_a_second_run_are_refused_and_one_speaks(server, workplace):
+    (workplace / "run").mkdir()
+    with directory_lock(workplace / "run"), socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        codes = server.ranks("train", DATA, *TINY, "--out", "run", cwd=workplace, log=workplace / "log", port=port)
+    assert codes == [2, 2]
+    assert "Another process is training in run" in (workplace / "log.0").read_text()
+    assert (workplace / "log.1").read_text() == ""
+    assert list((workplace / "run").iterdir()) == []
+
+
 def test_two_runs_without_a_folder_of_their_own_take_two(server, workplace):
     images_in(workplace / "photos", 40)
     logs = [workplace.parent / f"log-{number}" for number in range(2)]
@@ -316,17 +333,29 @@ def test_a_killed_process_holds_no_lock(server, workplace):
 
 
 def test_a_forked_process_does_not_keep_the_lock(tmp_path):
-    with directory_lock(tmp_path):
-        child = os.fork()
-        if child == 0:
-            time.sleep(30)
+    # As the processes that decode images may outlive the one that trains by some seconds.
+    reader, writer = os.pipe()
+    owner = os.fork()
+    if owner == 0:
+        with directory_lock(tmp_path):
+            worker = os.fork()
+            if worker == 0:
+                time.sleep(60)
+                os._exit(0)
+            os.write(writer, str(worker).encode())
+            time.sleep(60)
             os._exit(0)
+    worker = int(os.read(reader, 20))
+    with pytest.raises(UserError, match="Another process"):
+        refuse_if_locked(tmp_path)
+    os.kill(owner, signal.SIGKILL)
+    os.waitpid(owner, 0)
     try:
+        refuse_if_locked(tmp_path)
         with directory_lock(tmp_path):
             pass
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_a_lock_is_for_one_at_a_time(tmp_path):
