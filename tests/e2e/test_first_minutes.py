@@ -8,6 +8,10 @@ import sys
 import pytest
 
 from commandline import TINY, images_in, viewkin
+from viewkin.runs import plan
+from viewkin.runs.images import open_training_images
+from viewkin.runs.resolve import TrainRequest
+from viewkin.runtime.progress import RANKS, Reporter, announce, reporting_to
 
 HEAVY = ("torch", "numpy", "PIL", "pyarrow", "matplotlib")
 """Libraries that take longer to import than a mistyped name may take."""
@@ -89,3 +93,60 @@ def test_the_report_names_files_and_what_was_left_out_and_warns_of_neither(workp
     assert "cat/000.jpg" in page.partition("Names of the files")[2]
     assert '<ul class="warnings">' not in page
     assert page.partition('<p class="summary">')[2].startswith(("Learnt", "Nothing was learnt", "It is not certain"))
+
+
+class Notebook(Reporter):
+    """Notes what is said, and when the images were decoded."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, *sentences: str) -> None:
+        self.lines += sentences
+
+
+@pytest.fixture
+def decoded_between(workplace, monkeypatch) -> list[str]:
+    """What is said while a run of twenty images is planned, with a mark where they are decoded."""
+    images_in(workplace / "photos", 20)
+    said = Notebook()
+
+    def opened(*given, **more):
+        said.lines.append("(decoding)")
+        return open_training_images(*given, **more)
+
+    monkeypatch.setattr(plan, "open_training_images", opened)
+    with reporting_to(said):
+        plan.planned(TrainRequest(data="photos", smoke=True))
+    return said.lines
+
+
+def test_lines_appear_as_they_are_known(decoded_between):
+    before, after = (" ".join(part) for part in split_at("(decoding)", decoded_between))
+    assert "Recipe photos (the default" in before
+    assert "A smoke test" in before
+    assert "Training resnet" in after
+    assert len(decoded_between) == len(set(decoded_between))
+
+
+def split_at(mark: str, lines: list[str]) -> tuple[list[str], list[str]]:
+    place = lines.index(mark)
+    return lines[:place], lines[place + 1 :]
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_one_process_speaks_for_all(name, monkeypatch):
+    said = Notebook()
+    with reporting_to(said):
+        monkeypatch.setenv(name, "1")
+        announce("one")
+        monkeypatch.setenv(name, "0")
+        announce("two")
+    assert said.lines == ["two"]
+
+
+def test_what_a_plan_says_is_said_once(workplace):
+    images_in(workplace / "photos", 20)
+    done = viewkin("train", "photos", *TINY, "--out", "run")
+    assert done.out.count("Recipe photos") == done.out.count("Training resnet18") == 1
+    assert done.out.index("Recipe photos") < done.out.index("Training resnet18") < done.out.index("Device: ")

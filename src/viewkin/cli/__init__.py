@@ -5,7 +5,6 @@ Imports that pull in torch stand inside the commands, so that ``--help`` answers
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from viewkin.cli.options import Data, Device, Features, Model
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import speaks
 from viewkin.runtime.version import VERSION
 from viewkin.runtime.wording import one_line
 
@@ -76,8 +76,7 @@ def _command(arguments: list[str] | None) -> str:
 
 
 def _fail(sentence: str, code: int = 2) -> None:
-    # One process speaks for all that torchrun, SLURM or Fabric started.
-    if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+    if speaks():
         print(f"error: {one_line(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
     sys.exit(code)
 

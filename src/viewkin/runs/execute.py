@@ -72,7 +72,7 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     views = recipe.augment.chosen()
     trainer = Trainer(recipe, plan.source, method, views, fabric, plan.out, backbone_facts(recipe, views, method))
     if fabric.global_rank == 0:
-        reporter().say(*plan.notes, device_note(recipe, backbone, fabric.device))
+        reporter().say(device_note(recipe, backbone, fabric.device))
     with tidied(trainer) as place:
         plan = begun(plan, request, fabric, held, place)
         trainer.out = trainer.state.out = plan.out

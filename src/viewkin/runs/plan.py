@@ -11,9 +11,10 @@ from viewkin.data.dataset import Dataset
 from viewkin.data.source import Source
 from viewkin.runs.directory_lock import LOCK
 from viewkin.runs.images import as_read, open_training_images, reading_of
-from viewkin.runs.resolve import Resolved, TrainRequest, fit_to_data, resolve
+from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.runs.run_settings import RunSettings, read_run_settings
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import announce
 from viewkin.runtime.wording import counted
 from viewkin.training.checkpoint import LAST, PREVIOUS, has_checkpoint
 from viewkin.training.config import Recipe
@@ -37,13 +38,13 @@ class Plan:
     source: Source
     """The images of it to train on."""
     notes: tuple[str, ...]
-    """Sentences to print before."""
+    """Sentences on what was chosen and left out; they have been said."""
     changed: bool = False
     """Whether a run goes on with other images than it began with."""
 
 
 def planned(request: TrainRequest) -> Plan:
-    """Plan a new run.
+    """Plan a new run, and say what is chosen as soon as it is known.
 
     Raises:
         UserError: the request, the images and the place do not go together.
@@ -52,14 +53,18 @@ def planned(request: TrainRequest) -> Plan:
     given = request.recipe if isinstance(request.recipe, Recipe) else None
     dataset = Dataset.of(request.data, reading_of(request.settings, given))
     resolved = resolve(request, dataset.survey())
+    first = [named(request, resolved.recipe), *resolved.notes]
+    announce(*first)
     source = open_training_images(dataset, resolved.recipe, smoke=resolved.smoke)
     resolved = fit_to_data(resolved, len(source))
+    then = [*source.notes, *(note for note in resolved.notes if note not in first), training(resolved.recipe, source)]
+    announce(*then)
     recipe, smoke = as_read(resolved.recipe, dataset, source), resolved.smoke
     stored = RunSettings(
         data=dataset.name, address=dataset.address, images=len(source), recipe=recipe, smoke=smoke, demo=request.demo
     )
     out = request.out or free_directory(dataset, recipe)
-    return Plan(out, stored, dataset, source, (*announced(request, resolved, source), *source.notes))
+    return Plan(out, stored, dataset, source, (*first, *then))
 
 
 def check_place(request: TrainRequest) -> None:
@@ -84,18 +89,20 @@ def check_place(request: TrainRequest) -> None:
         raise UserError(f"{out} cannot be made, because {place} is {why}; name another --out.")
 
 
-def announced(request: TrainRequest, resolved: Resolved, source: Source) -> list[str]:
-    """Sentences that say what will happen."""
-    recipe = resolved.recipe
+def named(request: TrainRequest, recipe: Recipe) -> str:
+    """Say which recipe is taken."""
     chosen = "" if request.recipe else " (the default; see 'viewkin recipes')"
+    return f"Recipe {recipe.name}{chosen}: {recipe.about}."
+
+
+def training(recipe: Recipe, source: Source) -> str:
+    """Say what will be trained, how long and on what."""
     steps = len(source) // recipe.data.batch_size
-    return [
-        f"Recipe {recipe.name}{chosen}: {recipe.about}.",
-        *resolved.notes,
+    return (
         f"Training {recipe.backbone.name} for {counted(recipe.schedule.epochs, 'epoch')} of {counted(steps, 'step')} "
         f"on {len(source):,} images of {source.name}, views of {recipe.augment.side} px, "
-        f"batches of {recipe.data.batch_size}.",
-    ]
+        f"batches of {recipe.data.batch_size}."
+    )
 
 
 def free_directory(dataset: Dataset, recipe: Recipe) -> Path:

@@ -14,6 +14,7 @@ from viewkin.runs.plan import LISTING, Plan
 from viewkin.runs.resolve import Resolved, TrainRequest, fit_to_data, started
 from viewkin.runs.run_settings import RunSettings, read_run_settings, rebuilt
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.progress import announce
 from viewkin.settings import read_assignment, setting_paths, with_text
 from viewkin.training.checkpoint import has_checkpoint
 from viewkin.training.config import Recipe
@@ -100,6 +101,7 @@ def reopened(request: TrainRequest) -> Plan:
         notes.append(f"{changed}; the run goes on with the {len(source):,} images that are there (--accept-changes).")
     if not (request.out / LISTING).is_file():
         notes.append("The run keeps no list of its images, as older versions did not; their number alone was checked.")
+    announce(*notes)
     return Plan(request.out, stored, dataset, source, tuple(notes), changed=changed is not None)
 
 

@@ -6,12 +6,15 @@ terminal in its place; in a notebook the Python API puts in one that draws there
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""Environment variables that number the processes of a run; without any there is one."""
 PATIENCE = 2.0
 """Seconds that work lasts before a bar is shown."""
 
@@ -89,6 +92,17 @@ def reporting_to(new: Reporter) -> Generator[Reporter]:
         yield new
     finally:
         _current = before
+
+
+def speaks() -> bool:
+    """Tell whether this process is the one that speaks for all that torchrun, SLURM or Fabric started."""
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
+
+
+def announce(*sentences: str) -> None:
+    """Say sentences as soon as they are known, by the process that speaks, before the others are even there."""
+    if speaks():
+        reporter().say(*sentences)
 
 
 def progress_bar(description: str, total: int | None, *, shown: bool = True) -> Bar:
