@@ -106,7 +106,8 @@ def test_runs_of_other_images_under_the_same_name_are_not_joined(tmp_path):
     runs = [read_record(run_in(tmp_path / name, {"knn@200": 1.0})) for name in "abc"]
     stored = [replace(run.stored, fingerprint=fingerprint) for run, fingerprint in zip(runs, ("x", "y", "x"))]
     stored[2] = replace(stored[2], data="/elsewhere/cifar10")  # the same images under another name
-    assert len(groups([replace(run, stored=one) for run, one in zip(runs, stored)])) == 2
+    joined = groups([replace(run, stored=one) for run, one in zip(runs, stored)])
+    assert [[run.place.name for run in group] for group in joined] == [["a", "c"], ["b"]]
 
 
 def test_settings_of_an_evaluation_that_differ_are_said(tmp_path):
