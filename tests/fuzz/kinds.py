@@ -32,12 +32,13 @@ from viewkin.figures.evidence import (
     write_related,
 )
 from viewkin.nets.backbone_file import KEY, describe_backbone, load_backbone, save_backbone
-from viewkin.nets.tensor_files import read_safetensors, sealed_safetensors
+from viewkin.nets.tensor_files import BLANK, LENGTH_BYTES, MARK, read_safetensors, sealed_safetensors
 from viewkin.recipes.catalogue import recipe_named
 from viewkin.runs.method_expression import with_method
 from viewkin.runs.models import open_model
 from viewkin.runs.record import read_record
 from viewkin.runs.run_settings import RunSettings, read_run_settings, rebuilt, write_settings
+from viewkin.runtime.checksum import new_digest
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import one_line
 from viewkin.settings import settings_to_dict, with_values
@@ -115,6 +116,19 @@ def _write_images(folder: Path) -> None:
     frames[0].save(folder / "frames.gif", save_all=True, append_images=frames[1:])
 
 
+def sorted_safetensors(content: bytes) -> bytes:
+    """Write the header of a sealed safetensors file in order: the library's order is another one each time."""
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+    header["__metadata__"][MARK] = BLANK
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)
+    blank = len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
+    digest = new_digest()
+    digest.update(blank)
+    return blank.replace(BLANK.encode(), digest.hexdigest().encode(), 1)
+
+
 def small_recipe(method: str = "interclr(moco)") -> Recipe:
     """A recipe with few weights."""
     values = {"backbone.width": 8, "augment.image_size": IMAGE_SIZE, "data.batch_size": 8}
@@ -131,6 +145,7 @@ def _write_run(run: Path) -> None:
     config = replace(recipe.backbone, pretrained=False)
     facts: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.2,) * 3, "size": IMAGE_SIZE}
     save_backbone(run / BACKBONE, backbone, config, **facts, extra={"recipe": recipe.name})
+    (run / BACKBONE).write_bytes(sorted_safetensors((run / BACKBONE).read_bytes()))
     prefix = next(name for name, part in method.named_modules() if part is backbone) + "."
     state = {
         "method": method.state_dict(),
@@ -406,7 +421,7 @@ def write_backbone(corpus: Path, place: Path, random: Random) -> None:
             value = tensors.pop(name)
             others = (value.double(), value.half(), value.flatten()[:1], value * math.nan, torch.zeros(0))
             tensors[random.choice((name, name, ESCAPES, "k" * 5000))] = random.choice(others).contiguous()
-        content = sealed_safetensors(tensors, metadata)
+        content = sorted_safetensors(sealed_safetensors(tensors, metadata))
     (place / BACKBONE).write_bytes(content)
 
 

@@ -34,7 +34,7 @@ LONGEST = 600
 """Characters of the longest sentence."""
 TOGETHER = 20
 """Cases that one child runs."""
-IMPORTED = ("matplotlib.pyplot", "viewkin.commands.figures.curves", "torchvision")
+IMPORTED = ("matplotlib.pyplot", "viewkin.commands.figures.curves")
 """What is imported before children are forked, because each of them would do it again."""
 
 
@@ -70,6 +70,7 @@ class Watch:
         """Write the sound files."""
         self._folder, self._corpus = folder, folder / "corpus"
         self._said, self._told = folder / "said", folder / "told"
+        self._status = 0
         for module in IMPORTED:
             importlib.import_module(module)
         Image.init()
@@ -99,7 +100,8 @@ class Watch:
                 yield self._outcome(line)
                 waiting.remove(line["number"])
             if waiting and waiting[0] in some:  # the child did not live to tell of it
-                why = f"ended the process: {begun}; {self._said.read_text('utf-8', 'replace')[-3000:]}"
+                how = signal.Signals(os.WTERMSIG(self._status)).name if os.WIFSIGNALED(self._status) else "an error"
+                why = f"ended the process by {how}: {begun}; {self._said.read_text('utf-8', 'replace')[-3000:]}"
                 yield Outcome(waiting.pop(0), "fault", why)
 
     def _outcome(self, line: dict[str, Any]) -> Outcome:
@@ -188,7 +190,8 @@ class Watch:
                         os.kill(child, signal.SIGKILL)
                     time.sleep(pause)
                     pause = min(pause * 1.3, 0.02)
-                    ended = os.wait4(child, os.WNOHANG)[0] == child
+                    done, self._status, _ = os.wait4(child, os.WNOHANG)
+                    ended = done == child
 
 
 def fault_of(sentence: str) -> str:
