@@ -29,6 +29,7 @@ EARLIER: dict[str, tuple[int, ...]] = {
     "a Parquet file of images with two columns of one name": (420, 693),
     "a checkpoint without a part": (224,),
     "a checkpoint with a part of another type": (705, 1059, 1878),
+    "a checkpoint whose format is a tensor": (3224,),
     "a table of related images without an anchor or a path": (527, 927),
     "a table of related images with texts that are no UTF-8": (1281,),
     "a table of assignments without a height or a width": (627, 735),

@@ -30,8 +30,8 @@ MEMORY = 2**30
 """Bytes that reading one file may take on top of what the process has."""
 GUARD = 4 * 2**30
 """Bytes at which a reader is stopped, for the machine's sake."""
-LONGEST = 600
-"""Characters of the longest sentence."""
+LONGEST = 900
+"""Characters of the longest sentence: it may hold the name of a file three times, 255 characters each."""
 TOGETHER = 20
 """Cases that one child runs."""
 IMPORTED = ("matplotlib.pyplot", "viewkin.commands.figures.curves")

@@ -90,7 +90,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(
             f"{path} is not a readable checkpoint ({error}); restore it from a copy or start anew."
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    stated: Any = state.get("format") if isinstance(state, dict) else None
+    if not isinstance(stated, int) or stated != FORMAT:  # a tensor would not say whether it is equal
         raise UserError(f"{path} was not written by this version of viewkin; start the run anew.")
     return state
 
