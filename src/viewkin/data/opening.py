@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Generator
 from functools import cache
 from io import BytesIO
@@ -26,6 +27,7 @@ POINTER = b"version https://git-lfs"
 def register_plugins() -> None:
     """Let Pillow read the kinds of image that installed plugins add."""
     quieten_libtiff()
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go to standard error
     with contextlib.suppress(ImportError, AttributeError):
         importlib.import_module("pillow_heif").register_heif_opener()
     for plugin in ("pillow_avif", "pillow_jxl"):

@@ -117,25 +117,20 @@ def distinct(column: pa.ChunkedArray | None) -> set[Any]:
 
 
 def joined(own: Sequence[FileFacts], columns: Sequence[pa.ChunkedArray | None]) -> pa.ChunkedArray:
-    """Put the columns of some files one after the other; a file without one has no labels."""
-    present = {column.type for column in columns if column is not None and not pa.types.is_null(column.type)}
-    kind = present.pop() if len(present) == 1 else pa.int64()
-    if present and pa.uint64() in {kind, *present}:
-        kind = pa.uint64() if all(_fits(column, pa.uint64()) for column in columns) else pa.int64()
+    """Put the columns of some files one after the other; a file without one, or without a label, has none."""
+    labelled = [column if distinct(column) else None for column in columns]
+    present = {column.type for column in labelled if column is not None}
+    kind = present.pop() if len(present) == 1 else pa.uint64() if pa.uint64() in present else pa.int64()
     parts: list[pa.Array] = []
-    for one, column in zip(own, columns):
-        if column is None or pa.types.is_null(column.type):
+    for one, column in zip(own, labelled):
+        if column is None:
             parts.append(pa.nulls(one.rows, kind))
+        elif kind == pa.uint64() and pa.types.is_signed_integer(column.type):
+            numbers = column.fill_null(-1).to_numpy()
+            parts.append(pa.array(numbers, mask=numbers < 0).cast(kind))  # negative numbers are no labels
         else:
             parts += column.cast(kind).chunks
     return pa.chunked_array(parts, kind)
-
-
-def _fits(column: pa.ChunkedArray | None, kind: pa.DataType) -> bool:
-    try:
-        return column is None or column.cast(kind) is not None
-    except pa.ArrowInvalid:
-        return False
 
 
 def joined_texts(own: Sequence[FileFacts], columns: Sequence[pa.ChunkedArray | None]) -> list[Any]:

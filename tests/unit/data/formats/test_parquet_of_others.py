@@ -342,3 +342,15 @@ class TestBesideImages:
         said = message(lambda: opened(tmp_path))
         assert "meta.parquet has no column 'image' of encoded images, one a row; its columns are url, key" in said
         assert "data.image_column" in said
+
+
+def test_a_file_whose_texts_are_all_empty_has_no_labels_beside_one_with_numbers(tmp_path):
+    table(tmp_path / "train-0.parquet", image=images(0, 1), label=pa.array([1, 0]))
+    table(tmp_path / "train-1.parquet", image=images(2, 3), label=pa.array(["", None], pa.string()))
+    assert labels(opened(tmp_path)) == [1, 0, -1, -1]
+
+
+def test_negative_numbers_are_no_labels_beside_numbers_that_need_64_bits(tmp_path):
+    table(tmp_path / "train-0.parquet", image=images(0, 1), label=pa.array([-1, 7], pa.int32()))
+    table(tmp_path / "train-1.parquet", image=images(2, 3), label=pa.array([2**63, None], pa.uint64()))
+    assert labels(opened(tmp_path)) == [-1, 0, 1, -1]
