@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from viewkin.nets.tensor_files import MARK, DamagedFileError, read_safetensors, 
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
+from viewkin.settings import fits
 
 FORMAT = "viewkin backbone 1"
 KEY = "viewkin"
@@ -145,6 +146,9 @@ def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
         # The weights come from this file; groups and gathering of BatchNorm matter only in training.
         options: dict[str, Any] = {**facts["config"], "pretrained": False}
         options["norm"] = "none" if options["norm"] == "none" else "batch"
+        kinds = get_type_hints(BackboneConfig)
+        if not all(fits(value, kinds[name]) for name, value in options.items()):
+            raise TypeError("a setting is of another type")
         return BackboneConfig(**options), facts
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _foreign(path) from error

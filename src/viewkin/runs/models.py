@@ -47,7 +47,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     try:
         method = rebuilt(recipe, int(state["images"]["count"]))
         load_method(checkpoint, state, method)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{checkpoint} lacks a part, or has it in another form: start the run anew.") from error
     method.to(device).eval()
     views, name = recipe.augment, f"embedding, {method.dim}-d"

@@ -83,6 +83,7 @@ def read_facts(path: Path, reading: Reading) -> FileFacts:
             columns += [f"{image}.{PATH}"] * has_field(schema, image, PATH)
             columns += [image] * is_text(schema.field(image).type)
             table = parquet.read(columns=columns)  # a leaf of a struct is read by its dotted name
+            table.validate(full=True)  # texts that are no UTF-8
             group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
