@@ -60,7 +60,7 @@ CASES: dict[str, tuple[str, ...]] = {
 }
 """Name to the arguments of ``viewkin train``; all get a narrow network, batches of 16 and two epochs."""
 PROTOCOLS: dict[str, tuple[str, ...]] = {
-    "knn": (),
+    "knn": ("--set", "k=5,20"),
     "linear": ("--set", "epochs=2"),
 }
 MORE_PROTOCOLS: dict[str, tuple[str, ...]] = {

@@ -117,6 +117,15 @@ def test_a_backbone_takes_images_as_people_have_them(run):
     assert all(weight.grad is not None for weight in backbone.parameters())
 
 
+def test_a_backbone_leaves_no_image_out_in_silence(run, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    backbone = viewkin.load_backbone("runs/mine")
+    for call in (backbone.preprocess, backbone.embed):
+        with pytest.raises(viewkin.UserError, match=r"1 image cannot be read, such as .*broken\.png"):
+            call([paths()[0], broken])
+
+
 def test_results_are_a_table(run):
     results = viewkin.evaluate("knn", run, "photos/", holdout=0.25, settings={"k": (3, 5)})
     assert [result.model.partition(",")[0] for result in results] == ["chance", "raw pixels", "untrained", "backbone"]

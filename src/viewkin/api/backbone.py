@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from viewkin.augment.views import test_view
 from viewkin.data.dataset import Dataset, Images
+from viewkin.data.source import Source
 from viewkin.encode.model import Model, model_of, stored_size
 from viewkin.nets import backbone_file
 from viewkin.nets.backbone import BackboneConfig
+from viewkin.runtime.errors import UserError
+from viewkin.runtime.wording import counted
 
 
 class Backbone(nn.Module):
@@ -62,10 +65,7 @@ class Backbone(nn.Module):
         Raises:
             UserError: an image cannot be read.
         """
-        dataset = Dataset.of(images)
-        model = self._model()
-        size = stored_size(dataset.survey(), model.image_size)
-        source = dataset.source(size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
+        model, source = self._opened(images)
         pixels = source.images(torch.arange(len(source)))
         return test_view(pixels.to(self.device), size=model.image_size, policy=model.policy).contiguous()
 
@@ -79,14 +79,21 @@ class Backbone(nn.Module):
         Raises:
             UserError: an image cannot be read.
         """
-        dataset = Dataset.of(images)
-        model = self._model()
-        size = stored_size(dataset.survey(), model.image_size)
-        source = dataset.source(size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
+        model, source = self._opened(images)
         return model.features(source, self.device)
 
-    def _model(self) -> Model:
-        return model_of(self.network)
+    def _opened(self, images: Images) -> tuple[Model, Source]:
+        """Open images as the network wants them; rows come without names, so none may be left out."""
+        dataset, model = Dataset.of(images), model_of(self.network)
+        size = stored_size(dataset.survey(), model.image_size)
+        source = dataset.source(size=size, squash=model.policy.squash, least=1, value_range=model.value_range)
+        if source.skipped:
+            first, count = source.skipped[0], len(source.skipped)
+            raise UserError(
+                f"{counted(count, 'image')} cannot be read, such as {first.key} ({first.reason}); leave them out, or "
+                "use viewkin.embed, whose rows have names."
+            )
+        return model, source
 
     def __repr__(self) -> str:
         """Say what it is in a line; ``print(backbone.network)`` shows the layers."""
