@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -114,7 +115,7 @@ DAMAGES: tuple[Callable[[bytes, Random], bytes], ...] = (
 
 def odd_value(random: Random) -> Any:
     """Choose a value that a setting or a column does not expect."""
-    return random.choice((random.choice(ODD_TEXTS), random.choice(ODD_NUMBERS), random.choice(ODD_VALUES)))
+    return deepcopy(random.choice((random.choice(ODD_TEXTS), random.choice(ODD_NUMBERS), random.choice(ODD_VALUES))))
 
 
 def odd_tree(tree: Any, random: Random) -> Any:

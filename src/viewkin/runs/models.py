@@ -45,7 +45,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     if note:
         reporter().say(note)
     try:
-        method = rebuilt(recipe, int(state["images"]["count"]))
+        method = rebuilt(recipe, int(dict(state["images"])["count"]))
         load_method(checkpoint, state, method)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{checkpoint} lacks a part, or has it in another form: start the run anew.") from error
