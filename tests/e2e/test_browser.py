@@ -65,7 +65,7 @@ def test_a_report_opens_whole_and_alone(report, width, tmp_path):
     page = seen(report, width, tmp_path)
     assert page["inner"] == width
     assert page["reach"] <= width, "the page scrolls sideways"
-    assert page["headings"] == ["run", "Training, by step", "Look"]
+    assert page["headings"] == ["run", "Good to know", "Training, by step", "Figures"]
     assert len(page["images"]) == report.read_text().count("<img") > 5
     assert all(min(sizes) > 50 for sizes in page["images"])
     assert page["fetched"] == []

@@ -9,6 +9,7 @@ from rich.console import Console
 from commandline import images_in, metrics_of, viewkin
 from layouts import cifar_in, stl_in
 from viewkin.cli.output import show_training
+from viewkin.commands.train import train
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.runs.resolve import TrainRequest
 
@@ -41,11 +42,11 @@ def test_a_recipe_for_photographs_runs_on_a_folder_of_classes(workplace, recipe)
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if any(kind in name for kind in ARCHIVES)])
 def test_a_recipe_for_an_archive_runs_on_its_files(workplace, recipe, monkeypatch):
-    train, test = [1 + number % 3 for number in range(64)], [1, 2, 3] * 4
+    taught, judged = [1 + number % 3 for number in range(64)], [1, 2, 3] * 4
     if "stl10" in recipe:
-        data = stl_in(workplace, monkeypatch, train, 32, test)
+        data = stl_in(workplace, monkeypatch, taught, 32, judged)
     else:
-        data = cifar_in(workplace, monkeypatch, train, test, hundred="cifar100" in recipe)
+        data = cifar_in(workplace, monkeypatch, taught, judged, hundred="cifar100" in recipe)
     console = Console(file=io.StringIO(), width=200)
     request = TrainRequest(data=str(data), recipe=recipe, smoke=True, out=workplace / "run", epochs=1)
     training = train(request)

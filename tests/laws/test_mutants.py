@@ -184,8 +184,8 @@ def kin_of_each_rank(patch: pytest.MonkeyPatch) -> None:
     def kin(self: Any, index: Tensor, chance: Tensor, **settings: Any) -> Tensor:
         return draw_kin(self, index, (chance + distributed.rank() / 2) % 1, **settings)
 
-    draw_kin = Members.kin
-    patch.setattr(Members, "kin", kin)
+    draw_kin = Members.draw_positives
+    patch.setattr(Members, "draw_positives", kin)
 
 
 def constant_of_each_rank(patch: pytest.MonkeyPatch) -> None:
