@@ -1,13 +1,17 @@
 """What all tests share: one thread, one seed, and a pool of two processes."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from commandline import TINY, Server, viewkin
 from pool import Pool
+from viewkin.data.formats.tree import image_suffixes
+from viewkin.data.opening import register_plugins
 
 torch.set_num_threads(1)
 
@@ -50,3 +54,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = viewkin("train", "generated:images=64", "--recipe", "demo", *TINY, "--out", out)
     assert ended.code == 0, ended.err
     return out
+
+
+@pytest.fixture
+def no_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine without pillow-heif."""
+    Image.init()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)  # an import of it fails
+        for ending in [one for one, kind in Image.EXTENSION.items() if kind == "HEIF"]:
+            patch.delitem(Image.EXTENSION, ending)
+        patch.delitem(Image.OPEN, "HEIF", raising=False)
+        patch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])
+        for known in (register_plugins, image_suffixes):
+            known.cache_clear()
+        yield
+    for known in (register_plugins, image_suffixes):
+        known.cache_clear()

@@ -80,6 +80,7 @@ def test_the_full_check_says_the_same(workplace, trained, monkeypatch, command):
     assert "did you mean photos?" in late.err
 
 
+@pytest.mark.usefixtures("no_heif")
 def test_the_report_names_files_and_what_was_left_out_and_warns_of_neither(workplace):
     images_in(workplace / "pets", 40, classes=("cat", "dog"))
     (workplace / "pets" / "cat" / "phone.heic").write_bytes(b"x")

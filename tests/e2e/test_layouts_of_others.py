@@ -93,16 +93,32 @@ def test_the_range_of_values_goes_from_training_into_every_use_of_the_backbone(w
     assert resumed.code == 0, resumed.err
 
 
-def test_what_is_left_out_is_said_by_the_run(workplace: Path):
+@pytest.mark.usefixtures("no_heif")
+def test_what_is_left_out_is_said_by_the_run_and_images_without_an_ending_are_read(workplace: Path):
     (workplace / "set").mkdir()
     for i in range(24):
-        (workplace / "set" / f"{i}.png").write_bytes(encoded(i))
+        (workplace / "set" / f"{i:032x}").write_bytes(encoded(i))
     for i in range(4):
         (workplace / "set" / f"IMG_{i}.HEIC").write_bytes(b"\0" * 100)
-        (workplace / "set" / f"{i:032x}").write_bytes(encoded(i))
     ended = trained("set")
     assert "4 .heic files: install pillow-heif (IMG_0.HEIC, IMG_1.HEIC, IMG_2.HEIC, ...)." in ended.out
-    assert "4 image files without an ending: rename them to .jpg or .png (" in ended.out
+    assert "on 24 images of set" in ended.out
+    assert "No labels and no splits: every image is for training." in ended.out
+
+
+def test_a_set_as_detectors_want_it_has_its_splits_and_no_classes(workplace: Path):
+    for split, count in (("train", 24), ("val", 6)):
+        for i in range(count):
+            for folder, content in (("images", encoded(i)), ("labels", b"0 0.5 0.5 0.1 0.1")):
+                path = workplace / "set" / folder / split / f"{i}{'.png' if folder == 'images' else '.txt'}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+    (workplace / "set" / "data.yaml").write_text("names: [cat]")
+    ended = trained("set")
+    assert "Split train of train (images/train/), val (images/val/), by the names of the folders." in ended.out
+    assert "31 other files: not read (.yaml, .txt)." in ended.out
+    assert "on 24 images of set" in ended.out
+    assert not any(word in ended.out for word in ("classes", "kNN", ".txt (", "0.txt"))
 
 
 @pytest.mark.parametrize("data", ["", "/proc", "x" * 300, "no\x1b[31mfolder"])

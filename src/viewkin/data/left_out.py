@@ -82,10 +82,10 @@ class Tally:
         if example is not None and len(examples) < EXAMPLES:
             examples.setdefault(example)
 
-    def add_file(self, path: str) -> None:
-        """Count a file that is no image, by its ending."""
+    def add_file(self, path: str, kind: str = "") -> None:
+        """Count a file that is no image, by its ending, or by that of the ``kind`` that its content is of."""
         name = path.rpartition("/")[2]
-        ending = ending_of(name)
+        ending = kind or ending_of(name)
         if ending in ADVICE:
             self.add(f"{ending} file", ADVICE[ending], path)
         else:

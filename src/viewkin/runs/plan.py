@@ -57,7 +57,12 @@ def planned(request: TrainRequest) -> Plan:
     announce(*first)
     source = open_training_images(dataset, resolved.recipe, smoke=resolved.smoke)
     resolved = fit_to_data(resolved, len(source))
-    then = [*source.notes, *(note for note in resolved.notes if note not in first), training(resolved.recipe, source)]
+    then = [
+        *source.notes,
+        *unguided(dataset, source),
+        *(note for note in resolved.notes if note not in first),
+        training(resolved.recipe, source),
+    ]
     announce(*then)
     recipe, smoke = as_read(resolved.recipe, dataset, source), resolved.smoke
     stored = RunSettings(
@@ -93,6 +98,14 @@ def named(request: TrainRequest, recipe: Recipe) -> str:
     """Say which recipe is taken."""
     chosen = "" if request.recipe else " (the default; see 'viewkin recipes')"
     return f"Recipe {recipe.name}{chosen}: {recipe.about}."
+
+
+def unguided(dataset: Dataset, source: Source) -> list[str]:
+    """Say it where nothing tells classes or splits apart."""
+    if source.labels is not None or source.targets is not None or dataset.splits != ("train",):
+        return []
+    ignored = "" if dataset.reading.labels else " (--no-labels)"
+    return [f"No labels{ignored} and no splits: every image is for training."]
 
 
 def training(recipe: Recipe, source: Source) -> str:

@@ -297,6 +297,7 @@ class TestBadInput:
         said = message(lambda: Dataset([path]).source("test"))
         assert "1 image has no test split, only train" in said
 
+    @pytest.mark.usefixtures("no_heif")
     def test_files_that_hold_no_images(self, tmp_path: Path):
         for name, advice in (
             ("a.heic", "install pillow-heif"),
@@ -399,6 +400,7 @@ class TestIdentity:
 class TestLeftOut:
     """Nothing is dropped in silence."""
 
+    @pytest.mark.usefixtures("no_heif")
     def test_reasons_are_counted_in_plain_words(self, photos: Path):
         for name in ("a.heic", "b.HEIC", "c.heic", "d.heic", "labels.csv", "clip.mov", "._0.png"):
             (photos / name).write_bytes(b"x")
@@ -467,6 +469,7 @@ class TestLeftOut:
         assert [one.sentence for one in dataset.left_out("train")] == ["2 rows: without an image (train.parquet)."]
         assert {one.count for one in dataset.left_out()} == {3, 1}
 
+    @pytest.mark.usefixtures("no_heif")
     def test_a_folder_of_nothing_that_can_be_read_says_what_it_holds(self, tmp_path: Path):
         (tmp_path / "set").mkdir()
         (tmp_path / "set" / "a.heic").write_bytes(b"x")

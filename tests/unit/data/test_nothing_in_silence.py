@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from viewkin.data.dataset import Dataset
-from viewkin.data.formats.folder import split_folders
+from viewkin.data.formats.split_folders import find_splits, split_folders
 from viewkin.data.formats.split_words import split_in, split_of_folder
 from viewkin.data.formats.tree import entries_of
 from viewkin.runtime.errors import UserError
@@ -38,24 +38,59 @@ def message(place: object) -> str:
 
 
 class TestLeftOut:
-    def test_files_without_an_ending_that_are_images_are_told_from_others(self, tmp_path: Path):
-        for i in range(3):
-            picture(tmp_path / f"{i}.png", i)
-        for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"):
+    def test_files_without_an_ending_that_are_images_are_read(self, tmp_path: Path):
+        for i, kind in enumerate(("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "JPEG2000", "AVIF")):
             stream = io.BytesIO()
-            Image.new("RGB", (8, 8)).save(stream, kind)
-            (tmp_path / kind.lower()).write_bytes(stream.getvalue())
-        (tmp_path / "LICENSE").write_text("text")
+            Image.new("RGB", (8, 8), (20 * i, 20 * i, 20 * i)).save(stream, kind)
+            (tmp_path / f"{kind}-2024.05").write_bytes(stream.getvalue())
+        (tmp_path / "Mr. Smith").write_bytes(stream.getvalue())
+        for name, content in (
+            ("LICENSE", b"text"),
+            ("BMW", b"BM is a text"),
+            ("empty", b""),
+            ("film", b"\0\0\0 ftypisom"),
+        ):
+            (tmp_path / name).write_bytes(content)
+        (tmp_path / "a.txt").write_bytes(stream.getvalue())  # a name with an ending is believed
         (tmp_path / "fifo").mkdir()
         os.mkfifo(tmp_path / "fifo" / "pipe")  # opening it would wait for ever
+        os.mkfifo(tmp_path / "fifo" / "pipe.png")
         source = Dataset(tmp_path).source(progress=False)
-        assert len(source) == 3
-        reasons = [one.reason for one in source.left_out]
-        assert reasons == [
-            "2 other files: not read",
-            "6 image files without an ending: rename them to .jpg or .png",
+        assert len(source) == 9
+        assert not source.skipped
+        assert [one.sentence for one in source.left_out] == [
+            "6 other files: not read (BMW, LICENSE, .txt, ...).",
+            "1 pipe or device: not read, because it is no file (fifo/pipe.png).",
         ]
         assert {one.sentence for one in source.left_out} <= set(source.notes)
+        one = Dataset(tmp_path / "PNG-2024.05").source(progress=False, least=1)
+        assert torch.equal(one.images(torch.tensor([0]))[0, :, 0, 0], torch.zeros(3, dtype=torch.uint8))
+        assert "is neither an image nor a folder" in message(tmp_path / "LICENSE")
+
+    @pytest.mark.usefixtures("no_heif")
+    def test_heic_without_its_plugin_is_counted_by_the_package_that_reads_it(self, tmp_path: Path):
+        for i in range(2):
+            picture(tmp_path / f"{i}.png", i)
+        for name in ("a.heic", "b.HEIF", "c"):
+            (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+        source = Dataset(tmp_path).source(progress=False)
+        assert [one.sentence for one in source.left_out] == [
+            "2 .heic files: install pillow-heif (a.heic, c).",
+            "1 .heif file: install pillow-heif (b.HEIF).",
+        ]
+        for name in "a.heic", "c":
+            assert "cannot be read; install pillow-heif" in message(tmp_path / name)
+
+    def test_heic_is_read_by_its_plugin(self, tmp_path: Path):
+        plugin = pytest.importorskip("pillow_heif")
+        for i in range(2):
+            picture(tmp_path / f"{i}.png", i)
+        for name in ("a.heic", "B.HEIC", "c"):
+            plugin.from_pillow(Image.new("RGB", (64, 64), (200, 100, 50))).save(tmp_path / name, format="HEIF")
+        source = Dataset(tmp_path).source(progress=False, size=64)
+        assert (list(source.keys), source.left_out) == (["0.png", "1.png", "B.HEIC", "a.heic", "c"], ())
+        centre = source.images(torch.arange(2, 5))[:, :, 32, 32].int()
+        assert (centre - torch.tensor([200, 100, 50])).abs().max() < 8
 
     @pytest.mark.parametrize("limit", [0, 2**30])
     def test_further_pages_and_frames_are_counted(self, tmp_path: Path, limit: int):
@@ -138,6 +173,52 @@ class TestGuesses:
         plain = Dataset(tmp_path, labels=False)
         assert (plain.source(progress=False).labels, plain.survey().labelled) == (None, False)
         assert plain.listing().keys == list(source.keys)
+
+    @pytest.mark.parametrize("masks", [".txt", ".png"])
+    def test_images_and_labels_are_no_classes(self, tmp_path: Path, masks: str):
+        for part in "ab":
+            picture(tmp_path / "images" / f"{part}.png")
+            (tmp_path / "labels").mkdir(exist_ok=True)
+            shutil.copy(tmp_path / "images" / f"{part}.png", tmp_path / "labels" / f"{part}{masks}")
+        source = Dataset(tmp_path).source(progress=False)
+        assert source.labels is None
+        if masks == ".txt":
+            assert [one.sentence for one in source.left_out] == ["2 other files: not read (.txt)."]
+        else:
+            assert "The folders are not taken for classes, as they are called images and labels." in source.notes
+
+    @pytest.mark.parametrize(
+        ("splits", "found"),
+        [
+            (("images/train", "images/val"), {"train": "images/train", "val": "images/val"}),
+            (("images/train2017", "images/val2017"), {"train": "images/train2017", "val": "images/val2017"}),
+            (("photos/Train", "photos/TEST"), {"train": "photos/Train", "test": "photos/TEST"}),
+            (("cars/train", "cars/test"), {"train": "cars/train", "test": "cars/test"}),
+            (("images/train",), {"train": "images/train"}),
+            (("images/train", "images/bus"), {}),
+            (("images/train", "images/val", "train", "test"), {"train": "train", "test": "test"}),
+        ],
+    )
+    def test_splits_are_found_in_the_folder_that_holds_the_images(self, tmp_path: Path, splits, found):
+        for folder in splits:
+            picture(tmp_path / folder / "a.png")
+            picture(tmp_path / folder / "b.png")
+        assert find_splits(tmp_path, entries_of(tmp_path), entries_of) == found
+        assert set(found or ["train"]) <= set(Dataset(tmp_path).splits)
+
+    def test_what_lies_beside_nested_splits_is_counted(self, tmp_path: Path):
+        for folder in ("images/train", "images/val", "images/bus", "labels/train"):
+            picture(tmp_path / folder / "a.png")
+        for name in ("labels/train/a.txt", "images/notes.md", "data.yaml"):
+            (tmp_path / name).write_text("")
+        picture(tmp_path / "images" / "b.png")
+        dataset = Dataset(tmp_path)
+        assert dataset.listing().keys == ["images/train/a.png"]
+        assert sorted(one.sentence for one in dataset.left_out()) == [
+            "1 folder: not read, beside the folders of the splits (images/bus).",
+            "2 images: not used, beside the folders of the splits (labels/train/a.png, images/b.png).",
+            "3 other files: not read (.yaml, .txt, .md).",
+        ]
 
     def test_labels_of_drawn_images_can_be_left_out_too(self):
         dataset = Dataset("generated:images=20,classes=2,size=16", labels=False)

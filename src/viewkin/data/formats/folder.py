@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from viewkin.data.cache import Stamp, stamp_of
-from viewkin.data.formats.split_words import SPLIT_OF, split_of_folder
+from viewkin.data.formats.split_folders import SPLITS, find_splits
 from viewkin.data.formats.tree import (
     UNLISTED,
     Entries,
@@ -22,7 +23,7 @@ from viewkin.data.formats.tree import (
     image_files_below,
     image_suffixes,
     is_folder,
-    is_image_name,
+    is_image,
     printable,
 )
 from viewkin.data.layout import Layout
@@ -33,8 +34,10 @@ from viewkin.runtime.errors import UserError
 
 __all__ = ["FileImages", "FolderLayout", "image_files", "image_suffixes", "printable"]
 
-SPLITS = ("train", "test", "val")
-"""Splits that subfolders may hold."""
+UNREAD, UNUSED = (f"not {done}, beside the folders of the splits" for done in ("read", "used"))
+"""Why folders, and images, beside the splits are left out."""
+NO_CLASSES = frozenset(("images", "labels", "annotations"))
+"""Folders that are no classes where there are no others."""
 WHOLE = ""
 """Name of the part of a folder without splits."""
 
@@ -93,8 +96,8 @@ class _Part:
 class FolderLayout(Layout):
     """A folder of image files.
 
-    Subfolders ``train`` and ``test`` or ``val`` are splits. Subfolders of the set, or of its splits, are classes where
-    there are two at least.
+    Subfolders ``train`` and ``test`` or ``val`` are splits, in the set's folder or in its ``images``. Subfolders of the
+    set, or of its splits, are classes where there are two at least, unless these are ``images`` and ``labels``.
     """
 
     def __init__(
@@ -120,7 +123,8 @@ class FolderLayout(Layout):
         self._folder = self.root = absolute(place)
         self.address = str(self.root)
         self._entries = entries
-        self.folders = split_folders(entries)
+        self.folders = find_splits(self._folder, entries, look)
+        """Split to its folder, relative to the root."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -155,6 +159,8 @@ class FolderLayout(Layout):
         others = [path for one in self._parts.values() if one is not part for path in one.inner]
         labels, classes = labels_of(part.inner, others) if self._reading.labels else (None, ())
         notes += self._said_of(chosen, classes)
+        if self._reading.labels and are_no_classes(folders := folders_in([*part.inner, *others])):
+            notes.append(f"The folders are not taken for classes, as they are called {' and '.join(folders)}.")
         if labels is not None and bool((labels < 0).any()):
             notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")
         return Listing(
@@ -188,19 +194,29 @@ class FolderLayout(Layout):
         return whole.report()
 
     def _beside(self) -> Tally:
-        """Count what lies beside the folders of the splits."""
+        """Count what lies beside the folders of the splits, and beside the folder that these lie in."""
         tally = Tally()
-        for entry in self._entries:
-            name = printable(entry.name)
-            if entry.name in self.folders.values() or entry.name.startswith("."):
-                continue
-            if is_folder(entry):
-                tally.add("folder", "not read, beside the folders of the splits", name)
-            elif is_image_name(entry.name):
-                tally.add("image", "not used, beside the folders of the splits", name)
-            else:
-                tally.add_file(name)
+        splits = set(self.folders.values())
+        holders = {path.rpartition("/")[0] for path in splits if "/" in path}
+        levels = [("", self._entries), *((f"{name}/", self._look(self._folder / name)) for name in holders)]
+        for prefix, entries in levels:
+            for entry in entries:
+                path = prefix + entry.name
+                if path not in splits and path not in holders and not entry.name.startswith("."):
+                    self._count_beside(tally, entry, path)
         return tally
+
+    def _count_beside(self, tally: Tally, entry: os.DirEntry[str], path: str) -> None:
+        if is_folder(entry) and entry.name.lower() in NO_CLASSES:  # its files are few kinds: worth a look
+            unused = image_files_below(Path(entry.path), f"{path}/", tally, look=self._look)
+            if unused:
+                tally.add("image", UNUSED, printable(unused[0]), len(unused))
+        elif is_folder(entry):
+            tally.add("folder", UNREAD, printable(path))
+        elif is_image(entry):
+            tally.add("image", UNUSED, printable(path))
+        else:
+            tally.add_file(printable(path))
 
     def _choose(self, split: str) -> tuple[str, list[str]]:
         """Pick the part of a split, and say so where it is not the one named.
@@ -231,38 +247,30 @@ def _no_images(place: str, seen: Sequence[LeftOut]) -> str:
     return f"{place} holds no image files; give a folder with pictures such as .jpg or .png in it{told}."
 
 
-def split_folders(entries: Entries) -> dict[str, str]:
-    """Find the names of the split subfolders.
-
-    There are none unless ``train`` lies beside ``test`` or ``val``, or is the only subfolder: a lone ``train`` beside
-    other folders is a class of trains.
-    """
-    below = [entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
-    named = [(split_of_folder(name), name) for name in below]
-    folders: dict[str, str] = {}
-    for split in SPLITS:
-        mine = [name for kind, name in named if kind == split]
-        if mine:
-            folders[split] = min(mine, key=_preference)
-    return folders if "train" in folders and (len(folders) > 1 or len(below) == 1) else {}
-
-
-def _preference(name: str) -> tuple[int, str]:
-    """Order folders of one split: ``train`` before ``training``, ``validation`` before ``dev``, others last."""
-    order = list(SPLIT_OF)
-    return (order.index(name.lower()) if name.lower() in order else len(order)), name
-
-
 def first_folder(path: str) -> str | None:
     """Name the first-level subfolder that a relative path lies in; None for a file of the folder itself."""
     return path.split("/", 1)[0] if "/" in path else None
 
 
+def folders_in(paths: Iterable[str]) -> list[str]:
+    """Name the first-level subfolders of relative paths, sorted; none below two of them."""
+    names = sorted({name for path in paths if (name := first_folder(path)) is not None})
+    return names if len(names) > 1 else []
+
+
+def are_no_classes(folders: Sequence[str]) -> bool:
+    """Whether folders hold images and annotations to them, by their names."""
+    return bool(folders) and NO_CLASSES.issuperset(name.lower() for name in folders)
+
+
 def labels_of(paths: Sequence[str], others: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Label each path by its first-level subfolder, in sorted order over all splits; None below two of them."""
+    """Label each path by its first-level subfolder, in sorted order over all splits; None below two of them.
+
+    Folders of images and of annotations to them are no classes.
+    """
     mine = [first_folder(path) for path in paths]
-    classes = sorted({name for name in [*mine, *map(first_folder, others)] if name is not None})
-    if len(classes) < 2 or not any(mine):
+    classes = folders_in([*paths, *others])
+    if not any(mine) or not classes or are_no_classes(classes):
         return None, ()
     number: dict[str | None, int] = {name: label for label, name in enumerate(classes)}
     return torch.tensor([number.get(name, -1) for name in mine]), tuple(map(printable, classes))

@@ -11,7 +11,7 @@ from viewkin.data.formats.parquet_facts import FileFacts, read_facts
 from viewkin.data.formats.parquet_labels import read_labels, read_names
 from viewkin.data.formats.parquet_places import files_by_split, parquet_files
 from viewkin.data.formats.parquet_rows import ParquetRows, stream_of
-from viewkin.data.formats.tree import Entries, absolute, is_folder, is_image_name, printable
+from viewkin.data.formats.tree import Entries, absolute, is_folder, is_image, printable
 from viewkin.data.layout import Layout
 from viewkin.data.left_out import LeftOut, Tally, some
 from viewkin.data.listing import Listing, openable_splits
@@ -121,7 +121,7 @@ class ParquetLayout(Layout):
                 continue
             if is_folder(entry):
                 tally.add("folder", "not read, beside Parquet files", name)
-            elif is_image_name(entry.name):
+            elif is_image(entry):
                 tally.add("image file", "not used, because Parquet files beside it hold images", name)
             elif split is None:
                 tally.add_file(name)

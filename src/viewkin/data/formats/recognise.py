@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from viewkin.data.formats.archives import ARCHIVES, ArchiveLayout, find_archive
+from viewkin.data.formats.beginnings import has_ending, kind_by_content
 from viewkin.data.formats.folder import FolderLayout
 from viewkin.data.formats.generated import GeneratedLayout
 from viewkin.data.formats.image_list import Given, ImageListLayout, array_images, tensor_images
@@ -24,7 +25,9 @@ from viewkin.data.formats.tree import (
     Looks,
     absolute,
     entries_of_root,
+    image_suffixes,
     is_folder,
+    is_image,
     is_image_name,
     printable,
 )
@@ -80,7 +83,7 @@ def layout_of_place(path: Path, reading: Reading) -> Layout:
         return ArchiveLayout(archive)
     look = Looks(path, entries)
     files = parquet_below(path, entries, look)
-    beside = {file.parent for file in files} == {path} and any(is_image_name(e.name) or is_folder(e) for e in entries)
+    beside = {file.parent for file in files} == {path} and any(is_folder(e) or is_image(e) for e in entries)
     held = {file: has_images(file, reading) for file in files}
     if any(held.values()) or (files and not beside and None in held.values()):
         with_images = [file for file, has in held.items() if has is not False]
@@ -109,11 +112,12 @@ def layout_of_file(path: Path, reading: Reading) -> Layout:
     ending = path.suffix.lower()
     if ending in PARQUET:
         return ParquetLayout(path, [path], reading)
-    if is_image_name(path.name):
+    kind = "" if has_ending(path.name) else kind_by_content(path)
+    if is_image_name(path.name) or kind in image_suffixes():
         whole = absolute(path)
         return ImageListLayout([whole], printable(path.name), str(whole))
-    if ending in ADVICE:
-        raise UserError(f"{printable(path)} cannot be read; {ADVICE[ending]}.")
+    if (advice := ADVICE.get(kind or ending)) is not None:
+        raise UserError(f"{printable(path)} cannot be read; {advice}.")
     raise UserError(
         f"{printable(path)} is neither an image nor a folder nor a Parquet file: give the folder of the images."
     )

@@ -13,7 +13,7 @@ SPLIT_OF = {
 NEUTRAL = frozenset(
     ("set", "split", "data", "dataset", "image", "images", "img", "imgs", "jpg", "png", "photo", "photos", "pictures")
 )
-"""Words beside which a folder is still named after its split."""
+"""Words beside which a folder is still named after its split; alone they say that it holds images."""
 BREAK = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])")
 """Where words end: at signs, before digits, and before a capital after a small letter."""
 
@@ -32,3 +32,9 @@ def split_of_folder(name: str) -> str | None:
     """Find the split that a folder is named after: ``train``, ``Test images``, ``val2017``; None for any other name."""
     found = [word for word in words(name) if not word.isdecimal() and word not in NEUTRAL]
     return SPLIT_OF.get(found[0]) if len(found) == 1 else None
+
+
+def holds_images(name: str) -> bool:
+    """Whether a folder's name says that it holds images, and no more: ``images``, ``JPG``, ``data_set``."""
+    found = [word for word in words(name) if not word.isdecimal()]
+    return bool(found) and NEUTRAL.issuperset(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from viewkin.data.formats.beginnings import has_ending, kind_by_content
 from viewkin.data.left_out import Tally, ending_of
 from viewkin.data.opening import register_plugins
 from viewkin.runtime.errors import UserError
@@ -20,8 +21,6 @@ RUN = {"recipe.json", "versions.json"}
 """Files that tell a run directory."""
 NOT_PHOTOS = {".eps", ".ps", ".pdf", ".mpg", ".mpeg", ".h5", ".hdf", ".bufr", ".grib", ".wmf", ".emf"}
 """What Pillow lists as images and needs another program for, or only recognises."""
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
-"""How JPEG, PNG, GIF, TIFF and BMP files begin."""
 Entries = Sequence[os.DirEntry[str]]
 """What lies in a folder, sorted by name."""
 Look = Callable[[Path], Entries]
@@ -40,6 +39,16 @@ def image_suffixes() -> frozenset[str]:
 def is_image_name(name: str) -> bool:
     """Whether a file's ending is one of an image that can be read."""
     return ending_of(name) in image_suffixes()
+
+
+def kind_without_ending(entry: os.DirEntry[str]) -> str:
+    """Look into a file whose name has no ending; name the usual ending of the image in it, "" for all else."""
+    return kind_by_content(entry.path) if not has_ending(entry.name) and is_file(entry) else ""
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is an image that can be read, by its ending, or by its first bytes where it has none."""
+    return is_image_name(entry.name) or kind_without_ending(entry) in image_suffixes()
 
 
 def absolute(path: Path) -> Path:
@@ -151,18 +160,6 @@ def image_files_below(
     return sorted(paths)
 
 
-def looks_like_an_image(entry: os.DirEntry[str]) -> bool:
-    """Whether a file begins as one of the usual kinds of images does."""
-    if not is_file(entry):
-        return False
-    try:
-        with Path(entry.path).open("rb") as file:
-            first = file.read(12)
-    except OSError:
-        return False
-    return first.startswith(BEGINNINGS) or (first[:4] == b"RIFF" and first[8:] == b"WEBP") or first[4:8] == b"ftyp"
-
-
 def _visible_folders(entries: Entries, prefix: str, tally: Tally) -> list[os.DirEntry[str]]:
     """Choose the folders that are not hidden."""
     folders = [entry for entry in entries if is_folder(entry)]
@@ -182,13 +179,15 @@ def _images(entries: Entries, prefix: str, tally: Tally) -> list[str]:
         if hidden:
             tally.add("hidden file", "not read", printable(prefix + entry.name))
         elif not image:
-            name = printable(prefix + entry.name)
-            if not ending_of(entry.name) and looks_like_an_image(entry):
-                tally.add("image file without an ending", "rename them to .jpg or .png", name)
+            kind = kind_without_ending(entry)
+            if kind in image_suffixes():
+                paths.append(prefix + entry.name)
             else:
-                tally.add_file(name)
+                tally.add_file(printable(prefix + entry.name), kind)
         elif is_file(entry):
             paths.append(prefix + entry.name)
-        else:
+        elif entry.is_symlink():
             tally.add("link", "leads to no file", printable(prefix + entry.name))
+        else:
+            tally.add("pipe or device", "not read, because it is no file", printable(prefix + entry.name))
     return paths
