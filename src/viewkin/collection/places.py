@@ -1,0 +1,114 @@
+"""Where the parts of a collection lie, its short lock, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+from secrets import token_hex
+
+from viewkin.runtime.errors import UserError
+
+PARTS, MANIFESTS, INDEXES = "parts", "manifest", "index"
+"""Folders of a collection: Parquet parts, generations of the manifest, and caches that may be deleted."""
+STAMPS = "stamps.parquet"
+"""Cache of which files were read, and when; may be deleted."""
+LOCK = ".lock"
+"""File that a writer locks while it adds a generation."""
+UNFINISHED = ".unfinished"
+"""Ending of a file that is being written."""
+PATIENCE = 60.0
+"""Seconds to wait for another writer, which holds the lock for a moment only."""
+ABANDONED = 86400.0
+"""Seconds after which an unfinished file belongs to nobody, where the file system has no locks."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path, patience: float = PATIENCE) -> Generator[None]:
+    """Hold the lock of a collection; where the system has no such locks, hold nothing.
+
+    Raises:
+        UserError: another process holds it for longer than ``patience`` seconds.
+        OSError: the folder cannot be written.
+    """
+    number = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        end = time.monotonic() + patience
+        while _lock(number) is False:
+            if time.monotonic() > end:
+                raise UserError(f"Another process has been writing to {folder} for {patience:.0f} s: try again later.")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(number)
+
+
+def _lock(number: int) -> bool | None:
+    """Lock an open file without waiting: whether it is ours now; None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES) else None
+    return True
+
+
+@contextlib.contextmanager
+def unfinished(folder: Path, data: bytes) -> Generator[Path]:
+    """Write bytes to a file of another name, synced, for the caller to move into its place; else it is removed.
+
+    The file is locked while it lies there, so that others can tell it from what a killed writer left.
+    """
+    path = folder / f".{token_hex(8)}{UNFINISHED}"
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        _lock(number)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(number, view) :]
+        os.fsync(number)
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        os.close(number)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder last through a power cut; some systems cannot."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove unfinished files whose writer is gone."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                mine = _lock(number)
+                old = time.time() - os.fstat(number).st_mtime > ABANDONED
+                if mine or (mine is None and old):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(number)
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """Say that a collection cannot be written, and what to do."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UserError(
+            f"{folder} cannot be written ({why}): make room and run the same command again; what was written is kept."
+        )
+    return UserError(f"{folder} cannot be written ({why}): choose a place that you may write to.")
