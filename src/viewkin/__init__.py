@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from viewkin.api import plot
     from viewkin.api.backbone import Backbone, load_backbone
     from viewkin.api.evaluation import compare, evaluate
-    from viewkin.api.run import Run, embed, open_run, train
+    from viewkin.api.run import Run, embed, open_run
+    from viewkin.api.training import train
     from viewkin.collection.embeddings import Embeddings, read_embeddings
     from viewkin.data.dataset import Dataset, open_source
     from viewkin.evaluation.results import Result, Results
@@ -63,7 +64,7 @@ _HOMES = {
     "open_source": "viewkin.data.dataset",
     "plot": "viewkin.api.plot",
     "read_embeddings": "viewkin.collection.embeddings",
-    "train": "viewkin.api.run",
+    "train": "viewkin.api.training",
 }
 """Public name to the module that has it; a name that is a module itself is that module."""
 

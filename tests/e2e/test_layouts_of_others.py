@@ -42,7 +42,10 @@ def test_columns_that_cannot_be_guessed_are_set_and_kept_by_the_run(workplace: P
     table(workplace / "set" / "train.parquet", left=images(), right=images(), kind=["a", "b", "c"] * 8)
     refused = viewkin("train", "set", *TINY)
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
-    assert "several columns of images, left and right: name one by --set data.image_column=left" in refused.err
+    assert (
+        "several columns of images, left and right: name one by --image-column left (setting data.image_column)"
+        in refused.err
+    )
     ended = trained("set", "--set", "data.image_column=right", "--set", "data.label_column=kind")
     assert "Images come from the column right." in ended.out
     assert "Labels come from the column kind: 3 classes (a, b, c)." in ended.out

@@ -11,6 +11,7 @@ from viewkin.commands.compare import compare as compare_runs
 from viewkin.commands.evaluate import EvaluateRequest
 from viewkin.commands.evaluate import evaluate as run_evaluation
 from viewkin.data.dataset import Dataset, Images
+from viewkin.data.reading import Reading
 from viewkin.evaluation.results import Results
 
 
@@ -26,6 +27,8 @@ def evaluate(
     classes: str | None = None,
     image_size: int | None = None,
     baselines: bool = True,
+    image_column: str | None = None,
+    label_column: str | None = None,
     settings: Settings = (),
     save: bool | None = None,
     device: str = "auto",
@@ -44,6 +47,8 @@ def evaluate(
         classes: judge on these classes only: labels, a range such as ``98:196``, or names.
         image_size: side of the images, pixels; None: the model's own.
         baselines: judge raw pixels and the untrained network too.
+        image_column: column of Parquet files that holds the images; None: found by its name or type.
+        label_column: column of Parquet files that holds the labels; None: found by its name or type.
         settings: settings of the protocol, such as ``{"k": (5, 20)}``.
         save: keep the results in the run's directory, where ``compare`` finds them; None: if the model is a run.
         device: ``cpu``, ``cuda`` or ``auto``.
@@ -58,7 +63,7 @@ def evaluate(
     request = EvaluateRequest(
         protocol=protocol,
         model=name_of(model),
-        data=Dataset.of(data),
+        data=data,
         features=features,
         train_split=train_split,
         test_split=test_split,
@@ -66,6 +71,7 @@ def evaluate(
         classes=classes,
         image_size=image_size,
         baselines=baselines,
+        reading=Reading(image_column=image_column, label_column=label_column),
         settings=as_texts(settings),
         device=device,
     )

@@ -1,4 +1,4 @@
-"""Train, and work with what training left."""
+"""Work with what training left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from viewkin.collection.embeddings import Embeddings
 from viewkin.commands.embed import EmbedRequest
 from viewkin.commands.embed import embed as embed_images
 from viewkin.commands.train import train as run_training
-from viewkin.data.dataset import Dataset, Images
+from viewkin.data.dataset import Images
+from viewkin.data.reading import Reading
 from viewkin.evaluation.results import Results
 from viewkin.runs.record import read_record
 from viewkin.runs.resolve import TrainRequest
@@ -94,6 +95,9 @@ class Run:
         split: str | None = None,
         features: str = "backbone",
         normalise: bool = True,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        labels: bool = True,
         out: Path | str | None = None,
         overwrite: bool = False,
         device: str = "auto",
@@ -105,6 +109,9 @@ class Run:
             split: split of the images; None: every split.
             features: ``backbone``, or ``embedding`` (through the run's head as well).
             normalise: scale every row to length 1.
+            image_column: column of Parquet files that holds the images; None: found by its name or type.
+            label_column: column of Parquet files that holds the labels; None: found by its name or type.
+            labels: whether to take labels from folders, columns and annotations.
             out: file to write as well: .parquet, .csv or .npy.
             overwrite: replace a file of other images or of another model too.
             device: ``cpu``, ``cuda`` or ``auto``.
@@ -118,6 +125,9 @@ class Run:
             split=split,
             features=features,
             normalise=normalise,
+            image_column=image_column,
+            label_column=label_column,
+            labels=labels,
             out=out,
             overwrite=overwrite,
             device=device,
@@ -177,73 +187,6 @@ class Run:
         return html_table(["run", place], rest) + link
 
 
-def train(
-    images: Images,
-    *,
-    recipe: str | Recipe | None = None,
-    method: str | None = None,
-    out: Path | str | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    backbone: str | None = None,
-    image_size: int | None = None,
-    seed: int | None = None,
-    settings: Settings = (),
-    smoke: bool = False,
-    resume: bool = False,
-    auto_resume: bool = False,
-    accept_changes: bool = False,
-) -> Run:
-    """Train a network on images without labels; then judge it if there are labels, and write a report.
-
-    With nothing but the images, recipe, image size, epochs and directory are chosen for them. Labels (class folders)
-    are used only for monitoring and for the evaluation at the end.
-
-    Args:
-        images: folder, Parquet file, list of paths, PIL images or arrays.
-        recipe: name from ``viewkin recipes``, a run directory, or a :class:`Recipe`; None: SimCLR fitted to the images.
-        method: learner to put in the recipe's place, with terms around it: ``"moco"``, ``"eir(interclr(byol))"``.
-        out: run directory; None: ``runs/RECIPE-DATA``.
-        epochs: how often every image is seen; the schedule keeps its shape.
-        batch_size: images of one optimiser step, over all processes.
-        backbone: network, such as ``resnet18`` or ``timm/vit_tiny_patch16_224``.
-        image_size: side of the images that the network sees, pixels.
-        seed: every random number follows from it.
-        settings: any other setting by its path.
-        smoke: shrink everything, to end within a minute.
-        resume: go on with the run in ``out``.
-        auto_resume: start a run, or go on with the one in ``out`` if there is one.
-        accept_changes: go on although images were added, removed or changed, where the method keeps no row for each
-            image.
-
-    Returns:
-        The run. If Ctrl-C stopped it, :attr:`Run.finished` is false and :meth:`Run.resume` goes on.
-
-    Raises:
-        UserError: images, settings or directory do not fit; nothing is written then.
-        RunStoppedError: the run could not go on; its last checkpoint is kept.
-    """
-    request = TrainRequest(
-        data=Dataset.of(images),
-        recipe=recipe,
-        method=method,
-        out=None if out is None else Path(out),
-        resume=resume,
-        auto_resume=auto_resume,
-        accept_changes=accept_changes,
-        smoke=smoke,
-        epochs=epochs,
-        batch_size=batch_size,
-        backbone=backbone,
-        image_size=image_size,
-        seed=seed,
-        settings=as_texts(settings),
-    )
-    with progress_where_seen():
-        training = run_training(request)
-    return Run(training.place)
-
-
 def open_run(path: Path | str) -> Run:
     """Open the directory of a run.
 
@@ -260,6 +203,9 @@ def embed(
     split: str | None = None,
     features: str = "backbone",
     normalise: bool = True,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    labels: bool = True,
     out: Path | str | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -272,6 +218,9 @@ def embed(
         split: split of the images; None: every image of every split, once, with the split in ``splits``.
         features: ``backbone``, or ``embedding`` (through the run's head as well).
         normalise: scale every row to length 1.
+        image_column: column of Parquet files that holds the images; None: found by its name or type.
+        label_column: column of Parquet files that holds the labels; None: found by its name or type.
+        labels: whether to take labels from folders, columns and annotations.
         out: file to write as well, by its ending: .parquet, .csv or .npy.
         overwrite: replace a file of other images or of another model too.
         device: ``cpu``, ``cuda`` or ``auto``.
@@ -281,12 +230,13 @@ def embed(
     """
     request = EmbedRequest(
         model=name_of(model),
-        data=Dataset.of(images),
+        data=images,
         out=None if out is None else Path(out),
         overwrite=overwrite,
         split=split,
         features=features,
         normalise=normalise,
+        reading=Reading(image_column=image_column, label_column=label_column, labels=labels),
         device=device,
     )
     with progress_where_seen():

@@ -18,13 +18,13 @@ from viewkin.cli.compare import compare
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
-from viewkin.cli.options import Data, Device, Features, Model
+from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model, NoLabels
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import speaks
 from viewkin.runtime.version import VERSION
-from viewkin.runtime.wording import one_line
+from viewkin.runtime.wording import counted, one_line
 
 app = typer.Typer(
     name="viewkin",
@@ -122,6 +122,9 @@ def embed(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace embeddings of other images or by another model too.")
     ] = False,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    no_labels: NoLabels = False,
     device: Device = "auto",
 ) -> None:
     """Write one embedding for every image of every split.
@@ -142,6 +145,7 @@ def embed(
         from viewkin.cli.output import say
         from viewkin.commands.embed import EmbedRequest
         from viewkin.commands.embed import embed as run
+        from viewkin.data.reading import Reading
 
     request = EmbedRequest(
         model=model,
@@ -151,12 +155,13 @@ def embed(
         split=split,
         features=features,
         normalise=normalise,
+        reading=Reading(image_column=image_column, label_column=label_column, labels=not no_labels),
         device=device,
     )
     with shown() as console:
         embeddings = run(request)
         rows, width = embeddings.embeddings.shape
-        say(console, *embeddings.notes, f"{rows:,} embeddings of {width} numbers in {out}")
+        say(console, *embeddings.notes, f"{counted(rows, 'embedding')} of {width} numbers in {out}")
 
 
 @app.command(short_help="Evaluate features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
@@ -193,6 +198,8 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="A setting of the protocol, such as k=5,20,200. Repeatable."),
     ] = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate features with labels. Prints a table and writes JSON.
@@ -223,6 +230,7 @@ def evaluate(
         from viewkin.cli.output import say, show_evaluation
         from viewkin.commands.evaluate import EvaluateRequest
         from viewkin.commands.evaluate import evaluate as run
+        from viewkin.data.reading import Reading
 
     request = EvaluateRequest(
         protocol=protocol,
@@ -237,6 +245,7 @@ def evaluate(
         image_size=image_size,
         baselines=baselines,
         settings=tuple(settings or ()),
+        reading=Reading(image_column=image_column, label_column=label_column),
         device=device,
     )
     with shown() as console:

@@ -20,4 +20,15 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda or 
 Features = Annotated[
     str, typer.Option(metavar="KIND", help="Which features: backbone, or embedding (backbone and projection head).")
 ]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Parquet column that holds the images [default: found by name or type]."),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Parquet column that holds the labels [default: found by name or type]."),
+]
+NoLabels = Annotated[
+    bool, typer.Option("--no-labels", help="Ignore folders, columns and annotations that name classes.")
+]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories.")]

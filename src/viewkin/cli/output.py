@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,8 @@ from viewkin.commands.train import Training
 from viewkin.evaluation.results import Result
 from viewkin.figures.report import NO_MATPLOTLIB
 from viewkin.figures.style import can_draw
+from viewkin.runs.run_settings import RunSettings
+from viewkin.runtime.places import shell_word
 from viewkin.runtime.wording import one_line
 
 
@@ -106,8 +108,8 @@ def show_training(console: Console, training: Training) -> None:
     run = training.run
     if run is None or not run.leads:
         return
-    data, out = shlex.quote(run.plan.stored.data), run.plan.out
-    place = shlex.quote(str(out))
+    out = run.plan.out
+    data, columns, place = *_images_of(run.plan.stored), shell_word(str(out))
     if not training.finished:
         again = f"viewkin train {data} --out {place} --resume"
         say(console, f"Stopped and saved at step {run.outcome.steps}. Go on with: {again}")
@@ -122,8 +124,18 @@ def show_training(console: Console, training: Training) -> None:
         f"Backbone: {out / 'backbone.safetensors'} (in Python: viewkin.load_backbone({str(out)!r}))",
         *(f"Evidence: {path} (for 'viewkin figures')" for path in training.evidence),
         f"Report:   {out / 'report.html'} (curves and nearest neighbours, in any browser)",
-        f"Next:     viewkin embed {place} {data} --out {shlex.quote(str(out / 'embeddings.parquet'))}",
+        f"Next:     viewkin embed {place} {data}{columns} --out {shell_word(str(out / 'embeddings.parquet'))}",
     )
+
+
+def _images_of(stored: RunSettings) -> tuple[str, str]:
+    """Write what names the images of a run in a shell, and the flags that tell how they are read."""
+    name, data = stored.data, stored.recipe.data
+    if stored.address is not None and name != stored.address and not Path(name).expanduser().exists():
+        name = stored.address  # a name that cannot be printed as it is
+    named = {"--image-column": data.image_column, "--label-column": data.label_column}
+    flags = [f" {flag} {shell_word(column)}" for flag, column in named.items() if column is not None]
+    return shell_word(name), "".join([*flags, *[" --no-labels"] * (not data.labels)])
 
 
 def show_drawing(console: Console, written: WrittenDrawing) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from viewkin.cli.early_checks import check_images
 from viewkin.cli.fast_imports import swift_imports
-from viewkin.cli.options import Data
+from viewkin.cli.options import Data, ImageColumn, LabelColumn, NoLabels
 from viewkin.cli.terminal import shown
 
 
@@ -66,9 +66,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Any setting listed by 'viewkin recipes NAME'. Repeatable."),
     ] = None,
-    no_labels: Annotated[
-        bool, typer.Option("--no-labels", help="Ignore folders, columns and annotations that name classes.")
-    ] = False,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    no_labels: NoLabels = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try everything in a minute on a small part of the images.")
     ] = False,
@@ -107,7 +107,10 @@ def train(
         backbone=backbone,
         image_size=image_size,
         seed=seed,
-        settings=(*(settings or ()), *["data.labels=false"] * no_labels),
+        image_column=image_column,
+        label_column=label_column,
+        labels=False if no_labels else None,
+        settings=tuple(settings or ()),
     )
     with shown() as console:
         training = run(request)

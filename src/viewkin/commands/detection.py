@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from viewkin.commands.labelled_images import LabelledRequest
+from viewkin.data.dataset import Dataset, Images
+from viewkin.data.reading import Reading
 from viewkin.encode.model import Model
 from viewkin.evaluation.detection.annotations import open_boxes
 from viewkin.evaluation.detection.config import DetectionConfig
@@ -45,8 +48,11 @@ def judged_by_detection(
     config = DetectionConfig()
     config = with_values(config, dict(read_assignment(config, text) for text in settings))
     where = device_named(device)
-    data = str(asked.data)
-    train, test = (open_boxes(data, split) for split in (asked.train_split, asked.test_split))
+    reading = asked.reading or Reading()
+    if reading.label_column is not None:
+        raise UserError("Detection takes labels from the column 'labels' beside 'boxes': leave out --label-column.")
+    data, column = _place_of(asked.data), reading.image_column
+    train, test = (open_boxes(data, split, column) for split in (asked.train_split, asked.test_split))
     if asked.classes is not None:
         train, test = train.only_classes(asked.classes), test.only_classes(asked.classes)
     opened = open_model(model, "backbone", where)
@@ -78,6 +84,19 @@ def judged_by_detection(
             )
         )
     return results
+
+
+def _place_of(images: Images) -> str:
+    """Give the path of images with boxes.
+
+    Raises:
+        UserError: they lie in no file.
+    """
+    if isinstance(images, Dataset) and images.address is not None:
+        return images.name if Path(images.name).exists() else images.address
+    if isinstance(images, (str, Path)):
+        return str(images)
+    raise UserError("Detection reads boxes from files: give the path of a folder or a Parquet file.")
 
 
 def _like(untrained: Any, trained: Any) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from viewkin.collection.embeddings import Embeddings
 from viewkin.commands.embeddings_file import Origin, check_embeddings_file
 from viewkin.data.dataset import Dataset, Images
+from viewkin.data.reading import Reading
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, stored_size
 from viewkin.runs.models import device_named, open_model
@@ -38,6 +39,8 @@ class EmbedRequest:
     """``backbone``, or ``embedding`` (through the run's head as well)."""
     normalise: bool = True
     """Scale every row to length 1."""
+    reading: Reading | None = None
+    """Which columns hold images and labels, and whether labels are taken; None: found out."""
     device: str = "auto"
     """``cpu``, ``cuda`` or ``auto``."""
 
@@ -49,7 +52,7 @@ def embed(request: EmbedRequest) -> Embeddings:
         UserError: a model, split or place that is not there, or a file that holds something else.
     """
     device = device_named(request.device)
-    dataset = Dataset.of(request.data)
+    dataset = Dataset.of(request.data, request.reading)
     if request.split is not None and request.split not in dataset.splits:
         raise UserError(f"{dataset.name} has no {request.split} split; it has {', '.join(dataset.splits)}.")
     origin = Origin.of(request.model, request.features, dataset)

@@ -38,6 +38,8 @@ class Origin:
         address = dataset.address
         if address is None:
             address = f"fingerprint:{dataset.fingerprint()}"
+        if dataset.reading.image_column is not None:  # another column holds other images
+            address = f"{address} column {dataset.reading.image_column}"
         return cls(model, str(Path(model).absolute()), kind, dataset.name, address)
 
     def metadata(self) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def judged(request: EvaluateRequest, features: Sequence[str], most: int | None =
             "reference=bank takes the embedding of a run whose method keeps a bank; use --features embedding, or leave "
             "it out."
         )
-    dataset = Dataset.of(request.data)
+    dataset = Dataset.of(request.data, request.reading)
     train, test = labelled_splits(request, dataset, request.protocol, protocol, models[0])
     if most is not None:
         train, test = None if train is None else few(train, most), few(test, most)

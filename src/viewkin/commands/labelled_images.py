@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from viewkin.data.class_selection import with_classes
 from viewkin.data.dataset import Dataset, Images, Survey
+from viewkin.data.reading import Reading
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, stored_size
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol
@@ -26,6 +27,8 @@ class LabelledRequest:
     """Split that is judged."""
     holdout: float | None = None
     """Share of the training split to judge on instead of a test split, 0 to 1."""
+    reading: Reading | None = None
+    """Which columns hold images and labels; None: found out."""
     classes: str | None = None
     """Classes to judge on, such as ``98:196``; None: all."""
 

@@ -77,11 +77,15 @@ class Dataset:
         """Take a set of images as :class:`Dataset` does; a data set passes through, read as it was made to be.
 
         Raises:
-            UserError: nothing is there, or it is nothing that holds images.
+            UserError: nothing is there, it is nothing that holds images, or a data set is to be read in another way.
         """
-        if isinstance(images, Dataset):
-            return images
-        return cls(images, **(vars(reading) if reading is not None else {}))
+        if not isinstance(images, Dataset):
+            return cls(images, **(vars(reading) if reading is not None else {}))
+        for name in ("image_column", "label_column", "labels"):
+            value = getattr(reading or images.reading, name)
+            if value not in (getattr(images.reading, name), getattr(Reading(), name)):
+                raise UserError(f"{images!r} is made already: give {name}={value!r} to Dataset(...) where it is made.")
+        return images
 
     def __repr__(self) -> str:
         return f"Dataset({self._name!r})"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -17,18 +18,24 @@ from viewkin.encode.model import stored_size
 from viewkin.runs.adapt import SMOKE_IMAGES
 from viewkin.runtime.draws import generator_for
 from viewkin.settings import with_text
-from viewkin.training.config import DataConfig, Recipe
+from viewkin.training.config import Recipe
 from viewkin.training.fabric import processes
 
 
-def reading_of(settings: Sequence[str], recipe: Recipe | None = None) -> Reading:
-    """Read from ``path=value`` texts, before there is a recipe, how a set is to be read.
+def reading_of(recipe: Recipe, flags: Mapping[str, Any], settings: Sequence[str]) -> Reading:
+    """Find out how a set is to be read before the recipe is fitted to it.
+
+    Args:
+        recipe: what is begun with.
+        flags: path to value of settings that were given by a flag.
+        settings: ``path=value`` texts, which go before flags.
 
     Raises:
         UserError: a value of the wrong type.
     """
-    data = DataConfig() if recipe is None else recipe.data
-    names = set(vars(data.reading))
+    names = set(vars(recipe.data.reading))
+    given = {name: flags[f"data.{name}"] for name in names if f"data.{name}" in flags}
+    data = replace(recipe.data, **given)
     for setting in settings:
         path, _, value = setting.partition("=")
         owner, _, name = path.strip().rpartition(".")

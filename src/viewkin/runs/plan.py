@@ -11,7 +11,7 @@ from viewkin.data.dataset import Dataset
 from viewkin.data.source import Source
 from viewkin.runs.directory_lock import LOCK
 from viewkin.runs.images import as_read, open_training_images, reading_of
-from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
+from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve, started
 from viewkin.runs.run_settings import RunSettings, read_run_settings
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import announce
@@ -50,8 +50,7 @@ def planned(request: TrainRequest) -> Plan:
         UserError: the request, the images and the place do not go together.
     """
     check_place(request)
-    given = request.recipe if isinstance(request.recipe, Recipe) else None
-    dataset = Dataset.of(request.data, reading_of(request.settings, given))
+    dataset = Dataset.of(request.data, reading_of(started(request)[0], request.flags, request.settings))
     resolved = resolve(request, dataset.survey())
     first = [named(request, resolved.recipe), *resolved.notes]
     announce(*first)

@@ -20,7 +20,10 @@ from viewkin.training.checkpoint import has_checkpoint
 from viewkin.training.config import Recipe
 from viewkin.training.logs import read_metrics
 
-FLAGS = ("recipe", "method", "epochs", "batch_size", "backbone", "image_size", "seed")
+FLAGS = (
+    *("recipe", "method", "epochs", "batch_size", "backbone", "image_size", "seed"),
+    *("image_column", "label_column", "labels"),
+)
 """Fields of a request that say what a run is."""
 
 
@@ -58,6 +61,11 @@ def _check_same_settings(request: TrainRequest, stored: RunSettings) -> None:
         )
     if request.smoke and not stored.smoke:
         raise UserError(f"The run in {request.out} is no smoke test; leave --smoke out, or give another --out.")
+
+
+def _flag_of(field: str) -> str:
+    """Name the flag of the command line that sets a field of a request."""
+    return "--no-labels" if field == "labels" else f"--{field.replace('_', '-')}"
 
 
 def _of_runtime(setting: str) -> bool:
@@ -107,7 +115,7 @@ def reopened(request: TrainRequest) -> Plan:
 
 def _with_changes(request: TrainRequest, stored: RunSettings) -> RunSettings:
     """Put a request's ``runtime`` settings into a run's; refuse all that would change what is computed."""
-    fixed = [f"--{name.replace('_', '-')}" for name in FLAGS if getattr(request, name) is not None]
+    fixed = [_flag_of(name) for name in FLAGS if getattr(request, name) is not None]
     fixed += ["--smoke"] * (request.smoke and not stored.smoke)
     fixed += [f"--set {setting}" for setting in request.settings if not _of_runtime(setting)]
     if fixed:

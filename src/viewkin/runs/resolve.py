@@ -59,6 +59,12 @@ class TrainRequest:
     """Side of the images, pixels."""
     seed: int | None = None
     """Run seed."""
+    image_column: str | None = None
+    """Column of Parquet files that holds the images."""
+    label_column: str | None = None
+    """Column of Parquet files that holds the labels."""
+    labels: bool | None = None
+    """Whether to take labels from folders, columns and annotations."""
     settings: tuple[str, ...] = ()
     """``path=value`` each."""
 
@@ -71,6 +77,9 @@ class TrainRequest:
             "augment.image_size": self.image_size,
             "seed": self.seed,
             EPOCHS: self.epochs,
+            "data.image_column": self.image_column,
+            "data.label_column": self.label_column,
+            "data.labels": self.labels,
         }
         return {path: value for path, value in values.items() if value is not None}
 

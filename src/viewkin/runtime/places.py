@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
+
+from viewkin.runtime.wording import one_line
 
 SYSTEM = ("/proc", "/sys")
 """Folders that show the running system and hold no images."""
@@ -20,6 +23,14 @@ def printable(path: str | Path) -> str:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # no name of a file, but what a caller wrote
         return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shell_word(text: str) -> str:
+    r"""Quote a text for a shell; unseen characters become such as ``$'caf\xe9'``, which bash and zsh read back."""
+    if one_line(text) == text:
+        return shlex.quote(text)
+    letters = [chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in os.fsencode(text)]
+    return f"$'{''.join(letters)}'"
 
 
 def shortened(place: str) -> str:

@@ -92,12 +92,12 @@ def image_column(
         return others[0]
     if others:
         raise UserError(
-            f"{path} has several columns of images, {' and '.join(others)}: name one by "
-            f"--set data.image_column={others[0]}."
+            f"{path} has several columns of images, {' and '.join(others)}: name one by --image-column {others[0]} "
+            "(setting data.image_column)."
         )
     raise UserError(
         f"{path} has no column 'image' of encoded images, one a row; its columns are {have}: name the one that holds "
-        "them by --set data.image_column=NAME."
+        "them by --image-column NAME (setting data.image_column)."
     )
 
 

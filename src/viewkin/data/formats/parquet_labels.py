@@ -210,9 +210,10 @@ def _unused(own: Sequence[FileFacts], found: bool) -> list[str]:
         return []
     columns = f"column{'s' * (len(unused) > 1)} {some(unused)}"
     verb = "are" if len(unused) > 1 else "is"
+    taken = f"--label-column {unused[0]} (setting data.label_column) takes it."
     if found:
-        return [f"The {columns} may hold labels too and {verb} not used: --set data.label_column={unused[0]} takes it."]
-    return [f"No labels are read; the {columns} {verb} not used: --set data.label_column={unused[0]} takes it."]
+        return [f"The {columns} may hold labels too and {verb} not used: {taken}"]
+    return [f"No labels are read; the {columns} {verb} not used: {taken}"]
 
 
 def _said(column: str, classes: tuple[str, ...]) -> str:

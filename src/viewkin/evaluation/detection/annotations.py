@@ -18,7 +18,7 @@ from viewkin.evaluation.detection.coco import annotation_files, open_coco
 from viewkin.runtime.errors import UserError
 
 
-def open_boxes(data: str, split: str) -> BoxedImages:
+def open_boxes(data: str, split: str, column: str | None = None) -> BoxedImages:
     """Open one split of a set with boxes.
 
     Args:
@@ -26,6 +26,7 @@ def open_boxes(data: str, split: str) -> BoxedImages:
             are joined); a folder in COCO's layout, with ``annotations/instances_*.json``; a Parquet file or a folder
             of Parquet files.
         split: ``train``, ``trainval``, ``val`` or ``test``, or any value of the Parquet column ``split``.
+        column: Parquet column of the images; None: found by its name or type.
 
     Raises:
         UserError: no boxes, no such split, or a damaged file.
@@ -37,7 +38,7 @@ def open_boxes(data: str, split: str) -> BoxedImages:
     if parts:
         boxed = _from_voc(path, parts, split)
     else:
-        boxed = open_coco(path, split) if annotation_files(path) else _from_parquet(path, split)
+        boxed = open_coco(path, split) if annotation_files(path) else _from_parquet(path, split, column)
     if not boxed.boxes:
         raise UserError(f"The {split} split of {data} has no boxes; detection needs some in both splits.")
     return boxed
@@ -92,7 +93,7 @@ def _objects(annotation: Path) -> list[tuple[str, list[float], bool]]:
         raise UserError(f"{annotation} cannot be read ({error}); fetch the annotations again.") from error
 
 
-def _from_parquet(path: Path, split: str) -> BoxedImages:
+def _from_parquet(path: Path, split: str, wanted: str | None) -> BoxedImages:
     files = parquet_files(path)
     if not files:
         raise UserError(f"{path} has no boxes: it is neither laid out as VOC or COCO nor Parquet.")
@@ -105,7 +106,7 @@ def _from_parquet(path: Path, split: str) -> BoxedImages:
         table = pa.concat_tables(tables, promote_options="permissive")
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again.") from error
-    column = image_column(files[0], schema)
+    column = image_column(files[0], schema, wanted)
     if "split" in table.column_names:
         splits = table["split"].to_pylist()
         if split not in splits:

@@ -177,7 +177,7 @@ class TestColumns:
 
     def test_of_several_the_declared_or_the_one_asked_for_is_taken(self, tmp_path: Path):
         path = table(tmp_path / "a.parquet", left=images(1, 2), right=images(3, 4))
-        assert "several columns of images, left and right: name one by --set data.image_column=left" in message(
+        assert "several columns of images, left and right: name one by --image-column left" in message(
             lambda: opened(path)
         )
         assert numbers(opened(path, image_column="right")) == [3, 4]
@@ -220,7 +220,7 @@ class TestColumns:
         path = table(tmp_path / "a.parquet", image=images(1, 2), species=["ape", "bee"], area=[1.5, 2.5])
         source = opened(path)
         assert source.labels is None
-        assert any("species, area are not used: --set data.label_column=species" in note for note in source.notes)
+        assert any("species, area are not used: --label-column species" in note for note in source.notes)
         assert opened(path, label_column="species").classes == ("ape", "bee")
         assert "no column 'spec'" in message(lambda: opened(path, label_column="spec"))
         assert "area of" in message(lambda: opened(path, label_column="area"))
