@@ -228,6 +228,25 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: OptimConfig, ba
     return kind(split, config.lr, betas=config.betas, eps=config.eps)
 
 
+def with_rate(
+    groups: Sequence[Mapping[str, Any]], parameters: Iterable[nn.Parameter], scale: float
+) -> list[dict[str, Any]]:
+    """Give some parameters a rate of their own: every group is divided into theirs and the rest.
+
+    Args:
+        groups: as :func:`build_optimizer` takes them.
+        parameters: those of the other rate.
+        scale: factor of their rate.
+    """
+    chosen, parts = {id(parameter) for parameter in parameters}, list[dict[str, Any]]()
+    for group in groups:
+        own = [pair for pair in group["named"] if id(pair[1]) in chosen]
+        rest = [pair for pair in group["named"] if id(pair[1]) not in chosen]
+        slower = {**group, "named": own, "lr_scale": scale * group.get("lr_scale", 1.0)}
+        parts += [part for part in ({**group, "named": rest}, slower) if part["named"]]
+    return parts
+
+
 def _split(group: Mapping[str, Any], config: OptimConfig, base_lr: float) -> list[dict[str, Any]]:
     """Turn a method's group into optimiser groups: one with weight decay and, if configured, one without."""
     named: Sequence[tuple[str, nn.Parameter]] = group["named"]

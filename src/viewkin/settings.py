@@ -4,6 +4,7 @@ Settings are frozen dataclasses that compose; a path is field names joined by do
 A dataclass with a class variable ``kind`` is written with it, so that a field typed by a protocol can be read back.
 If fields had other names before, the class variable ``renamed`` maps old to new; a setting that moved into a nested
 dataclass is renamed to its path there (``graph.hops``). Old names keep working in ``--set`` and in stored files.
+The class variable ``dropped`` maps settings that are no more to advice. Stored files may have them switched off.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def read_assignment(config: Any, assignment: str) -> tuple[str, Any]:
     if not equals:
         raise UserError(f"--set {assignment!r} has no value; write path=value, such as optim.lr=0.03.")
     path = current_path(config, path)
+    check_dropped(config, path)
     known = setting_paths(config)
     if path not in known:
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or [p for p in known if path in p][:3]
@@ -94,6 +96,20 @@ def read_assignment(config: Any, assignment: str) -> tuple[str, Any]:
     for part in owner.split(".") if owner else []:
         holder = getattr(holder, part)
     return path, parse(text.strip(), typing.get_type_hints(type(holder))[name], path)
+
+
+def check_dropped(config: Any, path: str) -> None:
+    """Refuse the path of a setting that is no more.
+
+    Raises:
+        UserError: it is one; its advice says what to do instead.
+    """
+    *owners, name = path.split(".")
+    for owner in owners:
+        config = getattr(config, owner, None)
+    advice = getattr(type(config), "dropped", {}).get(name)
+    if advice is not None:
+        raise UserError(f"There is no setting {path} any more; {advice}.")
 
 
 def current_path(config: Any, path: str) -> str:
@@ -185,7 +201,12 @@ def settings_from_dict(cls: type[T], values: Mapping[str, Any], kinds: Kinds, pr
     """
     hints = typing.get_type_hints(cls)
     arguments: dict[str, Any] = {}
+    dropped: Mapping[str, str] = getattr(cls, "dropped", {})
     for name, value in with_current_names(cls, values).items():
+        if name in dropped:
+            if value:
+                raise UserError(f"There is no setting {prefix}{name} any more; {dropped[name]}.")
+            continue
         if name == "kind" and "kind" not in {field.name for field in dataclasses.fields(cls)}:  # type: ignore[arg-type]
             continue
         if name not in hints:

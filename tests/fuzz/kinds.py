@@ -7,7 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -142,7 +142,7 @@ def _write_run(run: Path) -> None:
     write_settings(run, RunSettings(data="../images", address=str(run), fingerprint="0" * 32, images=64, recipe=recipe))
     method = rebuilt(recipe, 64)
     backbone: Any = method.backbone
-    config = replace(recipe.backbone, pretrained=False)
+    config = recipe.backbone
     facts: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.2,) * 3, "size": IMAGE_SIZE}
     save_backbone(run / BACKBONE, backbone, config, **facts, extra={"recipe": recipe.name})
     (run / BACKBONE).write_bytes(sorted_safetensors((run / BACKBONE).read_bytes()))

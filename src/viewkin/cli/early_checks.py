@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from viewkin.data.image_place import existing, is_generated
-from viewkin.nets.backbone_place import exists, no_backbone
+from viewkin.nets.pretrained_names import check_source
 from viewkin.runs.run_place import check_run
 from viewkin.runtime.errors import UserError
 
@@ -35,8 +35,8 @@ def check_models(*models: str) -> None:
         UserError: one is not.
     """
     for model in models:
-        if model != PIXELS and not model.endswith(".parquet") and not exists(model):
-            raise no_backbone(model)
+        if model != PIXELS and not model.endswith(".parquet"):
+            check_source(model)
 
 
 def check_runs(runs: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from viewkin.cli.early_checks import check_images
+from viewkin.cli.early_checks import check_images, check_models
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Data, ImageColumn, LabelColumn, NoLabels
 from viewkin.cli.terminal import shown
@@ -40,6 +40,13 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME", help="Network: resnet18, resnet34, resnet50, amdim32, amdim64, amdim128 or timm/MODEL."
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Start from these weights: a run, a file of weights, timm/NAME, timm/NAME:FILE or efficientnet_lite0.",
         ),
     ] = None,
     image_size: Annotated[
@@ -81,6 +88,7 @@ def train(
     Examples:
       viewkin train photos/
       viewkin train photos/ --epochs 50 --image-size 128 --out runs/mine
+      viewkin train photos/ --init efficientnet_lite0
       viewkin train photos/ --out runs/mine --resume
       viewkin train data/ --recipe moco_cifar10 --set method.temperature=0.2
       viewkin train photos/ --method 'interclr(moco)'
@@ -88,6 +96,8 @@ def train(
       torchrun --nproc-per-node 2 -m viewkin train photos/ --out runs/mine
     """  # noqa: D301 (click reads \b as: keep the lines)
     check_images(data)
+    if init is not None:
+        check_models(init)
     with swift_imports():
         from viewkin.cli.output import show_training
         from viewkin.commands.train import train as run
@@ -105,6 +115,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         backbone=backbone,
+        init=init,
         image_size=image_size,
         seed=seed,
         image_column=image_column,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,8 @@ def model_of(backbone: nn.Module) -> Model:
     chosen = policy(facts.extra.get("policy", DEFAULT_POLICY))
     least_area = facts.extra.get("least_area")
     chosen = chosen if least_area is None else with_least_area(chosen, least_area)
+    mean, std = ((float(a), float(b), float(c)) for a, b, c in (facts.mean, facts.std))
+    chosen = replace(chosen, mean=mean, std=std, squash=bool(facts.extra.get("squash", chosen.squash)))
     stored: Any = facts.extra.get("value_range")
     value_range = None if stored is None else (float(stored[0]), float(stored[1]))
     return Model(f"backbone, {facts.feature_dim}-d", backbone, facts.image_size, chosen, value_range=value_range)

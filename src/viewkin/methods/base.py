@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
+from viewkin.nets.held import apply_held
 from viewkin.nets.init import Init
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
@@ -137,6 +138,12 @@ class Method(nn.Module):
     def backbone(self) -> nn.Module:
         """The network that is kept after training: (B, C, H, W) -> (B, F)."""
         return self.encoder.backbone
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of every module; statistics that are held stay as they are in training too."""
+        super().train(mode)
+        apply_held(self)
+        return self
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compute the loss terms of a batch from the memory, and the record for ``update``."""

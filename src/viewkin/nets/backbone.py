@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from torch import nn
 
 from viewkin.nets.amdim import AMDIM_SIDES, AMDIMNet, least_rkhs
 from viewkin.nets.init import Init
 from viewkin.nets.norm import check_norm, convert_norm
+from viewkin.nets.pretrained_names import TIMM
 from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
 from viewkin.runtime.errors import UserError, require
-
-TIMM = "timm/"
-"""Prefix of the names of timm's models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +44,7 @@ class BackboneConfig:
     """Whether the last norm of every block starts at 0 (SimSiam, Barlow Twins)."""
     norm: str = "batch"
     """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; for any network."""
-    pretrained: bool = False
-    """Whether to download pretrained weights of a timm model."""
+    dropped: ClassVar[Mapping[str, str]] = {"pretrained": "name the weights to start from: --init timm/NAME"}
 
     def __post_init__(self) -> None:
         choices = {"stem": get_args(Stem), "pool": get_args(Pool), "init": get_args(Init)}
@@ -65,20 +62,22 @@ class BackboneConfig:
             require(1 <= self.depth <= 1000, "backbone.depth", self.depth, "1 to 1000")
             should = f"at least {least}, {least // self.width} times backbone.width"
             require(self.rkhs >= least, "backbone.rkhs", self.rkhs, should)
-        if self.pretrained and not timm:
-            raise UserError(f"backbone.pretrained is for timm models, not for {self.name}: try timm/{self.name}.")
 
 
-def build_backbone(config: BackboneConfig) -> nn.Module:
+def build_backbone(config: BackboneConfig, *, download: bool = False) -> nn.Module:
     """Build a backbone (B, channels, H, W) -> (B, F) with F in its attribute ``feature_dim``.
 
     Weights are drawn from torch's global generator.
 
+    Args:
+        config: its settings.
+        download: take the weights that timm has for a model of timm; it downloads them where its cache lacks them.
+
     Raises:
-        UserError: timm is missing or cannot be imported, or has no such model.
+        UserError: timm is missing or cannot be imported, has no such model, or cannot get its weights.
     """
     if config.name.startswith(TIMM):
-        return convert_norm(_from_timm(config), config.norm)
+        return convert_norm(_from_timm(config, download), config.norm)
     if config.name in AMDIM_SIDES:
         return convert_norm(_amdim(config), config.norm)
     backbone = ResNet(
@@ -104,7 +103,7 @@ def _amdim(config: BackboneConfig) -> AMDIMNet:
     )
 
 
-def _from_timm(config: BackboneConfig) -> nn.Module:
+def _from_timm(config: BackboneConfig, download: bool) -> nn.Module:
     name = config.name.removeprefix(TIMM)
     try:
         import timm
@@ -114,11 +113,14 @@ def _from_timm(config: BackboneConfig) -> nn.Module:
     if not models.is_model(name):
         raise UserError(f"timm has no model {name!r}{_nearest(name, models.list_models(), TIMM)}.")
     try:
-        model: nn.Module = models.create_model(
-            name, pretrained=config.pretrained, num_classes=0, in_chans=config.channels
-        )
+        model: nn.Module = models.create_model(name, pretrained=download, num_classes=0, in_chans=config.channels)
     except Exception as error:  # the download and the model's own code may raise any error
-        raise UserError(f"timm cannot build {name}: {error}.") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        if not download:
+            raise UserError(f"timm cannot build {name} ({reason}); choose another.") from error
+        raise UserError(
+            f"timm cannot get the weights of {name} ({reason}); name a file that has them: {config.name}:FILE."
+        ) from error
     model.feature_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)  # pyright: ignore
     return model
 

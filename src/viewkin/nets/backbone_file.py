@@ -144,7 +144,7 @@ def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
             facts[name] = tuple(float(value) for value in facts[name])
         facts["size"], facts["extra"] = int(facts["size"]), dict(facts["extra"])
         # The weights come from this file; groups and gathering of BatchNorm matter only in training.
-        options: dict[str, Any] = {**facts["config"], "pretrained": False}
+        options: dict[str, Any] = {k: v for k, v in facts["config"].items() if k not in BackboneConfig.dropped}
         options["norm"] = "none" if options["norm"] == "none" else "batch"
         kinds = get_type_hints(BackboneConfig)
         if not all(fits(value, kinds[name]) for name, value in options.items()):

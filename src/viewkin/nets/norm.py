@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from viewkin.nets.held import held_norms
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
 
@@ -100,7 +101,7 @@ class GatheredBatchNorm(nn.BatchNorm2d):
 
 
 def convert_norm(module: AnyModule, kind: str) -> AnyModule:
-    """Replace the BatchNorms of a network; parameters and buffers remain the same objects.
+    """Replace the BatchNorms of a network but those that are held; parameters and buffers remain the same objects.
 
     Args:
         module: changed in place; a module that is itself a BatchNorm is not replaced, so wrap it.
@@ -113,9 +114,10 @@ def convert_norm(module: AnyModule, kind: str) -> AnyModule:
     groups = check_norm(kind)
     if kind == "batch":
         return module
+    held = held_norms(module)
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, BatchNorm):
+            if isinstance(child, BatchNorm) and child not in held:
                 new = _converted(child, groups)
                 setattr(parent, name, nn.Identity() if kind == "none" else new)
     return module

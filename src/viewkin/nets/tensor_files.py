@@ -21,6 +21,8 @@ MARK = "checksum"
 """Key by which a checkpoint, or the description of a backbone, says that its file has a checksum."""
 BLANK = "0" * 2 * DIGEST_BYTES
 """What stands in place of a safetensors file's checksum while the rest is hashed."""
+STATE_DICTS = ("state_dict", "model", "model_state_dict", "teacher", "net")
+"""Names under which checkpoints of other libraries keep a state dict."""
 LENGTH_BYTES = 8
 """Bytes at the start of a safetensors file: the length of its header."""
 LONGEST = 100_000_000
@@ -84,6 +86,22 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except Exception as error:  # the library raises several kinds
         raise DamagedFileError(_reason(error)) from error
     return metadata, tensors
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the weights of any library's file: safetensors, or what ``torch.save`` wrote of a state dict.
+
+    A checkpoint is searched for a state dict under the names that are usual for it.
+
+    Raises:
+        DamagedFileError: it cannot be read, or holds no weights.
+    """
+    stored: Any = read_safetensors(path)[1] if path.suffix == ".safetensors" else read_tensors(path)
+    for name in ("", *STATE_DICTS):
+        part = stored.get(name) if name and isinstance(stored, dict) else stored
+        if isinstance(part, dict) and (named := {str(k): v for k, v in part.items() if isinstance(v, Tensor)}):
+            return named
+    raise DamagedFileError("it has no state dict")
 
 
 def _digest_without(path: Path, stated: str) -> str:

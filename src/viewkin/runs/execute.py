@@ -16,12 +16,13 @@ from viewkin.augment.policies import Policy
 from viewkin.memory.bank import BankStorage, FeatureBank, bank_storage
 from viewkin.methods.base import Method
 from viewkin.nets.backbone import TIMM, build_backbone
-from viewkin.nets.backbone_file import describe_backbone, save_backbone
+from viewkin.nets.backbone_file import describe_backbone, load_backbone, save_backbone
 from viewkin.runs.directory_lock import refuse_if_locked
 from viewkin.runs.plan import Plan, planned
 from viewkin.runs.reopen import reopened
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runs.run_directory import begun, tidied
+from viewkin.runs.starting_weights import START, averaged, hold, load_start
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError, require
@@ -67,6 +68,9 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     recipe = plan.stored.recipe
     backbone = network(recipe)
     check_sizes(backbone, recipe)
+    if not request.resume:
+        load_start(recipe, backbone, plan.source)
+    hold(recipe, backbone)
     fabric = make_fabric(recipe.runtime, backbone)
     method = built(recipe, backbone, len(plan.source))
     views = recipe.augment.chosen()
@@ -76,10 +80,12 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     with tidied(trainer) as place:
         plan = begun(plan, request, fabric, held, place)
         trainer.out = trainer.state.out = plan.out
+        if fabric.global_rank == 0 and recipe.init.source is not None and not request.resume:
+            keep_backbone(plan.out / START, method.backbone, recipe, views)
         outcome = trainer.run(resume=request.resume)
     leads = fabric.global_rank == 0
     if leads:
-        keep_backbone(plan.out, method, recipe, views)
+        keep_end(plan.out, method, recipe, views)
     distributed.barrier()
     if fabric.world_size > 1:
         torch.distributed.destroy_process_group()  # NCCL complains where that is left to the interpreter
@@ -169,7 +175,8 @@ def origin(recipe: Recipe) -> dict[str, Any]:
     """What a stored backbone says of its training beside what using it needs."""
     views = recipe.augment
     known = {"recipe": recipe.name, "policy": views.policy, "least_area": views.least_area}
-    return known if recipe.data.value_range is None else {**known, "value_range": recipe.data.value_range}
+    more = {"value_range": recipe.data.value_range, "squash": views.squash if views.squash else None}
+    return known | {name: value for name, value in more.items() if value is not None}
 
 
 def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, Any]:
@@ -185,11 +192,21 @@ def backbone_facts(recipe: Recipe, views: Policy, method: Method) -> dict[str, A
     return json.loads(text)
 
 
-def keep_backbone(out: Path, method: Method, recipe: Recipe, views: Policy) -> None:
-    """Write ``backbone.safetensors``."""
+def keep_end(out: Path, method: Method, recipe: Recipe, views: Policy) -> None:
+    """Write ``backbone.safetensors``: the weights at the end, averaged with those of the start where that is set."""
+    kept = method.backbone
+    if recipe.init.average:
+        start = load_backbone(out / START).state_dict()
+        kept = build_backbone(recipe.backbone)
+        kept.load_state_dict(averaged(start, method.backbone.state_dict(), recipe.init.average))
+    keep_backbone(out / "backbone.safetensors", kept, recipe, views)
+
+
+def keep_backbone(path: Path, backbone: nn.Module, recipe: Recipe, views: Policy) -> None:
+    """Write a backbone with what using it needs."""
     save_backbone(
-        out / "backbone.safetensors",
-        method.backbone,
+        path,
+        backbone,
         recipe.backbone,
         mean=views.mean,
         std=views.std,

@@ -15,6 +15,7 @@ from viewkin.data.source import Source
 from viewkin.encode.model import Model, model_of
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.backbone_file import DamagedBackboneError, load_backbone
+from viewkin.nets.pretrained import read_pretrained
 from viewkin.runs.run_settings import read_run_settings, rebuilt
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
@@ -65,6 +66,8 @@ def backbone_of(run: Path) -> Any:
         UserError: nothing there can be used.
     """
     names = ("backbone.safetensors", LAST, PREVIOUS) if run.is_dir() else ()
+    if not names:
+        return read_pretrained(str(run)).network()
     files = [run / name for name in names if (run / name).is_file()]
     for file, following in pairwise(files):
         try:

@@ -21,7 +21,7 @@ from viewkin.training.config import Recipe
 from viewkin.training.logs import read_metrics
 
 FLAGS = (
-    *("recipe", "method", "epochs", "batch_size", "backbone", "image_size", "seed"),
+    *("recipe", "method", "epochs", "batch_size", "backbone", "init", "image_size", "seed"),
     *("image_column", "label_column", "labels"),
 )
 """Fields of a request that say what a run is."""

@@ -16,6 +16,7 @@ from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
 from viewkin.runs.method_expression import with_method
 from viewkin.runs.run_settings import read_run_settings
+from viewkin.runs.starting_weights import with_start
 from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
 from viewkin.settings import read_assignment, setting_paths, with_value, with_values
@@ -55,6 +56,8 @@ class TrainRequest:
     """Images of one optimiser step."""
     backbone: str | None = None
     """Network, such as ``resnet18`` or ``timm/vit_tiny_patch16_224``."""
+    init: str | None = None
+    """Weights to start from: a run, a file, ``timm/NAME``, ``efficientnet_lite0``."""
     image_size: int | None = None
     """Side of the images, pixels."""
     seed: int | None = None
@@ -74,6 +77,7 @@ class TrainRequest:
         values = {
             "data.batch_size": self.batch_size,
             "backbone.name": self.backbone,
+            "init.source": self.init,
             "augment.image_size": self.image_size,
             "seed": self.seed,
             EPOCHS: self.epochs,
@@ -113,12 +117,14 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     if EPOCHS in given:  # first, so that milestones and warm-up may be given beside it
         recipe = with_epochs(recipe, given[EPOCHS])
     recipe = with_values(recipe, {path: value for path, value in given.items() if path != EPOCHS})
+    recipe, settled, started_from = with_start(recipe, given.keys())
     notes: list[str] = []
     if request.recipe is None:
-        recipe, notes = adapted(recipe, survey, given.keys(), demo=request.demo)
+        recipe, notes = adapted(recipe, survey, settled, demo=request.demo)
     if smoke:
-        recipe = smoked(recipe, given.keys())
+        recipe = smoked(recipe, settled)
         notes = [f"A smoke test: every size shrunk, {SMOKE_IMAGES} images at most."]
+    notes = [*started_from, *notes]
     _check_ramps(recipe, given)
     split = recipe.data.split
     if split not in survey.splits and "data.split" not in given:

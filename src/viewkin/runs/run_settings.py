@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,4 +108,4 @@ def read_run_settings(place: Path) -> RunSettings:
 def rebuilt(recipe: Recipe, count: int) -> Method:
     """Build the method of a recipe for ``count`` images, untrained."""
     torch.manual_seed(seed_for(recipe.seed, "init"))
-    return recipe.method.build(build_backbone(replace(recipe.backbone, pretrained=False)), count=count)
+    return recipe.method.build(build_backbone(recipe.backbone), count=count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from viewkin.augment.policies import Policy, policy, with_least_area
@@ -30,11 +30,19 @@ class AugmentConfig:
     train faster and match the objects' size at test (Touvron et al., FixRes, 2019)."""
     least_area: float | None = None
     """Least area of a random crop, fraction of the image; None: the policy's."""
+    squash: bool | None = None
+    """Squash whole images to a square instead of cropping their central square; None: as the policy does."""
+    mean: tuple[float, float, float] | None = None
+    """Mean of each channel by which images are normalised, for values in 0 to 1; None: the policy's, or that of the
+    weights that training starts from."""
+    std: tuple[float, float, float] | None = None
+    """Standard deviation of each channel, likewise."""
 
     def __post_init__(self) -> None:
         require(8 <= self.image_size <= 1024, "augment.image_size", self.image_size, "8 to 1024 pixels")
         view = self.view_size
         require(view is None or 8 <= view <= 1024, "augment.view_size", view, "8 to 1024 pixels, or none")
+        require(self.std is None or min(self.std) > 0, "augment.std", self.std, "above 0, or none")
         area = 1.0 if self.least_area is None else self.least_area
         require(0 < area <= 1, "augment.least_area", self.least_area, "above 0 and at most 1")
 
@@ -49,8 +57,36 @@ class AugmentConfig:
         Raises:
             UserError: the catalogue has no such policy.
         """
-        policy_named = policy(self.policy)
-        return policy_named if self.least_area is None else with_least_area(policy_named, self.least_area)
+        chosen = policy(self.policy)
+        chosen = chosen if self.least_area is None else with_least_area(chosen, self.least_area)
+        given = {name: getattr(self, name) for name in ("squash", "mean", "std")}
+        return replace(chosen, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """Weights to start from instead of random ones, and what training leaves of them."""
+
+    source: str | None = None
+    """A run, a backbone file, ``timm/NAME``, ``timm/NAME:FILE``, a state dict of torchvision, or
+    ``efficientnet_lite0``; None: random weights."""
+    weights: str | None = None
+    """Hash of these weights, which a run keeps: its recipe is not run again from others."""
+    statistics: Literal["held", "trained", "recalibrated"] = "held"
+    """BatchNorm's statistics in the backbone: ``held`` as they come; ``trained`` with the batches, as ever;
+    ``recalibrated``: computed anew on the images before training, then held."""
+    frozen: int = 0
+    """Number of the backbone's stages, from the input on, that are not trained."""
+    lr_scale: float = 1.0
+    """Rate of the backbone as a fraction of the rate of what is new."""
+    average: float = 0.0
+    """Share of the start in the backbone that is kept: its weights are averaged with those of the end (Wortsman et al.,
+    Robust fine-tuning of zero-shot models, 2022)."""
+
+    def __post_init__(self) -> None:
+        require(self.frozen >= 0, "init.frozen", self.frozen, "at least 0")
+        require(0 < self.lr_scale <= 1, "init.lr_scale", self.lr_scale, "above 0 and at most 1")
+        require(0 <= self.average < 1, "init.average", self.average, "at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +195,8 @@ class Recipe:
     """Settings of the learner."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The network that is trained and kept."""
+    init: InitConfig = field(default_factory=InitConfig)
+    """Weights to start from."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Views."""
     optim: OptimConfig

@@ -22,7 +22,7 @@ from viewkin.encode.over_ranks import encode_all
 from viewkin.methods.base import Batch, Method, Step, feature_dim
 from viewkin.nets.heads import Encoder, recorded_features
 from viewkin.nets.norm import average_statistics_
-from viewkin.optim import build_optimizer, set_lr
+from viewkin.optim import build_optimizer, set_lr, with_rate
 from viewkin.runtime import distributed
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.draws import Draw, generator_for, onto, seed_for
@@ -132,7 +132,10 @@ class Trainer:
             for network in self.method.modules():
                 if isinstance(network, Encoder):
                     network.compile()
-        optimizer = build_optimizer(self.method.param_groups(), self.recipe.optim, self.recipe.data.batch_size)
+        groups = self.method.param_groups()
+        if self.recipe.init.lr_scale < 1:
+            groups = with_rate(groups, self.method.backbone.parameters(), self.recipe.init.lr_scale)
+        optimizer = build_optimizer(groups, self.recipe.optim, self.recipe.data.batch_size)
         wrapped = self.fabric.setup_module(self.method)
         # DistributedDataParallel equalises parameters, not memory.
         for buffer in self.method.buffers():

@@ -39,7 +39,6 @@ def test_options_reach_the_network():
         ({"norm": "layer"}, "split:8"),
         ({"width": 0}, "at least 1"),
         ({"channels": 0}, "at least 1"),
-        ({"pretrained": True}, "timm/resnet18"),
     ],
 )
 def test_bad_configurations_say_what_is_right(options, said):

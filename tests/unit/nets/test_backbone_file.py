@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import viewkin
+from viewkin.nets import backbone_file
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.backbone_file import KEY, describe_backbone, load_backbone, save_backbone
 from viewkin.runtime.errors import UserError
@@ -78,11 +79,13 @@ def test_backbone_without_norms_round_trips(tmp_path):
     _same_features(load_backbone(tmp_path / "b.safetensors"), net)
 
 
-def test_timm_backbone_round_trips_without_a_download(tmp_path):
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_timm_backbone_round_trips_without_a_download(tmp_path, monkeypatch, pretrained):
     pytest.importorskip("timm")
     net = build_backbone(BackboneConfig(name="timm/resnet10t"))
-    # As after training from downloaded weights; loading must not ask for them again.
-    config = BackboneConfig(name="timm/resnet10t", pretrained=True)
+    config = BackboneConfig(name="timm/resnet10t")
+    # Older versions had a setting for timm's own weights; the file has the weights that count.
+    monkeypatch.setattr(backbone_file, "asdict", lambda config: {**vars(config), "pretrained": pretrained})
     save_backbone(tmp_path / "b.safetensors", net, config, **FACTS)
     _same_features(load_backbone(tmp_path / "b.safetensors"), net)
 

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from viewkin.nets.resnet import RESNETS, ResNet
+from viewkin.nets.resnet import RESNETS, Conv3x3, ResNet
 from viewkin.runtime.errors import UserError
 from viewkin.training.fabric import takes_channels_last
 
@@ -122,3 +122,22 @@ def test_zero_init_residual_starts_every_plain_block_as_the_identity(name):
 @pytest.mark.parametrize(("width", "accelerator", "safe"), [(4, "cpu", False), (8, "cpu", True), (4, "cuda", True)])
 def test_narrow_networks_keep_the_usual_memory_format_on_a_cpu(width, accelerator, safe):
     assert takes_channels_last(ResNet("resnet18", width=width), accelerator) == safe
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_gradients_are_finite_where_the_last_maps_are_one_position(name):
+    # Memory that is reused holds NaNs, so that weights whose gradient nobody writes are seen.
+    for seed in range(10):
+        torch.manual_seed(seed)
+        net, x = ResNet(name, stem="imagenet", width=8), torch.rand(8, 3, 16, 16)
+        del [torch.full((2**size,), float("nan")) for size in range(8, 19) for _ in range(4)][:]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = net(x)
+        features.float().square().sum().backward()
+        assert all(weight.grad.isfinite().all() for weight in net.parameters())
+
+
+def test_one_position_is_convolved_as_by_all_nine_weights():
+    net, x = Conv3x3(4, 6, 2).double(), torch.rand(3, 4, 1, 1, dtype=torch.float64)
+    plain = nn.functional.conv2d(x, net.weight, stride=2, padding=1)
+    torch.testing.assert_close(net(x), plain)
