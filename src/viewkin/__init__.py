@@ -19,10 +19,12 @@ from viewkin.runtime.version import VERSION
 if TYPE_CHECKING:
     from viewkin.api import plot
     from viewkin.api.backbone import Backbone, load_backbone
+    from viewkin.api.collection import Collection, open_collection
     from viewkin.api.evaluation import compare, evaluate
     from viewkin.api.run import Run, embed, open_run
     from viewkin.api.training import train
     from viewkin.collection.embeddings import Embeddings, read_embeddings
+    from viewkin.collection.matches import Match
     from viewkin.data.dataset import Dataset, open_source
     from viewkin.evaluation.results import Result, Results
     from viewkin.runtime.errors import UserError
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 __version__ = VERSION
 __all__ = [
     "Backbone",
+    "Collection",
     "Dataset",
     "Embeddings",
+    "Match",
     "Result",
     "Results",
     "Run",
@@ -41,6 +45,7 @@ __all__ = [
     "embed",
     "evaluate",
     "load_backbone",
+    "open_collection",
     "open_run",
     "open_source",
     "plot",
@@ -50,8 +55,10 @@ __all__ = [
 
 _HOMES = {
     "Backbone": "viewkin.api.backbone",
+    "Collection": "viewkin.api.collection",
     "Dataset": "viewkin.data.dataset",
     "Embeddings": "viewkin.collection.embeddings",
+    "Match": "viewkin.collection.matches",
     "Result": "viewkin.evaluation.results",
     "Results": "viewkin.evaluation.results",
     "Run": "viewkin.api.run",
@@ -60,6 +67,7 @@ _HOMES = {
     "embed": "viewkin.api.run",
     "evaluate": "viewkin.api.evaluation",
     "load_backbone": "viewkin.api.backbone",
+    "open_collection": "viewkin.api.collection",
     "open_run": "viewkin.api.run",
     "open_source": "viewkin.data.dataset",
     "plot": "viewkin.api.plot",

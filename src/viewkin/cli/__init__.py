@@ -16,15 +16,17 @@ from rich.console import Console
 
 from viewkin.cli.compare import compare
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
+from viewkin.cli.embed import embed
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
-from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model, NoLabels
+from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model
+from viewkin.cli.search import GreedyOptions, search
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import speaks
 from viewkin.runtime.version import VERSION
-from viewkin.runtime.wording import counted, one_line
+from viewkin.runtime.wording import one_line
 
 app = typer.Typer(
     name="viewkin",
@@ -109,59 +111,8 @@ def options(
 app.command(short_help="Train a backbone on images without labels.")(train)
 
 
-@app.command(short_help="Write one embedding for every image, as Parquet, CSV or NPY.")
-def embed(
-    model: Model,
-    data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet, .csv or .npy.")],
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Embed this split only [default: every split].")
-    ] = None,
-    features: Features = "backbone",
-    normalise: Annotated[bool, typer.Option(help="Scale every row to length 1.")] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace embeddings of other images or by another model too.")
-    ] = False,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    no_labels: NoLabels = False,
-    device: Device = "auto",
-) -> None:
-    """Write one embedding for every image of every split.
-
-    \b
-    .parquet    the columns id, path, split, label and class_name (where known), embedding
-    .csv        key, split, label, class_name, then a column for each number: e0, e1, ...
-    .npy        the matrix; the other columns are in a .csv of the same name
-
-    \b
-    Examples:
-      viewkin embed runs/mine photos/ --out photos.parquet
-      viewkin embed runs/mine photos/ --split test --out test.csv
-    """  # noqa: D301 (click reads \b as: keep the lines)
-    check_models(model)
-    check_images(data)
-    with swift_imports():
-        from viewkin.cli.output import say
-        from viewkin.commands.embed import EmbedRequest
-        from viewkin.commands.embed import embed as run
-        from viewkin.data.reading import Reading
-
-    request = EmbedRequest(
-        model=model,
-        data=data,
-        out=out,
-        overwrite=overwrite,
-        split=split,
-        features=features,
-        normalise=normalise,
-        reading=Reading(image_column=image_column, label_column=label_column, labels=not no_labels),
-        device=device,
-    )
-    with shown() as console:
-        embeddings = run(request)
-        rows, width = embeddings.embeddings.shape
-        say(console, *embeddings.notes, f"{counted(rows, 'embedding')} of {width} numbers in {out}")
+app.command(short_help="Write one embedding for every image, to a file or a collection.")(embed)
+app.command(cls=GreedyOptions, short_help="Find the images of a collection that are most like an image.")(search)
 
 
 @app.command(short_help="Evaluate features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
@@ -293,5 +244,5 @@ def demo(
 app.command(short_help="Compare runs in one table, with the papers' numbers.")(compare)
 app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves and more.")
 
-COMMANDS = ("train", "embed", "evaluate", "recipes", "demo", "compare", "figures")
+COMMANDS = ("train", "embed", "search", "evaluate", "recipes", "demo", "compare", "figures")
 """Commands that have a help page of their own."""
