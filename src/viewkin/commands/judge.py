@@ -43,8 +43,10 @@ def judge(run: TrainedRun, device: torch.device) -> tuple[list[Result], str]:
             return by_neighbours(run, device)
         except UserError as error:  # a run that is done is not lost for what it is judged on
             reporter().say(f"Not judged by labels: {error}")
-    untrained, trained = (matched(m, source, device) for m in (baselines(str(run.plan.out))[1], backbone(run, device)))
-    return [], of_matching(trained, untrained, min(PAIRS, len(source)), smoke=run.plan.stored.smoke)
+    models = [*baselines(str(run.plan.out))[1:], backbone(run, device)]
+    untrained, *start, trained = (matched(model, source, device) for model in models)
+    count = min(PAIRS, len(source))
+    return [], of_matching(trained, untrained, count, start=start[0] if start else None, smoke=run.plan.stored.smoke)
 
 
 def by_neighbours(run: TrainedRun, device: torch.device) -> tuple[list[Result], str]:

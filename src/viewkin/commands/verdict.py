@@ -14,7 +14,7 @@ MARGIN = 1.0
 """Percentage points by which training must beat what needs none, on any number of images."""
 DEVIATIONS = 2.0
 """Standard errors of an accuracy by which it must."""
-TRAINED = "trained"
+START, TRAINED = "weights it started from", "trained"
 
 
 def of_neighbours(results: Sequence[Result], classes: int, *, smoke: bool = False) -> str:
@@ -26,28 +26,34 @@ def of_neighbours(results: Sequence[Result], classes: int, *, smoke: bool = Fals
         smoke: whether the run was one of ``--smoke``.
     """
     values = {result.model.partition(",")[0]: next(iter(result.values.values())) for result in results}
-    names = {"chance": "chance", "raw pixels": "raw pixels", "untrained": "untrained network", "backbone": TRAINED}
+    names = {"chance": "chance", "raw pixels": "raw pixels", "untrained": "untrained network"}
+    names |= {"start": START, "backbone": TRAINED}
     shares = {name: values[model] for model, name in names.items() if model in values}
     said = ", ".join(f"{name} {value:.1f} %" for name, value in shares.items())
     task = f"naming one of {classes} classes by nearest neighbours: {said}."
     return said_of(shares, images_judged(results[0].data), task, smoke=smoke)
 
 
-def of_matching(trained: float, untrained: float, count: int, *, smoke: bool = False) -> str:
+def of_matching(
+    trained: float, untrained: float, count: int, *, start: float | None = None, smoke: bool = False
+) -> str:
     """Say what the matching of two views of one image shows.
 
     Args:
         trained: percentage of images that the trained network matches.
         untrained: the same of the untrained one.
         count: images among which each is sought.
+        start: the same percentage of the weights that training started from; None: it started from none.
         smoke: whether the run was one of ``--smoke``.
     """
     chance = 100 / count
+    begun = "" if start is None else f"the {START} {start:.1f} %, "
     task = (
-        f"of two views of one image among {count}, the network matches {trained:.1f} %; untrained {untrained:.1f} %, "
-        f"by chance {chance:.1f} %."
+        f"of two views of one image among {count}, the network matches {trained:.1f} %; {begun}"
+        f"untrained {untrained:.1f} %, by chance {chance:.1f} %."
     )
     shares = {"chance": chance, "untrained network": untrained, TRAINED: trained}
+    shares |= {} if start is None else {START: start}
     return said_of(shares, count, task, smoke=smoke)
 
 
@@ -71,6 +77,8 @@ def said_of(shares: Mapping[str, float], count: int | None, task: str, *, smoke:
             f"It is not certain yet that something was learnt: {task} With {count:,} images, a lead of less than "
             f"{needed:.0f} points may be chance; {advice}, or judge on more images."
         )
+    if START in shares and shares[START] > max(shares["chance"], shares["untrained network"]):
+        return f"Training has not improved on the {START}: {task} Use these as they are, or {advice}."
     return f"Nothing was learnt yet: {task} To learn more, {advice}."
 
 

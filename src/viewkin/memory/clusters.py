@@ -91,14 +91,27 @@ class Clusters(nn.Module):
         return distributed.agree(score.argmax(1))
 
     @torch.no_grad()
-    def fit_(self, features: Tensor, at: Progress, *, iterations: int = 20, again: bool = False) -> None:
-        """Cluster all images by k-means: features (N, D); random numbers depend on seed and step.
+    def fit_(
+        self,
+        features: Tensor,
+        at: Progress,
+        *,
+        iterations: int = 20,
+        again: bool = False,
+        space: Tensor | None = None,
+    ) -> None:
+        """Cluster all images by k-means; random numbers depend on seed and step.
 
-        ``again``: each cluster takes the number of the previous cluster that it overlaps most, so that label churn does
-        not count mere renumbering.
+        Args:
+            features: (N, D), the bank's rows, whose means are the centroids.
+            at: progress.
+            iterations: of k-means.
+            again: give each cluster the number of the previous cluster that it overlaps most, so that label churn does
+                not count mere renumbering.
+            space: (N, F), what k-means sees instead of the bank's rows.
         """
         draw = generator_for(at.seed, "k-means", at.total_step)
-        labels, _ = kmeans(features, len(self), draw, iterations=iterations)
+        labels, _ = kmeans(features if space is None else space, len(self), draw, iterations=iterations)
         self.relabel_(renumber_like(labels, self.labels, len(self)) if again else labels, features)
 
     @torch.no_grad()

@@ -30,6 +30,17 @@ def held_norms(module: nn.Module) -> set[nn.Module]:
     return {norm for part in marked for norm in part.modules() if isinstance(norm, _BatchNorm)}
 
 
+def hold_start(backbone: nn.Module, frozen: int, *, statistics: bool) -> None:
+    """Mark what training leaves of the weights that it starts from: some stages, and BatchNorm's statistics.
+
+    Raises:
+        UserError: more stages than the network has.
+    """
+    freeze_stages(backbone, frozen)
+    if statistics:
+        hold_statistics(backbone)
+
+
 def freeze_stages(backbone: nn.Module, count: int) -> None:
     """Keep the first stages of a network as they are: no gradient, statistics held.
 

@@ -18,11 +18,12 @@ from viewkin.methods.base import Method
 from viewkin.nets.backbone import TIMM, build_backbone
 from viewkin.nets.backbone_file import describe_backbone, load_backbone, save_backbone
 from viewkin.runs.directory_lock import refuse_if_locked
+from viewkin.runs.models import START
 from viewkin.runs.plan import Plan, planned
 from viewkin.runs.reopen import reopened
 from viewkin.runs.resolve import TrainRequest
 from viewkin.runs.run_directory import begun, tidied
-from viewkin.runs.starting_weights import START, averaged, hold, load_start
+from viewkin.runs.starting_weights import averaged, load_start
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError, require
@@ -70,7 +71,7 @@ def _trained(request: TrainRequest, held: contextlib.ExitStack) -> TrainedRun:
     check_sizes(backbone, recipe)
     if not request.resume:
         load_start(recipe, backbone, plan.source)
-    hold(recipe, backbone)
+    recipe.init.hold(backbone)
     fabric = make_fabric(recipe.runtime, backbone)
     method = built(recipe, backbone, len(plan.source))
     views = recipe.augment.chosen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,9 @@ from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import reporter
 from viewkin.training.checkpoint import LAST, PREVIOUS, is_of, load_method, load_newest
+
+START = "start.safetensors"
+"""File of a run directory with the backbone that training started from."""
 
 
 def open_model(path: str, features: str, device: torch.device) -> Model:
@@ -92,16 +96,20 @@ def bank_rows(method: Any, images: Mapping[str, Any], source: Source) -> Tensor:
 
 
 def baselines(path: str) -> list[Model]:
-    """Raw pixels and the untrained network of a model, to compare it with."""
+    """Raw pixels, the untrained network of a model and the weights that its run started from, to compare it with."""
     trained = open_model(path, "backbone", torch.device("cpu"))
     backbone: Any = trained.encoder
     torch.manual_seed(seed_for(0, "init"))
     untrained = build_backbone(backbone.config)
     size = trained.image_size
-    return [
+    others = [
         Model("raw pixels", lambda x: x.flatten(1), min(size, 32), trained.policy, value_range=trained.value_range),
         Model(f"untrained, {backbone.feature_dim}-d", untrained, size, trained.policy, value_range=trained.value_range),
     ]
+    start = Path(path) / START
+    if start.is_file():
+        others.append(replace(model_of(load_backbone(start)), name=f"start, {backbone.feature_dim}-d"))
+    return others
 
 
 def device_named(name: str) -> torch.device:

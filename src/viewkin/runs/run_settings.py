@@ -108,4 +108,6 @@ def read_run_settings(place: Path) -> RunSettings:
 def rebuilt(recipe: Recipe, count: int) -> Method:
     """Build the method of a recipe for ``count`` images, untrained."""
     torch.manual_seed(seed_for(recipe.seed, "init"))
-    return recipe.method.build(build_backbone(recipe.backbone), count=count)
+    backbone = build_backbone(recipe.backbone)
+    recipe.init.hold(backbone)
+    return recipe.method.build(backbone, count=count)

@@ -15,7 +15,7 @@ from viewkin.augment.views import test_view
 from viewkin.data.source import Source
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.nets.backbone_place import exists
-from viewkin.nets.held import freeze_stages, held_norms, hold_statistics
+from viewkin.nets.held import held_norms, hold_statistics
 from viewkin.nets.pretrained import Pretrained, of_backbone, read_pretrained
 from viewkin.runs.models import backbone_of
 from viewkin.runtime.draws import generator_for
@@ -23,8 +23,6 @@ from viewkin.runtime.errors import UserError
 from viewkin.settings import with_values
 from viewkin.training.config import Recipe
 
-START = "start.safetensors"
-"""File of a run directory with the backbone that training started from."""
 RECALIBRATED = 2048
 """Images at most by which BatchNorm's statistics are computed anew."""
 STATISTICS = {
@@ -123,19 +121,6 @@ def load_start(recipe: Recipe, backbone: nn.Module, source: Source) -> None:
     backbone.load_state_dict(dict(start.weights))
     if init.statistics == "recalibrated":
         recalibrate(backbone, source, recipe)
-
-
-def hold(recipe: Recipe, backbone: nn.Module) -> None:
-    """Mark what training leaves as it is; a run that goes on does it too.
-
-    Raises:
-        UserError: more stages than the network has.
-    """
-    if recipe.init.source is None:
-        return
-    freeze_stages(backbone, recipe.init.frozen)
-    if recipe.init.statistics != "trained":
-        hold_statistics(backbone)
 
 
 @torch.no_grad()

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from torch import nn
+
 from viewkin.augment.policies import Policy, policy, with_least_area
 from viewkin.data.reading import Reading
 from viewkin.methods.base import MethodConfig
 from viewkin.nets.backbone import BackboneConfig
+from viewkin.nets.held import hold_start
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress, RampConfig
@@ -87,6 +90,15 @@ class InitConfig:
         require(self.frozen >= 0, "init.frozen", self.frozen, "at least 0")
         require(0 < self.lr_scale <= 1, "init.lr_scale", self.lr_scale, "above 0 and at most 1")
         require(0 <= self.average < 1, "init.average", self.average, "at least 0 and below 1")
+
+    def hold(self, backbone: nn.Module) -> None:
+        """Mark what training leaves as it is, in a network that starts from weights.
+
+        Raises:
+            UserError: ``frozen`` is more than the network's stages.
+        """
+        if self.source is not None:
+            hold_start(backbone, self.frozen, statistics=self.statistics != "trained")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ OPTIONS = {
     "margin_kind": ("cosine", "angular"),
     "head": ("shared", "separate"),
     "directions": ("all", "first"),
-    "clustered": ("key", "query"),
+    "clustered": ("key", "query", "features"),
 }
 """Setting -> its allowed values."""
 
@@ -93,9 +93,11 @@ class InterCLRConfig:
     """Whether both branches share one projection head."""
     directions: Literal["all", "first"] = "all"
     """Directions of a symmetric base that have an inter term: all (averaged), or only the first."""
-    clustered: Literal["key", "query"] = "key"
-    """Side of the base that embeds all images for k-means. At the start of a run the two differ only for BYOL, whose
-    query is a prediction. Before later epochs (``offline``) they differ if the key network is an EMA copy."""
+    clustered: Literal["key", "query", "features"] = "key"
+    """What k-means sees of all images: the embedding by one side of the base, or the backbone's ``features``, which
+    mean something from the first step on where training starts from weights. At the start of a run the two sides differ
+    only for BYOL, whose query is a prediction. Before later epochs (``offline``) they differ if the key network is an
+    EMA copy."""
     warmup_epochs: int = 0
     """Number of epochs without the inter term; pseudo-labels are already updated."""
     bank_momentum: float = 0.0
@@ -312,7 +314,7 @@ class InterCLR(Wrapper):
         super().start(encode, at)
         if self.clusters is not None:
             self.memory.fill_(self._encoded(encode))
-            self.clusters.fit_(self.memory.everything(), at)
+            self.clusters.fit_(self.memory.everything(), at, space=self._space(encode))
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Reset the label churn; if labels are offline, cluster all images again."""
@@ -321,17 +323,21 @@ class InterCLR(Wrapper):
             self.clusters.begin_epoch_()
             done = at.round * at.epochs + at.epoch
             if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
-                self.clusters.fit_(self._encoded(encode), at, again=True)
+                self.clusters.fit_(self._encoded(encode), at, again=True, space=self._space(encode))
             if self.config.labels == "online":
                 # Steps on a GPU dissolve only few small clusters, to avoid waiting for it; the rest is done here.
                 self.clusters.dissolve_small_(self.memory.everything(), at)
         return names
 
+    def _space(self, encode: Encode) -> Tensor | None:
+        """What k-means sees if that is not the embedding: the features (N, F), unit norm."""
+        return losses.unit(encode("features")) if self.config.clustered == "features" else None
+
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:
         """Embed every image in the space of the inter branch: (N, D), unit norm."""
         if self.head is None:
-            return encode("target" if self.config.clustered == "key" else "embedding")
+            return encode("embedding" if self.config.clustered == "query" else "target")
         dtype = next(self.head.parameters()).dtype
         blocks = encode("features").split(losses.BLOCK)
         return torch.cat([losses.unit(self.head(part.to(dtype))) for part in blocks])

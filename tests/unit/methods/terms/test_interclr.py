@@ -326,7 +326,7 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"temperature": math.inf}, "method.temperature is inf; it must be above 0 and finite, or none."),
         ({"temperature": math.nan}, "method.temperature is nan; it must be above 0 and finite, or none."),
         ({"directions": "both"}, "method.directions is 'both'; it must be one of all, first."),
-        ({"clustered": "both"}, "method.clustered is 'both'; it must be one of key, query."),
+        ({"clustered": "both"}, "method.clustered is 'both'; it must be one of key, query, features."),
         ({"head": "two"}, "method.head is 'two'; it must be one of shared, separate."),
         (
             {"head": "separate", "base_weight": 1.0},
