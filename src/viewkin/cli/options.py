@@ -14,7 +14,10 @@ Data = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run directory, a backbone .safetensors file, or a .ckpt file.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A run directory, a file of weights, timm/NAME, timm/NAME:FILE or efficientnet_lite0."
+    ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda or auto.")]
 Features = Annotated[

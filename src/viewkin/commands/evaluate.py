@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -26,6 +27,7 @@ from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.network import Network
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol, settings_of
 from viewkin.evaluation.results import Result, describe, read_results, write_results
+from viewkin.nets.backbone_place import exists
 from viewkin.runs.images import few
 from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runtime.errors import UserError, require
@@ -105,6 +107,8 @@ def target_of(request: EvaluateRequest) -> Path:
     if request.out is not None:
         check_target(request.out, ".json", read_results)
         return request.out
+    if not exists(model):  # a name, such as timm/NAME:FILE
+        return Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '-', request.model)}-{name}")
     # What is measured of one file, such as best.ckpt, is no result of the run that it lies in.
     return model / name if model.is_dir() else model.with_name(f"{model.stem}-{name}")
 

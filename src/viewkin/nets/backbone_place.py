@@ -11,7 +11,8 @@ from viewkin.runtime.places import nearest, shortened
 def no_backbone(path: Path | str) -> UserError:
     """Make the error that there is no network at a path; the nearest name beside one that is not there is offered."""
     near = None if exists(path) else nearest(path)
-    hint = f"did you mean {near}?" if near else "give a run directory, a .safetensors file or a .ckpt file."
+    names = "a run directory, a file of weights, timm/NAME or efficientnet_lite0"
+    hint = f"did you mean {near}?" if near else f"give {names}."
     return UserError(f"There is no backbone at {shortened(str(path))}: {hint}")
 
 

@@ -20,6 +20,10 @@ SMOKE_IMAGES = 256
 SEEN_ON_CPU, SEEN_ON_GPU = 800_000, 20_000_000
 """Images that a fitted run sees over all epochs: 20 to 60 minutes on two cores, two hours on one large GPU. A processor
 without bfloat16 sees half as many in that time."""
+FEW = 20_000
+"""Below this number of images, pretrained weights are suggested."""
+SMALLEST_PHOTO = 48
+"""Shorter side of images below which weights of photographs fit badly, pixels."""
 DEMO_SHARE = 8
 """A demonstration sees this many times fewer."""
 
@@ -51,6 +55,16 @@ def adapted(recipe: Recipe, survey: Survey, given: Set[str], *, demo: bool) -> t
         recipe = with_epochs(recipe, epochs)
         notes.append(f"{epochs} epochs, to see about {_rounded(epochs * survey.count)} images (--epochs).")
     return recipe, notes
+
+
+def suggested_start(survey: Survey) -> list[str]:
+    """Suggest to start from weights, where images are few and large enough for a network of photographs."""
+    if survey.count >= FEW or 0 < survey.shorter_side < SMALLEST_PHOTO:
+        return []
+    return [
+        f"With fewer than {FEW:,} images, features are better sooner if training starts from pretrained weights: "
+        "--init efficientnet_lite0, or another file of weights."
+    ]
 
 
 def _network(recipe: Recipe, side: int, cpu: bool, given: Set[str]) -> tuple[dict[str, Any], list[str]]:

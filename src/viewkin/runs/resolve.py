@@ -13,7 +13,7 @@ from viewkin.data.dataset import Images, Survey
 from viewkin.methods.base import Choice, Limit
 from viewkin.nets.resnet import RESNETS
 from viewkin.recipes.catalogue import RECIPES, recipe_named
-from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, with_epochs
+from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, suggested_start, with_epochs
 from viewkin.runs.method_expression import with_method
 from viewkin.runs.run_settings import read_run_settings
 from viewkin.runs.starting_weights import with_start
@@ -121,6 +121,8 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     notes: list[str] = []
     if request.recipe is None:
         recipe, notes = adapted(recipe, survey, settled, demo=request.demo)
+        if recipe.init.source is None and not request.demo and not smoke:
+            notes += suggested_start(survey)
     if smoke:
         recipe = smoked(recipe, settled)
         notes = [f"A smoke test: every size shrunk, {SMOKE_IMAGES} images at most."]
