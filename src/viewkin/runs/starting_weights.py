@@ -69,9 +69,11 @@ def with_start(recipe: Recipe, given: Set[str]) -> tuple[Recipe, Set[str], list[
     chosen |= {path: value for path, value in usual.items() if path not in given}
     settled = {f"backbone.{name}" for name in asdict(backbone)} | chosen.keys() | given
     statistics = f"{STATISTICS[recipe.init.statistics]}."
-    return with_values(recipe, chosen), settled, [
-        f"Training starts from {source}: {backbone.name}. {statistics} {start.note}".strip()
-    ]
+    return (
+        with_values(recipe, chosen),
+        settled,
+        [f"Training starts from {source}: {backbone.name}. {statistics} {start.note}".strip()],
+    )
 
 
 def read_start(source: str, backbone: str | None) -> Pretrained:
