@@ -75,9 +75,11 @@ def unfinished(folder: Path, data: bytes) -> Generator[Path]:
         os.fsync(number)
         yield path
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        os.close(number)
+        try:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(number)
 
 
 def sync_folder(folder: Path) -> None:

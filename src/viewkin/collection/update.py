@@ -11,6 +11,7 @@ from viewkin.collection.compaction import tidy
 from viewkin.collection.listed_images import ListedImages, listed_images, read_contents, whole_at
 from viewkin.collection.manifest import Manifest, Origin, newest_sound
 from viewkin.collection.parts import NUMBERS
+from viewkin.collection.places import INDEXES, LOCK, MANIFESTS, PARTS, STAMPS
 from viewkin.collection.stamps import Stamps
 from viewkin.collection.store import Rows, Store
 from viewkin.collection.writer import Update, UpdateRequest, Writer, images_of
@@ -18,6 +19,8 @@ from viewkin.data.dataset import Dataset
 from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.wording import counted
 
+OWN = {PARTS, MANIFESTS, INDEXES, STAMPS, LOCK}
+"""What may lie in a folder that a writer was killed in before it wrote the first manifest."""
 NAMED = 3
 """Images that cannot be read that are named."""
 
@@ -74,7 +77,7 @@ def opened_to_write(request: UpdateRequest) -> tuple[Store, Update]:
     folder, told = request.folder, Update()
     manifest, damaged = newest_sound(folder)
     if manifest is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - OWN):
             raise UserError(f"{folder} exists and is no collection: name a folder that is empty or not there yet.")
         made = Manifest(request.origin, images_of(request.dataset), number=request.number or "float32")
         return Store.create(folder, made), told
@@ -108,10 +111,11 @@ def refuse_others(request: UpdateRequest, manifest: Manifest, told: Differences,
     """
     address = images_of(request.dataset).address
     same_place = address is not None and manifest.images.address == address
-    if same_place or request.overwrite or 2 * told.forgotten <= before:
+    lost = before - told.kept - len({row for _, row in told.carried})
+    if same_place or request.overwrite or 2 * lost <= before:
         return
     raise UserError(
-        f"{request.folder} holds {before:,} images of {manifest.images.name}, and {told.forgotten:,} of them are not "
+        f"{request.folder} holds {before:,} images of {manifest.images.name}, and {lost:,} of them are not "
         f"in {request.dataset.name}: name another collection, or add --overwrite to forget them."
     )
 
@@ -132,5 +136,6 @@ def said_of(dataset: Dataset, listed: Sequence[ListedImages], told: Update) -> l
     if told.left_out:
         some = list(told.left_out.items())[:NAMED]
         first = ", ".join(f"{key} ({why})" for key, why in some) + ", ..." * (len(told.left_out) > NAMED)
-        notes.append(f"{counted(len(told.left_out), 'image')} cannot be read and are left out: {first}.")
+        verb = "is" if len(told.left_out) == 1 else "are"
+        notes.append(f"{counted(len(told.left_out), 'image')} cannot be read and {verb} left out: {first}.")
     return list(dict.fromkeys(notes))

@@ -66,8 +66,9 @@ def match_page(title: str, matches: Matches, picture: Picture, query_picture: Ca
 
 
 def match_grid(query: str, matches: list[Match], picture: Picture, query_picture: Callable[[str], str | None]) -> str:
-    """Write the matches of one query as a grid of figures, the query itself first."""
-    first = _figure(query_picture(query), "<b>query</b>", query, "query", None)
+    """Write the matches of one query as a grid of figures, the query itself first, where it is one picture."""
+    own = query_picture(query)
+    first = "" if own is None else _figure(own, "<b>query</b>", query, "query", None)
     rest = "".join(
         _figure(
             picture(match), f"<b>{match.rank}. &nbsp;{match.similarity:.3f}</b>{_class(match)}", match.key, "", match

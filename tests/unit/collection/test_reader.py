@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from collected import gathered, picture, pictures
+from viewkin.collection import reader as reader_module
+from viewkin.collection.indexes import ivf
+from viewkin.collection.reader import Query, Reader
+from viewkin.runtime.errors import UserError
+
+
+@pytest.fixture
+def opened(tmp_path):
+    gathered(tmp_path / "c", pictures(tmp_path / "photos", range(20), ("cat", "dog")))
+    return Reader(tmp_path / "c")
+
+
+def by_key(reader, key, **more):
+    return Query(key, reader.vectors[reader.rows.row_of[key]], **more)
+
+
+def test_the_nearest_are_those_of_the_largest_cosine(opened):
+    found = opened.nearest([by_key(opened, "cat/004.jpg"), by_key(opened, "dog/007.jpg")], 5)
+    assert [match.query for match in found] == ["cat/004.jpg"] * 5 + ["dog/007.jpg"] * 5
+    for query, some in found.queries.items():
+        cosine = opened.vectors @ opened.vectors[opened.rows.row_of[query]]
+        order = np.argsort(-cosine, kind="stable")[:5]
+        assert [match.key for match in some] == [opened.rows.keys[row] for row in order]
+        assert [match.similarity for match in some] == pytest.approx(cosine[order], abs=1e-6)
+        assert [match.rank for match in some] == [1, 2, 3, 4, 5]
+        assert some[0].key == query
+
+
+def test_the_images_of_a_query_are_left_out(opened):
+    keys = ("cat/004.jpg", "cat/006.jpg")
+    found = opened.nearest([by_key(opened, keys[0], own=keys)], 18)
+    assert len(found) == 18
+    assert not set(found.keys) & set(keys)
+
+
+def test_a_query_of_any_length_gives_cosines(opened):
+    query = by_key(opened, "cat/004.jpg")
+    long = Query("long", 7 * query.vector)
+    assert [m.similarity for m in opened.nearest([long], 5)] == pytest.approx(
+        [m.similarity for m in opened.nearest([query], 5)]
+    )
+
+
+def test_conditions_are_met(opened):
+    found = opened.nearest([by_key(opened, "cat/004.jpg", own=("cat/004.jpg",))], 5, "label=dog")
+    assert {match.class_name for match in found} == {"dog"}
+    whole = opened.nearest([by_key(opened, "cat/004.jpg")], 20)
+    assert found.keys == [match.key for match in whole if match.class_name == "dog"][:5]
+
+
+def test_where_fewer_are_there_all_are_found_and_it_is_said(opened):
+    found = opened.nearest([by_key(opened, "cat/004.jpg", own=("cat/004.jpg",))], 100)
+    assert len(found) == 19
+    assert found.notes == ("There are only 19 images to find, fewer than the 100 asked for.",)
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_no_k_is_refused(opened, k):
+    with pytest.raises(UserError, match=f"k is {k}; it must be at least 1"):
+        opened.nearest([by_key(opened, "cat/004.jpg")], k)
+
+
+def test_examples_that_cancel_out_are_refused(opened):
+    with pytest.raises(UserError, match="cancel out"):
+        opened.nearest([Query("nothing", np.zeros(12, np.float32))], 3)
+
+
+def test_an_unknown_index_is_refused(opened):
+    with pytest.raises(UserError, match="The index is 'tree'; it must be one of auto, exact, ivf"):
+        opened.nearest([by_key(opened, "cat/004.jpg")], 3, kind="tree")
+
+
+def test_without_faiss_search_goes_on_and_says_so(opened, monkeypatch):
+    monkeypatch.setattr(reader_module, "EXACT_ROWS", 10)
+    monkeypatch.setattr(reader_module, "has_faiss", lambda: False)
+    found = opened.nearest([by_key(opened, "cat/004.jpg")], 3)
+    assert found.keys[0] == "cat/004.jpg"
+    assert found.notes == ("A query is compared with all 20 images; pip install 'viewkin[index]' makes that faster.",)
+
+    def missing():
+        raise ImportError
+
+    monkeypatch.setattr(ivf, "faiss", missing)
+    monkeypatch.setattr(reader_module, "LEAST_ROWS", 1)
+    with pytest.raises(UserError, match=r"An index needs FAISS: pip install 'viewkin\[index\]'"):
+        opened.nearest([by_key(opened, "cat/004.jpg")], 3, kind="ivf")
+
+
+def test_few_images_need_no_cells(opened):
+    found = opened.nearest([by_key(opened, "cat/004.jpg")], 3, kind="ivf")
+    assert found.notes == ("A query is compared with every image: cells are of use from 1,000 on.",)
+    assert found.keys[0] == "cat/004.jpg"
+
+
+def test_an_opened_collection_stays_what_it_was(opened):
+    before = opened.table()
+    gathered(opened.folder, opened.manifest.images.address, overwrite=True)
+    picture(opened.folder.parent / "photos" / "cat" / "new.jpg", 99)
+    gathered(opened.folder, opened.folder.parent / "photos")
+    assert opened.table().equals(before)
+    assert len(Reader(opened.folder)) == len(opened) + 1
