@@ -5,8 +5,10 @@ Imports that pull in torch stand inside the commands, so that ``--help`` answers
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -24,6 +26,7 @@ from viewkin.cli.search import GreedyOptions, search
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.places import remedy, shortened, why_not
 from viewkin.runtime.progress import speaks
 from viewkin.runtime.version import VERSION
 from viewkin.runtime.wording import one_line
@@ -47,11 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
     """
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        _check_not_empty(sys.argv[1:] if arguments is None else arguments)
         code = app(arguments, prog_name="viewkin", standalone_mode=False)
     except UserError as error:
         _fail(str(error), error.exit_code)
     except _Stopped as stopped:
         _fail("Interrupted.", int(str(stopped.code)))
+    except OSError as error:  # what no command foresaw, such as a full disk behind standard output
+        _fail(_of_system(error), 1)
     except Exception as error:
         # What click raises for a wrong option; typer brings a click of its own or not, by version.
         sentence = getattr(error, "format_message", None)
@@ -81,6 +87,23 @@ def _fail(sentence: str, code: int = 2) -> None:
     if speaks():
         print(f"error: {one_line(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _check_not_empty(arguments: list[str]) -> None:
+    """Refuse an option whose value is empty, as an unset variable of a script leaves it.
+
+    Raises:
+        UserError: there is one.
+    """
+    for option, value in pairwise([*arguments, "end"]):
+        if option.startswith("--") and (option.find("=") == len(option) - 1 if "=" in option else not value):
+            raise UserError(f"The value after {option} is empty: give one, or leave {option.rstrip('=')} out.")
+
+
+def _of_system(error: OSError) -> str:
+    """Say in a sentence what the system refused."""
+    what = "This command" if error.filename is None else shortened(os.fsdecode(error.filename))
+    return f"{what} cannot go on ({why_not(error)}): {remedy(error)}."
 
 
 def _version(wanted: bool) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viewkin.runtime.json_text import read_json
+from viewkin.runtime.places import why_not
 
 FORMAT = 4
 """Version of the entries; part of every key. Raise it with any change of decoding or resizing."""
@@ -170,7 +171,7 @@ class Writer:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("wb")
         except OSError as error:
-            raise UnwritableCacheError(str(error)) from error
+            raise UnwritableCacheError(why_not(error)) from error
         return self
 
     def append(self, images: list[NDArray[np.uint8]]) -> None:
@@ -179,7 +180,7 @@ class Writer:
             for image in images if self._with_pixels else ():
                 self._file.write(image.tobytes())
         except OSError as error:
-            raise UnwritableCacheError(str(error)) from error
+            raise UnwritableCacheError(why_not(error)) from error
 
     def finish(self, listed: int, broken: dict[int, str], told: Told) -> None:
         """Move the entry into its place: the pixels first, so that the facts never point at nothing."""
@@ -190,7 +191,7 @@ class Writer:
             self._part.write_text(json.dumps({"listed": listed, "broken": broken, **asdict(told)}))
             self._part.replace(self._target)
         except OSError as error:
-            raise UnwritableCacheError(str(error)) from error
+            raise UnwritableCacheError(why_not(error)) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -91,6 +91,8 @@ def read_listing(path: Path) -> FrozenListing:
         with pq.ParquetFile(path) as parquet:
             table = parquet.read(columns=["key", "content"])
         return FrozenListing(table["key"].to_pylist(), [one.hex() for one in table["content"].to_pylist()])
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read (permission denied): allow it.") from error
     except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} is no list of a run's images, or a damaged one: restore it from a copy of the run."

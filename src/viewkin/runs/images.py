@@ -35,13 +35,13 @@ def reading_of(recipe: Recipe, flags: Mapping[str, Any], settings: Sequence[str]
     """
     names = set(vars(recipe.data.reading))
     given = {name: flags[f"data.{name}"] for name in names if f"data.{name}" in flags}
-    data = replace(recipe.data, **given)
+    recipe = replace(recipe, data=replace(recipe.data, **given))
     for setting in settings:
         path, _, value = setting.partition("=")
         owner, _, name = path.strip().rpartition(".")
         if owner == "data" and name in names:
-            data = with_text(data, f"{name}={value}")
-    return data.reading
+            recipe = with_text(recipe, f"data.{name}={value}")
+    return recipe.data.reading
 
 
 def as_read(recipe: Recipe, dataset: Dataset, source: Source) -> Recipe:

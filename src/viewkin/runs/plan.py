@@ -14,6 +14,7 @@ from viewkin.runs.images import as_read, open_training_images, reading_of
 from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve, started
 from viewkin.runs.run_settings import RunSettings, read_run_settings
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.places import remedy, shortened, why_not
 from viewkin.runtime.progress import announce
 from viewkin.runtime.wording import counted
 from viewkin.training.checkpoint import LAST, PREVIOUS, has_checkpoint
@@ -78,7 +79,11 @@ def check_place(request: TrainRequest) -> None:
         UserError: it is.
     """
     out = request.out or Path("runs")
-    if request.out is not None and out.is_dir():
+    try:
+        there = out.is_dir()
+    except OSError as error:
+        raise UserError(f"--out {shortened(str(out))} cannot be made ({why_not(error)}): {remedy(error)}.") from None
+    if request.out is not None and there:
         mine = (out / "recipe.json").exists() and read_run_settings(out).demo
         if request.demo and any(path.name != LOCK for path in out.iterdir()) and not mine:
             raise UserError(f"{out} exists and is no demo's directory; name another --out.")

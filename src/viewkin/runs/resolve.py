@@ -11,6 +11,7 @@ from typing import Any
 from viewkin.data.class_selection import beyond
 from viewkin.data.dataset import Images, Survey
 from viewkin.methods.base import Choice, Limit
+from viewkin.nets.backbone_place import exists
 from viewkin.nets.resnet import RESNETS
 from viewkin.recipes.catalogue import RECIPES, recipe_named
 from viewkin.runs.adapt import SMOKE_IMAGES, adapted, smoked, suggested_start, with_epochs
@@ -156,8 +157,8 @@ def started(request: TrainRequest) -> tuple[Recipe, bool]:
     """Find the recipe to start from, and whether to make a smoke test of it."""
     if isinstance(request.recipe, Recipe):
         return request.recipe, request.smoke
-    name = request.recipe or DEFAULT_RECIPE
-    if name not in RECIPES and (name.endswith(".json") or Path(name).is_dir()):
+    name = DEFAULT_RECIPE if request.recipe is None else request.recipe
+    if name not in RECIPES and exists(name) and (name.endswith(".json") or Path(name).is_dir()):
         stored = read_run_settings(Path(name))
         return stored.recipe, stored.smoke or request.smoke
     return recipe_named(name), request.smoke

@@ -21,6 +21,7 @@ from viewkin.runs.run_settings import write_settings
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import clear_unfinished
+from viewkin.runtime.places import remedy
 from viewkin.runtime.progress import reporter
 from viewkin.training.checkpoint import has_checkpoint
 from viewkin.training.loop import Trainer
@@ -131,8 +132,9 @@ def tidied(trainer: Trainer) -> Generator[Place]:
                 "batch in two parts."
             ) from error
         if isinstance(error, UnwritableRunError) and gone:
-            raise UnwritableRunError(error.path, error.reason, kept=False) from error
+            raise UnwritableRunError(error.path, error.reason, kept=False, remedy=error.remedy) from error
         if isinstance(error, OSError):
             reason = str(error.strerror or error)
-            raise UnwritableRunError(place.out, reason, kept=has_checkpoint(place.out)) from error
+            kept = has_checkpoint(place.out)
+            raise UnwritableRunError(place.out, reason, kept=kept, remedy=remedy(error)) from error
         raise

@@ -97,6 +97,8 @@ def read_run_settings(place: Path) -> RunSettings:
         raise UserError(f"{place} holds no run (no recipe.json); give the directory that 'viewkin train' printed.")
     try:
         return settings_from_dict(RunSettings, read_json(path.read_text(encoding="utf-8")), METHOD_CONFIGS)
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read (permission denied): allow it.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; restore it from a copy, or start a new run.") from error
     except UserError as error:

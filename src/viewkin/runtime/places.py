@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from difflib import get_close_matches
@@ -13,6 +14,13 @@ SYSTEM = ("/proc", "/sys")
 """Folders that show the running system and hold no images."""
 LONG = 120
 """Letters of a path from which on messages leave out its middle."""
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "allow it"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""What to do about an error of the system."""
 MANY = 1000
 """Names that are compared with one that is not there."""
 
@@ -42,6 +50,11 @@ def shortened(place: str) -> str:
 def why_not(error: OSError) -> str:
     """Put an error of the system in a few words."""
     return (error.strerror or str(error)).lower()
+
+
+def remedy(error: OSError) -> str:
+    """Say what a user may do about an error of the system, as an order without a full stop."""
+    return REMEDIES.get(error.errno or 0, "check that place")
 
 
 def is_of_system(real: str | Path) -> bool:

@@ -16,6 +16,7 @@ from viewkin.data.source import Source
 from viewkin.nets.tensor_files import DamagedFileError, read_tensors, write_tensors
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.places import remedy
 from viewkin.training.outcome import UnwritableRunError
 
 FORMAT = 1
@@ -52,7 +53,8 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, before: Path | None = 
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
-        raise UnwritableRunError(path, str(reason), kept=has_checkpoint(path.parent)) from error
+        first = remedy(error) if isinstance(error, OSError) else "make room"
+        raise UnwritableRunError(path, str(reason), kept=has_checkpoint(path.parent), remedy=first) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -133,7 +135,7 @@ def restore_last(out: Path) -> None:
         shutil.copyfile(out / PREVIOUS, spare)
         spare.replace(out / LAST)
     except OSError as error:
-        raise UnwritableRunError(out / LAST, str(error.strerror), kept=True) from error
+        raise UnwritableRunError(out / LAST, str(error.strerror), kept=True, remedy=remedy(error)) from error
 
 
 def load_method(path: Path, state: dict[str, Any], method: nn.Module) -> None:

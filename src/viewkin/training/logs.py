@@ -12,6 +12,7 @@ from typing import Any
 
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.json_text import read_json
+from viewkin.runtime.places import remedy, why_not
 from viewkin.runtime.progress import Reporter
 from viewkin.training.forecast import Forecast
 
@@ -58,9 +59,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read ``metrics.jsonl``; a last line cut by a kill is dropped; no file gives no lines.
 
     Raises:
-        UserError: another line is no object with its step.
+        UserError: another line is no object with its step, or the file cannot be read.
     """
-    texts = path.read_bytes().splitlines() if path.is_file() else []
+    try:
+        texts = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({why_not(error)}): {remedy(error)}.") from error
     lines = [_line(text) for text in texts]
     if None in lines[:-1]:
         number = lines.index(None) + 1

@@ -18,17 +18,18 @@ class RunStoppedError(UserError):
 class UnwritableRunError(RunStoppedError):
     """The run directory cannot be written: no room, no right, or the place is gone."""
 
-    def __init__(self, path: Path, reason: str, *, kept: bool) -> None:
+    def __init__(self, path: Path, reason: str, *, kept: bool, remedy: str = "make room") -> None:
         """Say what cannot be written and what to do.
 
         Args:
             path: file or directory.
             reason: what the system says.
             kept: whether a checkpoint is left to go on from.
+            remedy: what to do first.
         """
         then = "go on with --resume" if kept else "start the run again, as it has no checkpoint yet"
-        super().__init__(f"{path} cannot be written ({reason}); make room, then {then}.")
-        self.path, self.reason = path, reason
+        super().__init__(f"{path} cannot be written ({reason}); {remedy}, then {then}.")
+        self.path, self.reason, self.remedy = path, reason, remedy
 
 
 @dataclass

@@ -60,7 +60,7 @@ class TestLeftOut:
         assert not source.skipped
         assert [one.sentence for one in source.left_out] == [
             "6 other files: not read (BMW, LICENSE, .txt, ...).",
-            "1 pipe or device: not read, because it is no file (fifo/pipe.png).",
+            "1 special file: not read, as pipes, sockets and devices are no images (fifo/pipe.png).",
         ]
         assert {one.sentence for one in source.left_out} <= set(source.notes)
         one = Dataset(tmp_path / "PNG-2024.05").source(progress=False, least=1)
@@ -205,6 +205,45 @@ class TestGuesses:
             picture(tmp_path / folder / "b.png")
         assert find_splits(tmp_path, entries_of(tmp_path), entries_of) == found
         assert set(found or ["train"]) <= set(Dataset(tmp_path).splits)
+
+    @pytest.mark.parametrize(
+        ("names", "found"),
+        [
+            (("seg_train", "seg_test", "seg_pred"), {}),
+            (("seg_train", "seg_test"), {"train": "seg_train", "test": "seg_test"}),
+            (("trainset", "testset"), {"train": "trainset", "test": "testset"}),
+            (("CIFAR-Train-2", "CIFAR-val-2"), {"train": "CIFAR-Train-2", "val": "CIFAR-val-2"}),
+            (("train station", "test tube"), {}),
+            (("latest", "trainer"), {}),
+        ],
+    )
+    def test_folders_that_differ_by_a_split_alone_are_splits(self, tmp_path: Path, names, found):
+        for name in names:
+            picture(tmp_path / name / "a.png")
+        assert split_folders(entries_of(tmp_path)) == found
+
+    def test_a_folder_around_a_split_is_no_class(self, tmp_path: Path):
+        for split in ("training_set", "test_set"):
+            for kind in ("cats", "dogs"):
+                picture(tmp_path / split / split / kind / "1.png")
+        listing = Dataset(tmp_path).listing("test")
+        assert (listing.classes, listing.labels.tolist()) == (("cats", "dogs"), [0, 1])
+        assert listing.keys == ["test_set/test_set/cats/1.png", "test_set/test_set/dogs/1.png"]
+        picture(tmp_path / "test_set" / "loose.png")  # now it is not around all of its split
+        assert Dataset(tmp_path).listing("test").classes == ("test_set", "training_set")
+
+    def test_folders_nested_a_thousand_times_are_read_soon(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)
+        picture(Path("1.png"))
+        for _ in range(1000):
+            os.mkdir("d")  # noqa: PTH102 (relative, as the whole path is long)
+            os.chdir("d")
+        picture(Path("2.png"))
+        monkeypatch.chdir(tmp_path)
+        began = time.perf_counter()
+        assert len(Dataset(tmp_path).listing().keys) == 2
+        assert time.perf_counter() - began < 2
+        os.system(f"rm -r {tmp_path}/d")
 
     def test_what_lies_beside_nested_splits_is_counted(self, tmp_path: Path):
         for folder in ("images/train", "images/val", "images/bus", "labels/train"):

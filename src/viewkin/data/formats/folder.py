@@ -144,6 +144,21 @@ class FolderLayout(Layout):
             parts[split] = _Part(f"{name}/", paths, tally)
         return parts
 
+    @cached_property
+    def _in_classes(self) -> dict[str, Sequence[str]]:
+        """Paths of every split from the folders of the classes on.
+
+        A folder that holds all of a split is none, where each split has one: ``training_set/training_set/cat/1.jpg``.
+        """
+        paths: dict[str, Sequence[str]] = {name: part.inner for name, part in self._parts.items()}
+        held = [part for part in paths.values() if part]
+        while self.folders and held and all(len({*map(first_folder, part)} - {None}) == 1 for part in held):
+            if any(None in map(first_folder, part) for part in held):
+                break
+            paths = {name: [path.split("/", 1)[1] for path in part] for name, part in paths.items()}
+            held = [part for part in paths.values() if part]
+        return paths
+
     def listing(self, split: str) -> Listing:
         """List the image files of a split.
 
@@ -156,10 +171,11 @@ class FolderLayout(Layout):
             if (why := self._metadata()) is not None:
                 raise UserError(why)
             raise UserError(_no_images(printable(self.place / self.folders.get(chosen, "")), part.tally.report()))
-        others = [path for one in self._parts.values() if one is not part for path in one.inner]
-        labels, classes = labels_of(part.inner, others) if self._reading.labels else (None, ())
+        mine = self._in_classes[chosen]
+        others = [path for name, paths in self._in_classes.items() if name != chosen for path in paths]
+        labels, classes = labels_of(mine, others) if self._reading.labels else (None, ())
         notes += self._said_of(chosen, classes)
-        if self._reading.labels and are_no_classes(folders := folders_in([*part.inner, *others])):
+        if self._reading.labels and are_no_classes(folders := folders_in([*mine, *others])):
             notes.append(f"The folders are not taken for classes, as they are called {' and '.join(folders)}.")
         if labels is not None and bool((labels < 0).any()):
             notes.append(f"{int((labels < 0).sum())} images lie in no class folder and have no label.")

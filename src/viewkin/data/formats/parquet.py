@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from viewkin.data.formats.parquet_columns import BYTES, class_groups, image_kind
+from viewkin.data.formats.parquet_columns import BYTES, class_groups, image_kind, split_columns
 from viewkin.data.formats.parquet_facts import FileFacts, read_facts
 from viewkin.data.formats.parquet_labels import read_labels, read_names
 from viewkin.data.formats.parquet_places import files_by_split, parquet_files
@@ -101,6 +101,12 @@ class ParquetLayout(Layout):
         if split == "train" and self._unnamed:
             names = some(self._keys(self._unnamed))
             notes.append(f"Files whose names tell no split are taken for train ({names}).")
+        named = dict.fromkeys(name for path in self.files[split] for name in split_columns(self._facts[path].schema))
+        if len(self.files) == 1 and named:
+            notes.append(
+                f"The column {some(list(named))} is not used, and all rows are of {split}: splits are files, such as "
+                "train.parquet and test.parquet."
+            )
         columns = dict.fromkeys(self._facts[path].image for path in self.files[split])
         if list(columns) != ["image"]:
             notes.append(f"Images come from the column {' or '.join(columns)}.")
@@ -112,6 +118,9 @@ class ParquetLayout(Layout):
         for path in self._all() if split is None else self.files[self._choose(split)[0]]:
             if self._facts[path].empty and not named_files([self._facts[path]]):
                 tally.add("row", "without an image", self._keys([path])[0], self._facts[path].empty)
+            if self._facts[path].further:
+                why = "the first of each row is used"
+                tally.add("further image", why, self._keys([path])[0], self._facts[path].further)
         for path in self._passed_over:
             tally.add("Parquet file", "without a column of images", self._keys([path])[0])
         places = {path.relative_to(self.place).parts[0] for path in (*self._all(), *self._passed_over) if self._beside}

@@ -16,6 +16,8 @@ IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "images", "pictur
 """Names of the image column in any case, in order of preference."""
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "category", "target", "class_label", "coarse_label")
 """Names of the label column in any case, in order of preference."""
+SPLIT_COLUMNS = ("split", "splits", "subset", "partition", "fold")
+"""Names, in any case, of a column that holds the split of each row."""
 BYTES, PATH = "bytes", "path"
 
 
@@ -99,6 +101,11 @@ def image_column(
         f"{path} has no column 'image' of encoded images, one a row; its columns are {have}: name the one that holds "
         "them by --image-column NAME (setting data.image_column)."
     )
+
+
+def split_columns(schema: pa.Schema) -> list[str]:
+    """List the columns whose names say that they hold the split of each row."""
+    return [name for name in schema.names if name.lower() in SPLIT_COLUMNS and is_text(schema.field(name).type)]
 
 
 def label_columns(schema: pa.Schema) -> list[str]:

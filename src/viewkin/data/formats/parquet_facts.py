@@ -54,6 +54,8 @@ class FileFacts:
     """Paths that the image column gives."""
     empty: int
     """Rows without an image, as far as the file's statistics say."""
+    further: int = 0
+    """Images beyond the first of a row, where rows hold lists."""
 
     @property
     def rows(self) -> int:
@@ -98,6 +100,7 @@ def read_facts(path: Path, reading: Reading) -> FileFacts:
         names=table["name"] if "name" in columns else None,
         paths=paths_of(table, image),
         empty=null_rows(metadata, image) if image_kind(schema.field(image).type) == BYTES else 0,
+        further=further_values(metadata, image),
     )
 
 
@@ -156,6 +159,20 @@ def null_rows(metadata: pq.FileMetaData, column: str) -> int:
             if leaf.path_in_schema in (column, f"{column}.{BYTES}") and leaf.statistics is not None:
                 count += leaf.statistics.null_count or 0
     return count
+
+
+def further_values(metadata: pq.FileMetaData, column: str) -> int:
+    """Count the values beyond the first of each row in a column of lists, by the number of values that it keeps.
+
+    An empty list counts as one value.
+    """
+    counts = dict[str, int]()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for leaf in map(group.column, range(group.num_columns)):
+            if leaf.path_in_schema.startswith(f"{column}."):
+                counts[leaf.path_in_schema] = counts.get(leaf.path_in_schema, 0) + leaf.num_values
+    return max(counts.values(), default=metadata.num_rows) - metadata.num_rows
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

@@ -57,7 +57,7 @@ def read_labels(own: Sequence[FileFacts], others: Sequence[FileFacts], reading: 
     values = set[Any]().union(*map(distinct, columns[: len(own)]))
     notes += _unused(own, bool(values))
     if kind is None or not values:
-        return Labels(None, (), notes)
+        return Labels(None, (), [*notes, *_without_values(own, columns)])
     names = list(dict.fromkeys(one.classes for one in facts if one.classes))
     if kind == WHOLE and len(names) > 1:  # two splits number their classes differently: their names decide
         columns = [_named(one, column) for one, column in zip(facts, columns)]
@@ -66,7 +66,17 @@ def read_labels(own: Sequence[FileFacts], others: Sequence[FileFacts], reading: 
     column = joined(own, columns)
     labels, classes, more = numbered(column, kind, values, names[0] if names and kind == WHOLE else ())
     used = next(one.label for one, column in zip(own, columns) if column is not None)
-    return Labels(labels, classes, [*notes, *more, _said(str(used), classes)])
+    without = int((labels < 0).sum())
+    told = [f"{without:,} of {len(labels):,} images have no label."] if without else []
+    return Labels(labels, classes, [*notes, *more, _said(str(used), classes), *told])
+
+
+def _without_values(own: Sequence[FileFacts], columns: Sequence[pa.ChunkedArray | None]) -> list[str]:
+    """Say it of a column that holds values, none of which is a label."""
+    for one, column in zip(own, columns):
+        if column is not None and column.null_count < len(column):
+            return [f"The column {one.label} holds negative numbers or empty texts alone, which are no labels."]
+    return []
 
 
 def numbered(

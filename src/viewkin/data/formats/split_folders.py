@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from os import DirEntry
 from pathlib import Path
 
-from viewkin.data.formats.split_words import SPLIT_OF, holds_images, split_of_folder
+from viewkin.data.formats.split_words import SPLIT_OF, holds_images, splits_of_folders
 from viewkin.data.formats.tree import Entries, Look, is_folder, is_image
 
 SPLITS = ("train", "test", "val")
@@ -38,7 +38,7 @@ def split_folders(entries: Entries) -> dict[str, str]:
     other folders is a class of trains.
     """
     below = [entry.name for entry in _visible(entries)]
-    named = [(split_of_folder(name), name) for name in below]
+    named = list(zip(splits_of_folders(below), below))
     folders: dict[str, str] = {}
     for split in SPLITS:
         mine = [name for kind, name in named if kind == split]

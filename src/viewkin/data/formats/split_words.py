@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 SPLIT_OF = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation", "valset", "devset"), "val"),
 }
 """Word to split, in order of preference where several folders are of one split."""
 NEUTRAL = frozenset(
@@ -32,6 +33,20 @@ def split_of_folder(name: str) -> str | None:
     """Find the split that a folder is named after: ``train``, ``Test images``, ``val2017``; None for any other name."""
     found = [word for word in words(name) if not word.isdecimal() and word not in NEUTRAL]
     return SPLIT_OF.get(found[0]) if len(found) == 1 else None
+
+
+def splits_of_folders(names: Sequence[str]) -> list[str | None]:
+    """Find the split that each of some folders is named after.
+
+    Folders that differ by such a word alone, as ``seg_train`` and ``seg_test``, are named after it too.
+    """
+    own = [split_of_folder(name) for name in names]
+    parts = [[word for word in words(name) if not word.isdecimal()] for name in names]
+    chosen = [[SPLIT_OF[word] for word in part if word in SPLIT_OF] for part in parts]
+    rests = {tuple(word for word in part if word not in SPLIT_OF) for part in parts}
+    if not any(own) and len(names) > 1 and len(rests) == 1 and all(len(one) == 1 for one in chosen):
+        return [one[0] for one in chosen]
+    return own
 
 
 def holds_images(name: str) -> bool:

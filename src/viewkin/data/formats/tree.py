@@ -134,11 +134,10 @@ def image_files_below(
     """
     look = look or entries_of
     paths, seen = list[str](), set[str]()
-    waiting: list[tuple[str, str, Entries | None]] = [(os.fspath(folder), prefix, entries)]
+    waiting = [(os.fspath(folder), os.path.realpath(folder), prefix, entries)]
     while waiting:
-        place, prefix, entries = waiting.pop()
+        place, real, prefix, entries = waiting.pop()
         name = printable(prefix.rstrip("/") or place)
-        real = os.path.realpath(place)
         if real in seen:  # a link that leads back up, or to a folder beside
             tally.add("linked folder", "listed already under another name", name)
             continue
@@ -154,10 +153,15 @@ def image_files_below(
         if is_run(entries):
             tally.add("run directory", "not read, because figures are no images to learn from", name)
             continue
-        below = [(entry.path, f"{prefix}{entry.name}/", None) for entry in _visible_folders(entries, prefix, tally)]
-        waiting += reversed(below)
+        folders = _visible_folders(entries, prefix, tally)
+        waiting += [(one.path, _real(one, real), f"{prefix}{one.name}/", None) for one in reversed(folders)]
         paths += _images(entries, prefix, tally)
     return sorted(paths)
+
+
+def _real(entry: os.DirEntry[str], above: str) -> str:
+    """Follow the links of a folder's path; ``above`` is that of the folder it lies in. Only a link costs a look."""
+    return os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above, entry.name)  # noqa: PTH118
 
 
 def _visible_folders(entries: Entries, prefix: str, tally: Tally) -> list[os.DirEntry[str]]:
@@ -189,5 +193,7 @@ def _images(entries: Entries, prefix: str, tally: Tally) -> list[str]:
         elif entry.is_symlink():
             tally.add("link", "leads to no file", printable(prefix + entry.name))
         else:
-            tally.add("pipe or device", "not read, because it is no file", printable(prefix + entry.name))
+            tally.add(
+                "special file", "not read, as pipes, sockets and devices are no images", printable(prefix + entry.name)
+            )
     return paths

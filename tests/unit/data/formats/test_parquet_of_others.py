@@ -103,6 +103,36 @@ class TestTypes:
         assert numbers(opened(path)) == [77, 1, 2], "a file that a row names is looked at like any other"
 
 
+class TestNothingInSilence:
+    def test_images_beyond_the_first_of_a_row_are_counted(self, tmp_path: Path):
+        lists = [[encoded(1), encoded(2), encoded(3)], [encoded(4)], [], None, [encoded(5), encoded(6)]]
+        pq.write_table(pa.table({"images": lists}), tmp_path / "a.parquet")
+        source = opened(tmp_path / "a.parquet")
+        assert len(source) == 3
+        assert "3 further images: the first of each row is used (a.parquet)." in source.notes
+        assert [one.count for one in source.left_out if "further" in one.reason] == [3]
+
+    def test_rows_without_a_label_are_counted(self, tmp_path: Path):
+        table(tmp_path / "a.parquet", image=images(1, 2, 3, 4), label=[0, None, -1, 1])
+        assert "2 of 4 images have no label." in opened(tmp_path / "a.parquet").notes
+
+    @pytest.mark.parametrize("label", [[-3, -2, -1], ["", "", ""]])
+    def test_values_that_are_no_labels_are_said(self, tmp_path: Path, label: list[object]):
+        table(tmp_path / "a.parquet", image=images(1, 2, 3), label=label)
+        source = opened(tmp_path / "a.parquet")
+        assert source.labels is None
+        assert any(note.startswith("The column label holds negative numbers or empty texts") for note in source.notes)
+
+    def test_a_column_of_splits_is_said_to_be_unused(self, tmp_path: Path):
+        splits = ["train", "train", "test"]
+        table(tmp_path / "a.parquet", image=images(1, 2, 3), Split=splits)
+        said = "The column Split is not used, and all rows are of train: splits are files, such as train.parquet"
+        assert any(note.startswith(said) for note in opened(tmp_path / "a.parquet").notes)
+        for name in ("train", "test"):
+            table(tmp_path / "set" / f"{name}.parquet", image=images(1, 2, 3), split=[name] * 3)
+        assert not any("The column split" in note for note in opened(tmp_path / "set").notes)
+
+
 class TestShards:
     @pytest.mark.parametrize(
         ("other", "expected"),
