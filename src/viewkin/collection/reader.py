@@ -16,6 +16,8 @@ from viewkin.collection.filters import Where, chosen_rows
 from viewkin.collection.indexes.base import Index
 from viewkin.collection.indexes.exact import ExactIndex
 from viewkin.collection.indexes.ivf import LEAST_ROWS, has_faiss, open_ivf
+from viewkin.collection.indexes.lancedb import open_lancedb
+from viewkin.collection.indexes.qdrant import open_qdrant
 from viewkin.collection.manifest import Manifest, newest
 from viewkin.collection.matches import Match, Matches
 from viewkin.collection.parts import DamagedPartError, vector_column
@@ -28,7 +30,7 @@ EXACT_ROWS = 50_000
 """Rows up to which a query is compared with every one of them."""
 Opener = Callable[[Path, str, NDArray[np.float32]], tuple[Index, list[str]]]
 """Folder, name of the rows, and rows to an index with sentences on what was done."""
-OPENERS: dict[str, Opener] = {"ivf": open_ivf}
+OPENERS: dict[str, Opener] = {"ivf": open_ivf, "lancedb": open_lancedb, "qdrant": open_qdrant}
 """Kind of an index to what opens or builds it."""
 KINDS = ("auto", "exact", *OPENERS)
 """Ways to search."""

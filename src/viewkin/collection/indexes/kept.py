@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from viewkin.collection.places import INDEXES
+from viewkin.collection.places import INDEXES, unwritable
 from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
 
@@ -48,10 +49,35 @@ def keep(folder: Path, kind: str, state: str, write: Callable[[Path], object], f
             part.write_text(json.dumps({**facts, "state": state, "digest": digest}, indent=1) + "\n")
     except (OSError, RuntimeError):  # faiss raises RuntimeError where a file cannot be written
         return False
-    for old in data.parent.glob(f"{kind}-*"):
-        if state not in old.name:
-            remove(old)
+    _remove_others(data, kind, state)
     return True
+
+
+def read_kept_folder(folder: Path, kind: str, state: str) -> tuple[Path, dict[str, Any]] | None:
+    """Find the folder that an index of other libraries keeps of the rows that ``state`` names; None: there is none."""
+    place, _ = _places(folder, kind, state)
+    return (place, {}) if place.is_dir() else None
+
+
+def keep_folder(folder: Path, kind: str, state: str, write: Callable[[Path], object]) -> Path:
+    """Let another library write its files into a folder, whole or not at all; remove those of other rows.
+
+    Raises:
+        UserError: the collection cannot be written.
+    """
+    place, _ = _places(folder, kind, state)
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(exist_ok=True)
+        write(unfinished)
+        unfinished.rename(place)
+    except OSError as error:
+        if not place.is_dir():  # else another process was first
+            raise unwritable(folder, error) from error
+    finally:
+        remove(unfinished)
+    _remove_others(place, kind, state)
+    return place
 
 
 def remove(path: Path) -> None:
@@ -61,6 +87,12 @@ def remove(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_others(place: Path, kind: str, state: str) -> None:
+    for old in place.parent.glob(f"{kind}-*"):
+        if state not in old.name:
+            remove(old)
 
 
 def _places(folder: Path, kind: str, state: str) -> tuple[Path, Path]:
