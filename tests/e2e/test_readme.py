@@ -22,7 +22,7 @@ from viewkin.recipes.catalogue import RECIPES
 from viewkin.settings import read_assignment
 
 ROOT = Path(__file__).parents[2]
-README, PYTHON = ROOT / "README.md", ROOT / "docs" / "python.md"
+README, PYTHON, COLLECTION = ROOT / "README.md", ROOT / "docs" / "python.md", ROOT / "docs" / "collection.md"
 PAGES = sorted([ROOT / "CONTRIBUTING.md", README, *(ROOT / "docs").rglob("*.md")])
 LOG = ROOT / "docs" / "log.md"
 """History: its commands are those of their day."""
@@ -55,7 +55,7 @@ def commands_of(page: Path) -> list[list[str]]:
 def python_blocks() -> list[Any]:
     return [
         pytest.param(code, id=f"{page.name}-{number}")
-        for page in (README, PYTHON)
+        for page in (README, PYTHON, COLLECTION)
         if page.exists()
         for number, code in enumerate(blocks(page, "python"))
     ]
@@ -74,8 +74,15 @@ def place(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return workplace
 
 
-@pytest.mark.parametrize("command", commands_of(README), ids=" ".join)
+def collected() -> None:
+    """Make the collection that the documents speak of."""
+    assert viewkin("embed", "runs/mine", "photos", "--to", "photos.collection").code == 0
+
+
+@pytest.mark.parametrize("command", [*commands_of(README), *commands_of(COLLECTION)], ids=" ".join)
 def test_a_command_of_the_readme_works(place, trained, command):
+    if command[0] == "search":
+        collected()
     if command[0] == "train":
         if "--out" in command:
             shutil.rmtree(command[command.index("--out") + 1], ignore_errors=True)
@@ -94,6 +101,8 @@ def test_the_python_of_the_documents_works(place, monkeypatch, code):
     if "viewkin.train" in code:
         original = library.train
         monkeypatch.setattr(library, "train", lambda data, **asked: original(data, **{**asked, **SHRUNK}))
+    if "open_collection" in code:
+        collected()
     with matplotlib.rc_context({"backend": "agg"}):
         exec(compile(code, "documents", "exec"), {})
 

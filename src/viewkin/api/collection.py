@@ -21,7 +21,7 @@ from viewkin.commands.thumbnails import Thumbnails
 from viewkin.data.dataset import Images
 from viewkin.figures.match_page import fragment
 from viewkin.runtime.tables import html_table, text_table
-from viewkin.runtime.wording import counted, one_line
+from viewkin.runtime.wording import one_line
 
 
 class Found(Matches):
@@ -135,7 +135,7 @@ class Collection:
 
     def _facts(self) -> list[list[str]]:
         manifest = self._reader.manifest
-        classes = f" of {counted(len(manifest.classes), 'class').replace('classs', 'classes')}"
+        classes = f" of {len(manifest.classes)} class{'' if len(manifest.classes) == 1 else 'es'}"
         return [
             ["collection", str(self.path)],
             ["images", f"{len(self):,} of {manifest.images.name}{classes if manifest.classes else ''}"],

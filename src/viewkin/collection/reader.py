@@ -82,8 +82,10 @@ class Reader:
                 return ask(self._store)
             except DamagedPartError:
                 current = newest(self.folder)
-                if current is None or current.generation == self.manifest.generation or self._begun:
+                if current is None or current.generation == self.manifest.generation:
                     raise
+                if self._begun:
+                    raise UserError(f"{self.folder} has changed since it was opened: open it again.") from None
                 self._store = Store(self.folder, current)
 
     @property

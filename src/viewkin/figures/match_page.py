@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from viewkin.collection.matches import Match, Matches
-from viewkin.runtime.wording import counted, one_line
+from viewkin.runtime.wording import one_line
 
 STYLE = """
 :root { --paper: #f6f7f9; --card: #fff; --ink: #1d2127; --faint: #5c6470; --edge: #dfe3e8; color-scheme: light dark; }
@@ -54,7 +54,7 @@ def match_page(title: str, matches: Matches, picture: Picture, query_picture: Ca
         for name, some in found.items()
     )
     notes = "".join(f'<p class="notes">{_text(note)}</p>' for note in matches.notes)
-    head = f"{counted(len(matches), 'match').replace('matchs', 'matches')} in {one_line(title)}"
+    head = f"{len(matches):,} match{'' if len(matches) == 1 else 'es'} in {one_line(title)}"
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -478,6 +478,18 @@ def test_a_reader_of_an_earlier_generation_can_finish(place, monkeypatch):
     assert len(lazy.rows.keys) == len(lazy.vectors) == 10  # its parts are gone, so it reads the newest
 
 
+def test_a_reader_whose_parts_went_between_rows_and_vectors_says_so(place):
+    photos, to = place
+    gathered(to, photos)
+    early = Reader(to)
+    assert len(early.rows.keys) == 12
+    for number in range(9):
+        (photos / f"{number:03d}.jpg").unlink()
+        gathered(to, photos)
+    with pytest.raises(UserError, match="has changed since it was opened: open it again"):
+        early.nearest([], 3)
+
+
 def test_only_a_few_generations_are_kept(place):
     photos, to = place
     for number in range(20, 28):
