@@ -82,6 +82,10 @@ METHODS: dict[str, MethodConfig] = {
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 
 GRID: dict[str, MethodConfig] = {
+    "interclr-features": InterCLRConfig(
+        base=METHODS["simclr"], clustered="features", labels="offline", recluster_epochs=1, **CLUSTERED
+    ),
+    "propagation-features": PropagationConfig(base=METHODS["simclr"], edges="features", **KIN),
     "iraug-mean": IRAugConfig(dim=32, temperature=0.2, reading="mean"),
     "iraug-logsum": IRAugConfig(dim=32, temperature=0.2, reading="logsum", bank_view="second"),
     "eir(iraug-logsum)": EIRConfig(

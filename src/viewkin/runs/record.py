@@ -14,7 +14,7 @@ from viewkin.runs.run_settings import RunSettings, read_run_settings
 from viewkin.settings import setting_paths
 from viewkin.training.logs import MONITORS, read_metrics
 
-BASELINES = ("chance", "raw pixels", "untrained")
+BASELINES = ("chance", "raw pixels", "untrained", "start")
 """What an evaluation judges beside the model."""
 NO_RESULT = ("name", "about", "seed")
 """Settings of a recipe that change no result but by chance."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from viewkin import losses
 from viewkin.losses import Nearest, nearest_instance_loss
 from viewkin.memory.graph import NeighbourGraph, name_hops
-from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.ops.neighbours import top_k
+from viewkin.runtime import distributed
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
@@ -26,9 +29,15 @@ class PropagationConfig(KinConfig):
 
     base: MethodConfig
     """The view method that the term is added to. ``bank_momentum`` is used only if this method has no bank."""
+    edges: Literal["embedding", "features"] = "embedding"
+    """What neighbours are found by: ``embedding``, at every step for the batch (the paper); or the backbone's
+    ``features``, before every epoch for all images. These mean something from the first step on where training starts
+    from weights; the term's own bank is then filled at the start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        edges = ("embedding", "features")
+        require(self.edges in edges, "method.edges", self.edges, f"one of {', '.join(edges)}")
         require(self.weight > 0, "method.weight", self.weight, "above 0")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
@@ -84,7 +93,8 @@ class Propagation(Wrapper):
         elif self.gate is not None:
             nearest = config.nearest_sums(q.detach(), self.bank, index, None, self.temperature)
             record["propagation/instance"] = self._instance_loss(nearest)
-        record["propagation/nearest"] = self.bank.nearest(q[:b], config.graph.neighbours + 1)[1]
+        if config.edges == "embedding":
+            record["propagation/nearest"] = self.bank.nearest(q[:b], config.graph.neighbours + 1)[1]
         return Step(terms={**step.terms, "propagation": term}, pairs=step.pairs, record=record, related=related)
 
     def _instance_loss(self, nearest: Nearest) -> Tensor:
@@ -102,9 +112,25 @@ class Propagation(Wrapper):
     def update(self, record: Mapping[str, Tensor], at: Progress) -> None:
         """Write the base's memory and the bank, then the graph's rows."""
         super().update(record, at)
-        self.graph.update_(record["index"], record["propagation/nearest"])
+        if self.config.edges == "embedding":
+            self.graph.update_(record["index"], record["propagation/nearest"])
         if self.gate is not None:
             self.gate.update_(record["propagation/instance"], at)
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Fill the term's own bank, where neighbours are found by features."""
+        super().start(encode, at)
+        if self.config.edges == "features" and self.own_bank is not None:
+            self.own_bank.fill_(encode("target"))
+
+    def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
+        """Find the neighbours of all images anew, where these are found by features."""
+        names = super().epoch(encode, at)
+        if self.config.edges == "features":
+            rows = losses.unit(encode("features"))
+            nearest = top_k(rows, rows, self.config.graph.neighbours + 1)[1]
+            self.graph.update_(torch.arange(len(rows), device=nearest.device), distributed.agree(nearest))
+        return names
 
     def waits(self, at: Progress) -> bool:
         """Tell whether a term of the base, or this one, is kept out by its gate."""

@@ -13,12 +13,14 @@ import torch
 from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build, copied, differing, encode_of
 from viewkin import losses
 from viewkin.data.dataset import Survey
+from viewkin.memory.kmeans import kmeans
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
 from viewkin.methods.wrapper import has_negatives
 from viewkin.ops.kmeans import cluster_means
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
+from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
 
@@ -137,6 +139,36 @@ def test_the_query_side_may_be_clustered(base):
     torch.testing.assert_close(other.bank.everything(), encode_of(other, torch.float64)("embedding"))
     same = torch.allclose(other.bank.everything(), method.bank.everything())
     assert same == (base == "moco"), "a fresh copy of the network gives what the network gives; a prediction is another"
+
+
+@pytest.mark.parametrize("labels", ["online", "offline"])
+def test_features_may_be_clustered_while_centroids_stay_means_of_the_bank(labels):
+    method = started(around("simclr", clustered="features", labels=labels))
+    encode, seen = encode_of(method, torch.float64), losses.unit
+    features = seen(encode("features"))
+    expected, _ = kmeans(features, 3, generator_for(AT.seed, "k-means", AT.total_step), iterations=20)
+    assert torch.equal(method.clusters.labels, expected)
+    assert not torch.equal(expected, started(around("simclr", labels=labels)).clusters.labels)
+    bank = method.bank.everything()
+    torch.testing.assert_close(bank, encode("target"))
+    torch.testing.assert_close(method.clusters.centroids, torch.stack([bank[expected == c].mean(0) for c in range(3)]))
+
+
+def test_features_are_clustered_again_as_they_have_become():
+    method = started(around("simclr", clustered="features", labels="offline"))
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weight in method.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    encode, before = encode_of(method, torch.float64), method.clusters.labels.clone()
+    at = Progress(steps=10, step=5, epoch=1, epochs=2)
+    method.epoch(encode, at)
+    again, _ = kmeans(
+        losses.unit(encode("features")), 3, generator_for(at.seed, "k-means", at.total_step), iterations=20
+    )
+    together = method.clusters.labels.unsqueeze(1) == method.clusters.labels
+    assert torch.equal(together, again.unsqueeze(1) == again), "the same clusters, under any numbers"
+    assert not torch.equal(method.clusters.labels, before)
 
 
 def test_temperature_and_margin_of_the_inter_branch_are_its_own():

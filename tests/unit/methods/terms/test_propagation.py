@@ -1,0 +1,60 @@
+"""The propagation term with neighbours that are found by the backbone's features."""
+
+import pytest
+import torch
+
+from lawbook import BATCH, COUNT, KIN, METHODS, batch_for, build, encode_of
+from viewkin import losses
+from viewkin.methods.terms.propagation import PropagationConfig
+from viewkin.runtime.errors import UserError
+from viewkin.schedules import Progress
+
+AT, INDEX = Progress(steps=3, epochs=4), torch.arange(BATCH)
+
+
+def begun():
+    method = build(PropagationConfig(base=METHODS["simclr"], edges="features", **KIN)).double()
+    encode = encode_of(method, torch.float64)
+    method.start(encode, AT)
+    method.epoch(encode, AT)
+    return method, encode
+
+
+def nearest_by(features: torch.Tensor) -> torch.Tensor:
+    similarity = losses.unit(features) @ losses.unit(features).T
+    return similarity.fill_diagonal_(-2).topk(KIN["graph"].neighbours, 1).indices.sort(1).values
+
+
+def edges_of(method) -> torch.Tensor:
+    return method.graph.neighbours.sort(1).values
+
+
+def test_edges_lead_to_the_nearest_by_features_from_the_first_step_on():
+    method, encode = begun()
+    assert torch.equal(edges_of(method), nearest_by(encode("features")))
+    assert not torch.equal(edges_of(method), nearest_by(encode("embedding")))
+    torch.testing.assert_close(method.bank.everything(), encode("target"))
+    step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
+    assert torch.equal(step.related["propagation/hop1"].sort(1).values, nearest_by(encode("features"))[INDEX])
+    assert float(step.terms["propagation"]) > 0
+
+
+def test_steps_leave_edges_alone_and_epochs_find_them_anew():
+    method, encode = begun()
+    before = method.graph.neighbours.clone()
+    step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
+    method.update(step.record, AT)
+    assert torch.equal(method.graph.neighbours, before)
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for weight in method.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    method.epoch(encode, Progress(steps=3, step=3, epoch=1, epochs=4))
+    assert torch.equal(edges_of(method), nearest_by(encode("features")))
+    assert not torch.equal(method.graph.neighbours, before)
+    assert len(before) == COUNT
+
+
+def test_other_edges_are_refused():
+    with pytest.raises(UserError, match=r"method.edges is 'both'; it must be one of embedding, features"):
+        PropagationConfig(base=METHODS["simclr"], edges="both", **KIN)
