@@ -31,8 +31,9 @@ def edges_of(method) -> torch.Tensor:
 
 def test_edges_lead_to_the_nearest_by_features_from_the_first_step_on():
     method, encode = begun()
-    assert torch.equal(edges_of(method), nearest_by(encode("features")))
-    assert not torch.equal(edges_of(method), nearest_by(encode("embedding")))
+    expected = nearest_by(encode("features"))
+    assert torch.equal(edges_of(method), expected)
+    assert not torch.equal(expected, nearest_by(encode("embedding")))
     torch.testing.assert_close(method.bank.everything(), encode("target"))
     step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
     assert torch.equal(step.related["propagation/hop1"].sort(1).values, expected[INDEX])
