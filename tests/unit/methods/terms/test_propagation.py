@@ -37,7 +37,7 @@ def test_edges_lead_to_the_nearest_by_features_from_the_first_step_on():
     torch.testing.assert_close(method.bank.everything(), encode("target"))
     step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
     assert torch.equal(step.related["propagation/hop1"].sort(1).values, expected[INDEX])
-    assert float(step.terms["propagation"]) > 0
+    assert step.terms["propagation"].item() > 0
 
 
 def test_steps_leave_edges_alone_and_epochs_find_them_anew():
