@@ -123,6 +123,16 @@ def test_no_flipped_bit_of_any_file_is_loaded_wrong(workplace, trained):
         library.load_backbone(path)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_list_of_images_does_not_make_them_others(workplace, trained, seed):
+    shutil.copytree(trained, "run")
+    (workplace / "run" / "report.html").unlink()
+    path = workplace / "run" / "images.parquet"
+    damage(path, random.Random(seed).randrange(8 * path.stat().st_size))
+    ended = viewkin("train", DATA, "--out", "run", "--resume")
+    assert (ended.code, ended.err) == (0, "")
+
+
 # ---------------------------------------------------------------- finished, or not
 
 

@@ -26,24 +26,35 @@ from viewkin.training.logs import read_metrics
         (("train", "photos", "--set", "data.value_range=1"), "data.value_range is '1'; it must be 2 values"),
         (("train", "photos", "--set", "data.value_range=0,1e400"), "it must be a lower and a higher number"),
         (("train", "photos", "--set", "data.labels=perhaps"), "data.labels is 'perhaps'"),
+        (("recipes", "x" * 5000), "There is no recipe 'xxx"),
+        (("embed", "efficientnet_lite0.zip", "photos", "--out", "e.csv"), "There is no backbone at"),
+        (("train", "generated:images=99999999999"), "would take 286,102 GiB of memory: lower images"),
         (("embed", "x" * 5000, "photos", "--out", "e.parquet"), "There is no backbone at xxx"),
         (("figures", "curves", "x" * 300), "xxx is no run directory"),
+        (("compare", "x" * 300), "xxx is no run directory"),
+        (
+            ("evaluate", "linear", "RUN", "photos", "--set", "epochs=99999999999"),
+            "epochs is 99999999999; it must be at",
+        ),
+        (("embed", "RUN", "photos", "--out", "x" * 300 + ".csv"), "xxx.csv cannot go on (file name too long): give a"),
+        (("figures", "neighbours", "RUN", "--out", "x" * 300 + ".png"), "(file name too long): give a shorter name."),
     ],
 )
-def test_odd_arguments_are_one_sentence(workplace: Path, arguments: tuple[str, ...], said: str):
+def test_odd_arguments_are_one_sentence(workplace: Path, trained: Path, arguments: tuple[str, ...], said: str):
     images_in(workplace / "photos", 20)
+    arguments = tuple(str(trained) if word == "RUN" else word for word in arguments)
     ended = viewkin(*arguments, *(TINY if arguments[0] == "train" else ()))
     assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended
     assert said in ended.err
     assert sorted(path.name for path in workplace.iterdir()) == ["photos"]
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "recipe.json", "images.parquet"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "recipe.json"])
 def test_a_file_of_a_run_that_may_not_be_read_is_named(workplace: Path, trained: Path, monkeypatch, name: str):
     shutil.copytree(trained, "run")
     (workplace / "run" / "report.html").unlink()
     refusal = PermissionError(13, "Permission denied", f"run/{name}")
-    read_bytes, read_text, parquet = Path.read_bytes, Path.read_text, "viewkin.data.frozen_listing.pq.ParquetFile"
+    read_bytes, read_text = Path.read_bytes, Path.read_text
 
     def guarded(read):
         def reading(path: Path, *given: object, **named: object) -> object:
@@ -55,8 +66,6 @@ def test_a_file_of_a_run_that_may_not_be_read_is_named(workplace: Path, trained:
 
     monkeypatch.setattr(Path, "read_bytes", guarded(read_bytes))
     monkeypatch.setattr(Path, "read_text", guarded(read_text))
-    if name == "images.parquet":
-        monkeypatch.setattr(parquet, lambda _: (_ for _ in ()).throw(refusal))
     ended = viewkin("train", "generated:images=64", "--out", "run", "--resume")
     assert (ended.code, len(ended.err.splitlines())) == (2, 1), ended
     assert f"run/{name} cannot be read (permission denied): allow it." in ended.err

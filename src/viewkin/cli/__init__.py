@@ -5,6 +5,7 @@ Imports that pull in torch stand inside the commands, so that ``--help`` answers
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -39,6 +40,10 @@ app = typer.Typer(
 )
 
 
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""Errors of the system that no other argument mends."""
+
+
 class _Stopped(SystemExit):
     """A signal came; unlike the signal itself, an exception lets half-written files go."""
 
@@ -57,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     except _Stopped as stopped:
         _fail("Interrupted.", int(str(stopped.code)))
     except OSError as error:  # what no command foresaw, such as a full disk behind standard output
-        _fail(_of_system(error), 1)
+        _fail(_of_system(error), 1 if error.errno in OF_THE_MACHINE else 2)
     except Exception as error:
         # What click raises for a wrong option; typer brings a click of its own or not, by version.
         sentence = getattr(error, "format_message", None)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from viewkin.data.image_place import existing, is_generated
+from viewkin.nets.backbone_place import exists
 from viewkin.nets.pretrained_names import check_source
 from viewkin.runs.run_place import check_run
 from viewkin.runtime.errors import UserError
@@ -55,5 +56,5 @@ def check_recipe(name: str | None) -> None:
     Raises:
         UserError: it is one.
     """
-    if name is not None and (os.sep in name or Path(name).is_dir()):
+    if name is not None and (os.sep in name or (exists(name) and Path(name).is_dir())):
         raise UserError(f"There is no recipe {name!r}; 'viewkin recipes' lists them.")

@@ -76,7 +76,7 @@ def write_listing(path: Path, keys: Sequence[str], content_ids: Sequence[str]) -
     table = pa.table({"key": pa.array(keys, pa.string()), "content": content})
     try:
         with replacing(path) as unfinished:
-            pq.write_table(table, unfinished)
+            pq.write_table(table, unfinished, write_page_checksum=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}): name a writable folder.") from error
 
@@ -88,12 +88,15 @@ def read_listing(path: Path) -> FrozenListing:
         UserError: no such file, or a damaged one.
     """
     try:
-        with pq.ParquetFile(path) as parquet:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             table = parquet.read(columns=["key", "content"])
+        kinds = pa.schema([("key", pa.string()), ("content", pa.binary(CONTENT_BYTES))])
+        table = table.cast(kinds)  # a damaged description of the columns
+        table.validate(full=True)
         return FrozenListing(table["key"].to_pylist(), [one.hex() for one in table["content"].to_pylist()])
     except PermissionError as error:
         raise UserError(f"{path} cannot be read (permission denied): allow it.") from error
-    except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
+    except (OSError, pa.ArrowException, KeyError, AttributeError, ValueError) as error:
         raise UserError(
             f"{path} is no list of a run's images, or a damaged one: restore it from a copy of the run."
         ) from error

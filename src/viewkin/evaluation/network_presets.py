@@ -62,7 +62,7 @@ class FinetuneConfig:
         require(self.schedule in ("step", "cosine"), "schedule", self.schedule, "step or cosine")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(1 <= self.epochs <= 10**6, "epochs", self.epochs, "at least 1, at most 1,000,000")
         rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
         require(rising, "milestones", self.milestones, "rising epochs above 0")
         require(self.factor > 0, "factor", self.factor, "above 0")

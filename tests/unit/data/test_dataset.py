@@ -306,7 +306,9 @@ class TestBadInput:
             ("a.tar", "unpack"),
         ):
             (tmp_path / name).write_bytes(b"x")
-            assert advice in message(lambda n=name: Dataset(tmp_path / n))
+            said = message(lambda n=name: Dataset(tmp_path / n))
+            assert advice in said
+            assert not {"not read", "them"} & {said[said.find("not read") :][:8], *said.split()}
 
 
 class TestIdentity:

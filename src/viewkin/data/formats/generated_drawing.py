@@ -25,6 +25,8 @@ BLOCK = 256
 """Images drawn at once."""
 SHAPE_NAMES, TEXTURE_NAMES = tuple(SHAPES), tuple(TEXTURES)
 MOST_CLASSES = len(SHAPES) * len(TEXTURES)
+MOST_BYTES = 64 * 2**30
+"""Bytes of pixels, which are held in memory, that no set goes beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,12 @@ class GeneratedConfig:
             raise UserError(f"A plain set has {len(TEXTURES)} textures, hence no {self.classes} classes.")
         if not 8 <= self.size <= 1024:
             raise UserError(f"Generated images have a side of 8 to 1024 px, not {self.size}: change size.")
-
+        needed = 3 * self.size**2 * self.images
+        if needed > MOST_BYTES:
+            raise UserError(
+                f"{self.images:,} generated images of {self.size} px would take {needed / 2**30:,.0f} GiB of memory: "
+                "lower images or size."
+            )
         if self.plain not in (0, 1):
             raise UserError(f"plain of the generated set is 0 or 1, not {self.plain}.")
 

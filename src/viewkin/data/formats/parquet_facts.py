@@ -87,7 +87,7 @@ def read_facts(path: Path, reading: Reading) -> FileFacts:
             table = parquet.read(columns=columns)  # a leaf of a struct is read by its dotted name
             table.validate(full=True)  # texts that are no UTF-8
             group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     return FileFacts(
         path=path,
@@ -145,7 +145,7 @@ def has_images(path: Path, reading: Reading) -> bool | None:
             image_column(path, parquet.schema_arrow, reading.image_column, partial(holds_images, parquet))
     except UserError as error:
         return "several columns" in str(error)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,8 @@ def layout_of_file(path: Path, reading: Reading) -> Layout:
         whole = absolute(path)
         return ImageListLayout([whole], printable(path.name), str(whole))
     if (advice := ADVICE.get(kind or ending)) is not None:
-        raise UserError(f"{printable(path)} cannot be read; {advice}.")
+        order = re.sub(r"\bthem\b", "it", advice.removeprefix("not read; "))
+        raise UserError(f"{printable(path)} cannot be read; {order}.")
     raise UserError(
         f"{printable(path)} is neither an image nor a folder nor a Parquet file: give the folder of the images."
     )

@@ -69,6 +69,7 @@ class LinearConfig:
             raise UserError(f"the linear probe's schedule must be cosine or step, not {self.schedule!r}.")
         if self.scaling not in ("none", "standardise", "unit"):
             raise UserError(f"the linear probe's scaling must be none, standardise or unit, not {self.scaling!r}.")
+        require(self.epochs <= 10**6, "epochs", self.epochs, "at most 1,000,000")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))

@@ -60,7 +60,7 @@ class MlpConfig:
     def __post_init__(self) -> None:
         require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(1 <= self.epochs <= 10**6, "epochs", self.epochs, "at least 1, at most 1,000,000")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "at least 0 and below 1")
