@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from viewkin.api import plot
     from viewkin.api.backbone import Backbone, load_backbone
     from viewkin.api.collection import Collection, open_collection
+    from viewkin.api.embedding import embed
     from viewkin.api.evaluation import compare, evaluate
-    from viewkin.api.run import Run, embed, open_run
+    from viewkin.api.run import Run, open_run
     from viewkin.api.training import train
     from viewkin.collection.embeddings import Embeddings, read_embeddings
     from viewkin.collection.matches import Match
@@ -64,7 +65,7 @@ _HOMES = {
     "Run": "viewkin.api.run",
     "UserError": "viewkin.runtime.errors",
     "compare": "viewkin.api.evaluation",
-    "embed": "viewkin.api.run",
+    "embed": "viewkin.api.embedding",
     "evaluate": "viewkin.api.evaluation",
     "load_backbone": "viewkin.api.backbone",
     "open_collection": "viewkin.api.collection",

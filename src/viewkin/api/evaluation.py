@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from viewkin.api.embedding import name_of
 from viewkin.api.notebook import progress_where_seen
-from viewkin.api.run import Run, Settings, as_texts, name_of
+from viewkin.api.run import Run, Settings, as_texts
 from viewkin.campaigns.comparison_table import Lines
 from viewkin.commands.compare import compare as compare_runs
 from viewkin.commands.evaluate import EvaluateRequest

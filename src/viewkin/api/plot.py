@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from viewkin.api.embedding import name_of
 from viewkin.api.notebook import progress_where_seen
-from viewkin.api.run import Run, name_of
+from viewkin.api.run import Run
 from viewkin.commands.figures.ablation import draw_ablation_of
 from viewkin.commands.figures.curves import draw_curves_of
 from viewkin.commands.figures.evidence import draw_negatives, draw_positives, draw_segments_of

@@ -91,33 +91,45 @@ def differences(
     told = Differences()
     columns = {name: rows.table[name].to_pylist() for name in ("content", "whole", "split", "label", "class_name")}
     contents, wholes = columns["content"], columns["whole"]
-    every_fact: list[Facts] = list(zip(columns["split"], columns["label"], columns["class_name"]))
+    facts: list[Facts] = list(zip(columns["split"], columns["label"], columns["class_name"]))
 
     def same(image: Found, row: int) -> bool:
         return contents[row] == image.content and (wholes[row] is None or wholes[row] == whole_of(image))
 
-    staying: set[int] = set()
-    rest: list[Found] = []
-    for image in images:
-        row = rows.row_of.get(image.key)
-        if row is None or not same(image, row):
-            image.replaces = row is not None
-            rest.append(image)
-            told.gone += [] if row is None else [row]
-            continue
-        staying.add(row)
-        if every_fact[row] == image.facts:
-            told.kept += 1
-        else:
-            told.relabelled += 1
-            told.gone.append(row)
-            told.carried.append((image, row))
+    staying, rest = of_same_key(images, rows.row_of, facts, same, told)
     listed = {image.key for image in images}
     lost = [row for row, key in enumerate(rows.keys) if key not in listed and among(columns["split"][row])]
     moved = carry_or_compute(rest, contents, staying, same, told)
     told.gone += lost
     told.forgotten = len(set(lost) - moved)
     return told
+
+
+def of_same_key(
+    images: Sequence[Found],
+    row_of: Mapping[str, int],
+    facts: Sequence[Facts],
+    same: Callable[[Found, int], bool],
+    told: Differences,
+) -> tuple[set[int], list[Found]]:
+    """Find the images that are what the row of their key says; returns these rows, and all other images."""
+    staying: set[int] = set()
+    rest: list[Found] = []
+    for image in images:
+        row = row_of.get(image.key)
+        if row is None or not same(image, row):
+            image.replaces = row is not None
+            rest.append(image)
+            told.gone += [] if row is None else [row]
+            continue
+        staying.add(row)
+        if facts[row] == image.facts:
+            told.kept += 1
+        else:
+            told.relabelled += 1
+            told.gone.append(row)
+            told.carried.append((image, row))
+    return staying, rest
 
 
 def carry_or_compute(

@@ -35,12 +35,11 @@ def update(request: UpdateRequest) -> Update:
     require(request.number in (None, *NUMBERS), "The type of the numbers", request.number, "float32 or float16")
     listed, notes, failed = listed_images(request.dataset, request.split)
     store, told = opened_to_write(request)
-    manifest = store.manifest
     told.notes += notes
     rows = store.rows(mend=True)
     stamps = Stamps(request.folder)
     read_contents(request.dataset, listed, stamps)
-    classes = joined_classes(manifest.classes, listed)
+    classes = joined_classes(store.manifest.classes, listed)
     images = found_images(listed, classes)
 
     def whole(image: Found) -> str | None:
@@ -55,7 +54,7 @@ def update(request: UpdateRequest) -> Update:
         return split not in failed and (request.split is None or split == request.split)
 
     difference = differences(images, rows, whole, among)
-    refuse_others(request, manifest, difference, len(rows.keys))
+    refuse_others(request, store.manifest, difference, len(rows.keys))
     mend(store, rows, told)
     writer = Writer(request, store, listed, stamps, told)
     writer.forget_and_carry(rows, difference, classes)

@@ -3,8 +3,12 @@ import pytest
 
 from collected import gathered, picture, pictures
 from viewkin.collection import reader as reader_module
+from viewkin.collection.changes import gone_of
 from viewkin.collection.indexes import ivf
+from viewkin.collection.manifest import ImageSet, Manifest, Origin
+from viewkin.collection.parts import COLUMNS
 from viewkin.collection.reader import Query, Reader
+from viewkin.collection.store import Change, Store
 from viewkin.runtime.errors import UserError
 
 
@@ -103,3 +107,44 @@ def test_an_opened_collection_stays_what_it_was(opened):
     gathered(opened.folder, opened.folder.parent / "photos")
     assert opened.table().equals(before)
     assert len(Reader(opened.folder)) == len(opened) + 1
+
+
+def many(folder, count=1500, seed=0):
+    """A collection of rows around centres, without a network."""
+    draw = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(20, 8))
+    rows = centres[draw.integers(0, 20, count)] + 0.3 * draw.normal(size=(count, 8))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    origin = Origin("f" * 32, "none", "none", "backbone", 16, 8)
+    store = Store.create(folder, Manifest(origin, ImageSet("rows", None, None)))
+    columns = {name: [None] * count for name in COLUMNS}
+    keys = [f"{number:05d}" for number in range(count)]
+    columns |= {"key": keys, "content": keys, "split": ["odd" if n % 2 else "even" for n in range(count)]}
+    store.commit(Change(store.table(columns, rows)))
+    return store
+
+
+def test_many_images_are_searched_by_an_index_that_is_kept_until_the_rows_change(tmp_path, monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(reader_module, "EXACT_ROWS", 1000)
+    store = many(tmp_path / "c")
+    opened = Reader(tmp_path / "c")
+    query = by_key(opened, "00010", own=("00010",))
+    found = opened.nearest([query], 5)
+    assert found.notes[0].startswith("Index built in ")
+    exact = opened.nearest([query], 5, kind="exact")
+    assert len(set(found.keys) & set(exact.keys)) >= 4
+    assert "00010" not in found.keys
+    assert opened.nearest([query], 5).notes == ()
+    again = Reader(tmp_path / "c")
+    assert again.nearest([query], 5).notes == ()
+    assert again.nearest([query], 5).keys == found.keys
+    among = again.nearest([query], 5, "split=odd", kind="ivf")
+    assert {match.split for match in among} == {"odd"}
+    assert again.nearest([query], 5, "split=odd").keys == again.nearest([query], 5, "split=odd", kind="exact").keys
+    gone = found.keys[0]
+    rows = opened.rows
+    store.commit(Change(None, gone_of(rows, [rows.row_of[gone]])))
+    changed = Reader(tmp_path / "c").nearest([query], 5)
+    assert changed.notes[0].startswith("Index built in ")
+    assert gone not in changed.keys
