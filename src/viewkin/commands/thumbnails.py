@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
+from torch import Tensor
 
 from viewkin.collection.matches import Match
 from viewkin.collection.reader import Reader
 from viewkin.data.dataset import Dataset
 from viewkin.data.decode import Readable, decode, to_rgb, turn
+from viewkin.data.formats.pixels import PixelImages
 from viewkin.data.large import is_large
 from viewkin.data.listing import Listing
 from viewkin.data.opening import opened
@@ -33,6 +35,7 @@ class Thumbnails:
         self._reader = reader
         self._range = reader.manifest.value_range
         self._dataset: Dataset | None = None
+        self._held: list[Tensor] = []
         self._listings: dict[str, tuple[Listing, dict[str, int]]] = {}
         self._made: dict[str, str | None] = {}
 
@@ -86,6 +89,8 @@ class Thumbnails:
             if split not in self._listings:
                 self._dataset = self._dataset or Dataset(address)
                 listing = self._dataset.listing(split)
+                if isinstance(listing.encoded, PixelImages):
+                    self._held.append(listing.encoded.read())  # an archive is read once while it is held
                 self._listings[split] = listing, {key: position for position, key in enumerate(listing.keys)}
             listing, positions = self._listings[split]
             return listing.encoded.open(positions[match.key])

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from viewkin.augment.views import test_view
 from viewkin.data.decode import Readable, decode, reason, shape
+from viewkin.data.formats.pixels import PixelImages
 from viewkin.data.identity import EDGE, content_of, content_of_ends
 from viewkin.data.listing import Openable
 from viewkin.data.pillow_warnings import PillowWarnings
@@ -101,6 +102,7 @@ def image_vectors(
     def work(chunk: Sequence[int]) -> list[tuple[int, SeenImage | str]]:
         return [(position, look(position)) for position in chunk]
 
+    held = encoded.read() if isinstance(encoded, PixelImages) else None  # an archive is read once while it is held
     with PillowWarnings(), kept_memory(device.type == "cpu"), frozen(model.encoder):
         waiting: list[tuple[int, SeenImage | str]] = []
         for part in in_order(work, chunks, default_threads()):
@@ -110,6 +112,7 @@ def image_vectors(
                 waiting = waiting[BLOCK:]
         if waiting:
             yield encode_block(model, waiting, device)
+    del held
 
 
 def seen_image(
