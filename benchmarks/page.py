@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from aims import aims
 from machine import RESULTS
+from searches import collection_aims, collections
 from steps import parent, start, train_step
 from terms import clusters, decode, growth, interclr, knn, sampling
 from writing import Report, table
@@ -19,7 +20,8 @@ from writing import Report, table
 
 def main() -> None:
     reports = {name: [json.loads(path.read_text()) for path in sorted(RESULTS.glob(name))] for name, _ in SECTIONS}
-    parts = [HEAD, AIMS + table(["aim", "measured", "met"], aims(reports))]
+    rows = aims(reports) + collection_aims(reports["collection*.json"])
+    parts = [HEAD, AIMS + table(["aim", "measured", "met"], rows)]
     parts += [section(reports[name]) for name, section in SECTIONS if reports[name]]
     (RESULTS / "README.md").write_text("\n".join(parts))
     print(f"Written to {RESULTS / 'README.md'}")
@@ -49,6 +51,7 @@ SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
     ("clusters.json", clusters),
     ("knn*.json", knn),
     ("decode.json", decode),
+    ("collection*.json", collections),
     ("start.json", start),
 ]
 """Files to the section that shows them, in the page's order."""
