@@ -70,6 +70,19 @@ def test_no_flipped_bit_of_any_file_is_loaded_wrong(workplace, trained):
         library.load_backbone(path)
 
 
+def test_a_setting_that_was_changed_in_the_recipe_of_a_run_is_named(workplace, trained):
+    shutil.copytree(trained, "run")
+    (workplace / "run" / "report.html").unlink()
+    path = workplace / "run" / "recipe.json"
+    sound = path.read_text()
+    assert '"temperature": 0.' in sound
+    path.write_text(sound.replace('"temperature": 0.', '"temperature": 4.', 1))
+    ended = viewkin("train", DATA, "--out", "run", "--resume")
+    refused(ended, "recipe.json of run has method.temperature 4.", "and last.ckpt 0.", "changed or damaged")
+    path.write_text(sound)
+    assert viewkin("train", DATA, "--out", "run", "--resume", "--set", "runtime.log_every=3").code == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_list_of_images_does_not_make_them_others(workplace, trained, seed):
     shutil.copytree(trained, "run")

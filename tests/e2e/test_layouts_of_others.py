@@ -121,6 +121,10 @@ def test_a_set_as_detectors_want_it_has_its_splits_and_no_classes(workplace: Pat
     assert "Split train of train (images/train/), val (images/val/), by the names of the folders." in ended.out
     assert "31 other files: not read (.yaml, .txt)." in ended.out
     assert "on 24 images of set" in ended.out
+    assert "no splits" not in ended.out
+    (workplace / "set" / "images" / "val").rename(workplace / "val")
+    alone = viewkin("train", "set", *TINY, "--out", "alone")
+    assert "No labels and no other splits: every image is for training." in alone.out
     assert not any(word in ended.out for word in ("classes", "kNN", ".txt (", "0.txt"))
 
 

@@ -109,7 +109,8 @@ def unguided(dataset: Dataset, source: Source) -> list[str]:
     if source.labels is not None or source.targets is not None or dataset.splits != ("train",):
         return []
     ignored = "" if dataset.reading.labels else " (--no-labels)"
-    return [f"No labels{ignored} and no splits: every image is for training."]
+    other = "other " * any(note.startswith("Split train of train") for note in source.notes)
+    return [f"No labels{ignored} and no {other}splits: every image is for training."]
 
 
 def training(recipe: Recipe, source: Source) -> str:

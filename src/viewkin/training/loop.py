@@ -36,7 +36,7 @@ from viewkin.training.logs import Display, MetricsLog
 from viewkin.training.monitors import LABELS_NEEDED, KnnMonitor, labelled, term_gradients
 from viewkin.training.online_heads import OnlineHeads
 from viewkin.training.outcome import Outcome
-from viewkin.training.run_state import RunState
+from viewkin.training.run_state import RunState, stated
 from viewkin.training.watch import Watch, gradient_norm, joined
 
 MicroBatch = tuple[Tensor, Tensor]
@@ -118,6 +118,7 @@ class Trainer:
             online=self.online,
             out=out,
             metadata=metadata,
+            settings=stated(recipe),
         )
         self.interrupt = Interrupt(told=self.rank == 0)
         self._stop = False

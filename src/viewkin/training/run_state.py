@@ -19,11 +19,22 @@ from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import reporter
 from viewkin.schedules import Progress
+from viewkin.settings import setting_paths
 from viewkin.training import checkpoint
 from viewkin.training.batchnorm_statistics import put_statistics_, statistics_of
+from viewkin.training.config import Recipe
 from viewkin.training.monitors import KnnMonitor
 from viewkin.training.online_heads import OnlineHeads
 from viewkin.training.outcome import RunStoppedError
+
+
+def stated(recipe: Recipe) -> dict[str, str]:
+    """Write the settings of a recipe that decide results: path to value, as JSON."""
+    return {
+        path: json.dumps(value, default=str)
+        for path, value in setting_paths(recipe).items()
+        if not path.startswith("runtime.")
+    }
 
 
 @dataclass(kw_only=True)
@@ -41,6 +52,8 @@ class RunState:
     """Run directory."""
     metadata: Mapping[str, Any]
     """What ``load_backbone`` needs."""
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What decides results: path of a setting to its value as JSON."""
     best: float = -1.0
     """Highest ``knn_monitor`` so far; -1 before the first."""
     saved_at: float = field(default_factory=time.monotonic)
@@ -76,6 +89,7 @@ class RunState:
             "progress": {"round": at.round, "epoch": at.epoch, "step": at.step},
             "images": self._images(),
             "backbone": json.dumps(dict(self.metadata)),
+            "settings": json.dumps(dict(self.settings)),
         }
 
     def _images(self) -> dict[str, Any]:
@@ -114,11 +128,24 @@ class RunState:
             self.best = accuracy
             checkpoint.save_checkpoint(self.out / "best.ckpt", self.everything())
 
+    def _check_settings(self, path: Path, saved: Mapping[str, str]) -> None:
+        """Refuse settings that are not those of a checkpoint; it may lack some, as those of older versions do.
+
+        Raises:
+            UserError: one differs.
+        """
+        for name, value in self.settings.items():
+            if saved.get(name, value) != value:
+                raise UserError(
+                    f"recipe.json of {self.out} has {name} {value} and {path.name} {saved[name]}, so it was changed or "
+                    "damaged; restore it from a copy, or start a new run."
+                )
+
     def load(self) -> None:
         """Take up ``last.ckpt`` or, where that is damaged, the checkpoint before it.
 
         Raises:
-            UserError: there is none, or it is of other images, another method or another network.
+            UserError: there is none, or it is of other images, settings, another method or another network.
         """
         path, state, note = checkpoint.load_newest(self.out)
         if not checkpoint.is_of(state["images"], self.source):
@@ -126,6 +153,7 @@ class RunState:
                 f"The images are not those of the run ({state['images']['count']} then, {len(self.source)} now, or "
                 "other names); point to the same set, or start a new run."
             )
+        self._check_settings(path, json.loads(state.get("settings", "{}")))
         checkpoint.load_method(path, state, self.method)
         if len(state["statistics"]) == self.fabric.world_size:
             put_statistics_(self.method, state["statistics"][self.fabric.global_rank])

@@ -215,6 +215,7 @@ class TestGuesses:
             (("CIFAR-Train-2", "CIFAR-val-2"), {"train": "CIFAR-Train-2", "val": "CIFAR-val-2"}),
             (("train station", "test tube"), {}),
             (("latest", "trainer"), {}),
+            (("Train", "train", "dev", "DEV"), {"train": "train", "val": "dev"}),
         ],
     )
     def test_folders_that_differ_by_a_split_alone_are_splits(self, tmp_path: Path, names, found):

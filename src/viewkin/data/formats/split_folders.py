@@ -51,10 +51,10 @@ def _visible(entries: Entries) -> Sequence[DirEntry[str]]:
     return [entry for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
 
 
-def _preference(name: str) -> tuple[int, str]:
-    """Order folders of one split: ``train`` before ``training``, ``validation`` before ``dev``, others last."""
+def _preference(name: str) -> tuple[int, bool, str]:
+    """Order folders of one split: ``train`` before ``Train``, ``validation`` before ``dev``, others last."""
     order = list(SPLIT_OF)
-    return (order.index(name.lower()) if name.lower() in order else len(order)), name
+    return (order.index(name.lower()) if name.lower() in order else len(order)), name != name.lower(), name
 
 
 def _holder(entries: Entries) -> str | None:
