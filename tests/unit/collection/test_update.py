@@ -471,3 +471,32 @@ def test_a_collection_of_more_places_is_a_store(place):
     pictures(photos, range(3))
     gathered(to, photos)
     assert Store.open(to).manifest.live == 3
+
+
+def deep(path: Path, seed: int, most: int) -> None:
+    """A picture of 16 bits whose values reach up to ``most``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, most, (20, 20), dtype=np.uint16)
+    values[0, :2] = 0, most
+    Image.fromarray(values).save(path)
+
+
+def test_the_range_of_deep_images_is_chosen_once(place):
+    photos, to = place
+    for number in range(20):
+        deep(photos / f"{number}.png", number, 4095)
+    gathered(to, photos)
+    chosen, before = newest(to).value_range, rows_of(to)
+    assert chosen is not None
+    assert chosen[1] <= 4095
+    for number in range(20, 60):
+        deep(photos / f"{number}.png", number, 65535)
+    assert gathered(to, photos).computed == 40
+    assert newest(to).value_range == chosen
+    fresh = to.with_name("fresh")
+    gathered(fresh, photos)
+    assert newest(fresh).value_range != chosen  # what a set of these images would choose
+    picture(photos / "again.jpg", 1)
+    deep(photos / "last.png", 0, 4095)  # the content of 0.png
+    assert counts(gathered(to, photos))["copied"] == 1
+    np.testing.assert_array_equal(rows_of(to)["last.png"], before["0.png"])

@@ -109,3 +109,12 @@ def test_facts_of_other_rows_count_as_none(tmp_path):
     about = tmp_path / INDEXES / "ivf-s.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"state": "other"}))
     assert read_kept(tmp_path, "ivf", "s") is None
+
+
+def test_rows_held_out_stand_for_all_whatever_their_order():
+    """A thousand equal rows at the front are found in one cell; the others are not."""
+    easy = np.repeat(grouped(1, seed=8), 1000, axis=0)
+    hard = grouped(6000, seed=9)
+    rows = np.concatenate([easy, hard])
+    index, facts = ivf.built(rows)
+    assert recall(ivf.IvfIndex(index, facts), rows, hard[::10]) >= 0.97
