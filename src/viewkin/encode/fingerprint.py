@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def fingerprint_of(model: Model, features: str) -> str:
     policy = model.policy
     seen = {
         "features": features,
-        "network": repr(getattr(module, "config", type(module).__name__)),
+        "network": settings_of(getattr(module, "config", None)),
         "image_size": model.image_size,
         "crop": [policy.test_fraction, policy.squash],
         "mean": list(policy.mean),
@@ -43,6 +44,14 @@ def fingerprint_of(model: Model, features: str) -> str:
     digest = hashlib.blake2b(json.dumps(seen, sort_keys=True).encode(), digest_size=16)
     hash_weights(digest, module.state_dict())
     return digest.hexdigest()
+
+
+def settings_of(config: Any) -> list[str]:
+    """Describe a network by its settings that are not the default, so that a new setting changes no fingerprint."""
+    if not is_dataclass(config) or isinstance(config, type):
+        return []
+    values = [(one.name, getattr(config, one.name), one.default) for one in fields(config)]
+    return sorted(f"{name}={value!r}" for name, value, default in values if value != default)
 
 
 def module_of(encoder: Callable[[Tensor], Tensor]) -> nn.Module | None:

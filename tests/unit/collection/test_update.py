@@ -252,10 +252,11 @@ def test_a_vector_depends_on_its_image_alone(place):
     np.testing.assert_allclose(rows_of(to.with_name("both"))["small.png"], alone, atol=1e-6)
 
 
-def test_images_of_one_size_have_the_vectors_that_a_file_of_embeddings_has(place):
+@pytest.mark.parametrize("side", [10, 17, 18])
+def test_images_of_one_size_have_the_vectors_that_a_file_of_embeddings_has(place, side):
     photos, to = place
     for number in range(5):
-        picture(photos / f"{number}.png", number, (18, 18))
+        picture(photos / f"{number}.png", number, (side, side))
     gathered(to, photos)
     one, dataset = model(), Dataset(photos)
     rows = torch.nn.functional.normalize(one.features(dataset.source(size=None, least=1), torch.device("cpu")), dim=1)

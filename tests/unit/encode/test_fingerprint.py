@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -50,6 +50,25 @@ def test_weights_of_any_type_and_shape_are_hashed():
     before = fingerprint_of(one, "backbone")
     net[0].num_batches_tracked += 1
     assert fingerprint_of(one, "backbone") != before
+
+
+def test_settings_of_a_network_count_and_a_new_setting_with_its_default_does_not():
+    @dataclass(frozen=True)
+    class Old:
+        pool: str = "global"
+
+    @dataclass(frozen=True)
+    class New:
+        pool: str = "global"
+        added: int = 1
+
+    def with_settings(config):
+        one = model(0)
+        one.encoder.config = config
+        return fingerprint_of(one, "backbone")
+
+    assert with_settings(Old()) == with_settings(New())
+    assert len({with_settings(Old()), with_settings(Old("window7")), with_settings(New(added=2))}) == 3
 
 
 def test_what_has_no_weights_is_refused():
