@@ -122,7 +122,8 @@ def resolve(request: TrainRequest, survey: Survey) -> Resolved:
     notes: list[str] = []
     if request.recipe is None:
         recipe, notes = adapted(recipe, survey, settled, demo=request.demo)
-        if recipe.init.source is None and not request.demo and not smoke:
+        chooses = not any(path.startswith("backbone.") for path in given)
+        if recipe.init.source is None and chooses and not request.demo and not smoke:
             notes += suggested_start(survey)
     if smoke:
         recipe = smoked(recipe, settled)
