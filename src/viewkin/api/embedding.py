@@ -32,6 +32,7 @@ def embed(
     features: str = "backbone",
     normalise: bool = True,
     half: bool = False,
+    precision: str = "auto",
     image_column: str | None = None,
     label_column: str | None = None,
     labels: bool = True,
@@ -49,6 +50,7 @@ def embed(
     features: str = "backbone",
     normalise: bool = True,
     half: bool = False,
+    precision: str = "auto",
     image_column: str | None = None,
     label_column: str | None = None,
     labels: bool = True,
@@ -65,6 +67,7 @@ def embed(
     features: str = "backbone",
     normalise: bool = True,
     half: bool = False,
+    precision: str = "auto",
     image_column: str | None = None,
     label_column: str | None = None,
     labels: bool = True,
@@ -83,6 +86,8 @@ def embed(
         features: ``backbone``, or ``embedding`` (through the run's head as well).
         normalise: scale every row to length 1.
         half: keep a new collection's vectors as float16.
+        precision: form that the network runs in: ``float32``, ``bfloat16``, ``int8``, or ``auto``, the faster of the
+            first two by a trial; a collection keeps to that of its first images.
         image_column: column of Parquet files that holds the images; None: found by its name or type.
         label_column: column of Parquet files that holds the labels; None: found by its name or type.
         labels: whether to take labels from folders, columns and annotations.
@@ -105,6 +110,7 @@ def embed(
             features=features,
             overwrite=overwrite,
             half=half,
+            precision=precision,
             reading=reading,
             device=device,
         )
@@ -121,6 +127,7 @@ def embed(
         split=split,
         features=features,
         normalise=normalise,
+        precision=precision,
         reading=reading,
         device=device,
     )

@@ -30,6 +30,10 @@ def embed(
     half: Annotated[
         bool, typer.Option("--half", help="Keep the vectors of a new collection as float16, in half the space.")
     ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="float32, bfloat16, int8, or auto: the faster of the first two by a trial."),
+    ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace embeddings of other images or by another model too.")
     ] = False,
@@ -78,6 +82,7 @@ def embed(
                 split=split,
                 features=features,
                 normalise=normalise,
+                precision=precision,
                 reading=reading,
                 device=device,
             )
@@ -94,6 +99,7 @@ def embed(
                     features=features,
                     overwrite=overwrite,
                     half=half,
+                    precision=precision,
                     reading=reading,
                     device=device,
                 )

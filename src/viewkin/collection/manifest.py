@@ -82,6 +82,8 @@ class Manifest:
     """Type of the numbers: ``float32`` or ``float16``."""
     value_range: tuple[float, float] | None = None
     """Values that become black and white in images of more than 8 bits; None: there was no such image yet."""
+    precision: str | None = None
+    """Form that the network ran in: ``float32``, ``bfloat16`` or ``int8``; None: nothing was encoded yet."""
     classes: tuple[str, ...] = ()
     """Class names by label. New ones are added at the end, so a label keeps its number."""
     parts: tuple[Part, ...] = ()
@@ -200,6 +202,7 @@ def _manifest_of(body: dict[str, Any]) -> Manifest:
         images=ImageSet(**body["images"]),
         number=body["number"],
         value_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
+        precision=body.get("precision"),
         classes=tuple(body["classes"]),
         parts=tuple(Part(**part) for part in body["parts"]),
         gone={name: list(rows) for name, rows in body["gone"].items()},

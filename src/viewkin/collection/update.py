@@ -86,6 +86,11 @@ def opened_to_write(request: UpdateRequest) -> tuple[Store, Update]:
         raise other_model(folder, manifest.model, request.origin)
     if request.number not in (None, manifest.number):
         raise UserError(f"{folder} holds numbers of {manifest.number}: leave out the type, or name another collection.")
+    if manifest.precision is not None and request.precision not in ("auto", manifest.precision):
+        raise UserError(
+            f"{folder} holds vectors of a network in {manifest.precision}: leave --precision out, or name another "
+            "collection."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{folder} cannot be written: choose a place that you may write to.")
     store = Store(folder, manifest)

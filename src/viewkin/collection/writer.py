@@ -26,6 +26,7 @@ from viewkin.data.dataset import Dataset
 from viewkin.data.first_pass import range_of
 from viewkin.encode.image_vectors import Range, SeenImage, image_vectors
 from viewkin.encode.model import Model
+from viewkin.encode.precision import Chosen, precision_for
 from viewkin.runtime.places import printable
 from viewkin.runtime.progress import progress_bar
 from viewkin.runtime.wording import counted
@@ -87,6 +88,8 @@ class UpdateRequest:
     """Where the network runs."""
     split: str | None = None
     """Split to mirror; rows of others stay as they are. None: all."""
+    precision: str = "auto"
+    """Form that the network runs in; ``auto``: that of the collection or, in a new one, the fastest."""
     number: str | None = None
     """``float32`` or ``float16``; None: as the collection has it, float32 in a new one."""
     overwrite: bool = False
@@ -177,7 +180,18 @@ class Writer:
         """Encode images of one split; gives how many were read or left out."""
         of_position = {image.place[1]: image for image in images}
         choose = self._range_of(one)
-        encoding = image_vectors(self.request.model, one.encoded, list(of_position), self.request.device, choose)
+        known = self._facts.get("precision", self.store.manifest.precision)
+        asked = str(known or self.request.precision)
+        precision = precision_for(asked, len(images))
+        self._facts["precision"] = precision if precision != "auto" else known
+
+        def settled(chosen: Chosen) -> None:
+            self._facts["precision"] = chosen.precision
+            if chosen.note is not None:
+                self.told.notes.append(chosen.note)
+
+        request, positions = self.request, list(of_position)
+        encoding = image_vectors(request.model, one.encoded, positions, request.device, choose, precision, settled)
         with closing(encoding) as blocks:
             for block in blocks:
                 for position, why in block.unread.items():

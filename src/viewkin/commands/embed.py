@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from viewkin.augment.views import test_view
 from viewkin.collection.embeddings import Embeddings
 from viewkin.commands.embeddings_file import Origin, check_embeddings_file
 from viewkin.data.dataset import Dataset, Images
 from viewkin.data.reading import Reading
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, stored_size
+from viewkin.encode.precision import CALIBRATION, in_precision, precision_for
 from viewkin.runs.models import device_named, open_model
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.provenance import versions
@@ -39,6 +42,8 @@ class EmbedRequest:
     """``backbone``, or ``embedding`` (through the run's head as well)."""
     normalise: bool = True
     """Scale every row to length 1."""
+    precision: str = "auto"
+    """Form that the network runs in: ``float32``, ``bfloat16``, ``int8``, or ``auto``, the fastest of the first two."""
     reading: Reading | None = None
     """Which columns hold images and labels, and whether labels are taken; None: found out."""
     device: str = "auto"
@@ -52,6 +57,7 @@ def embed(request: EmbedRequest) -> Embeddings:
         UserError: a model, split or place that is not there, or a file that holds something else.
     """
     device = device_named(request.device)
+    precision_for(request.precision, 0)
     dataset = Dataset.of(request.data, request.reading)
     if request.split is not None and request.split not in dataset.splits:
         raise UserError(f"{dataset.name} has no {request.split} split; it has {', '.join(dataset.splits)}.")
@@ -63,11 +69,13 @@ def embed(request: EmbedRequest) -> Embeddings:
     sources = {split: source for split in keys if (source := opened(dataset, split, keys, model, notes)) is not None}
     if not sources:
         raise UserError(" ".join(notes))
+    model, precision = formed(model, request.precision, [*sources.values()], device, notes)
     rows = torch.cat([model.features(source, device) for source in sources.values()])
     if request.normalise:
         rows = nn.functional.normalize(rows, dim=1)
     labels, classes = joined_labels([*sources.values()])
     metadata: dict[str, Any] = {"features": model.name, "normalised": str(request.normalise), **versions()}
+    metadata["precision"] = precision
     embeddings = Embeddings(
         embeddings=rows,
         keys=tuple(key for source in sources.values() for key in source.keys),
@@ -81,6 +89,24 @@ def embed(request: EmbedRequest) -> Embeddings:
     if request.out is not None:
         embeddings.save(request.out)
     return embeddings
+
+
+def formed(
+    model: Model, asked: str, sources: Sequence[Source], device: torch.device, notes: list[str]
+) -> tuple[Model, str]:
+    """Put a model into the form that is asked for, or into the fastest; say so in ``notes``.
+
+    Raises:
+        UserError: it cannot run in that form.
+    """
+    precision = precision_for(asked, sum(map(len, sources)))
+    if precision == "float32":
+        return model, precision
+    pixels = sources[0].images(torch.arange(min(CALIBRATION, len(sources[0]))))
+    chosen = in_precision(model, precision, test_view(pixels.to(device), model.image_size, model.policy), device)
+    if chosen.note is not None:
+        notes.append(chosen.note)
+    return chosen.model, chosen.precision
 
 
 def chosen_keys(dataset: Dataset, split: str | None) -> tuple[dict[str, set[str]], list[str]]:

@@ -12,6 +12,7 @@ from viewkin.data.dataset import Dataset, Images
 from viewkin.data.reading import Reading
 from viewkin.encode.fingerprint import fingerprint_of
 from viewkin.encode.model import Model
+from viewkin.encode.precision import precision_for
 from viewkin.runs.models import device_named, open_model
 from viewkin.runtime.errors import UserError
 
@@ -34,6 +35,8 @@ class EmbedCollectionRequest:
     """Let images of another place take the place of most of those that are there."""
     half: bool = False
     """Keep a new collection's vectors as float16."""
+    precision: str = "auto"
+    """``float32``, ``bfloat16``, ``int8``, or ``auto``: that of the collection or, in a new one, the fastest."""
     reading: Reading | None = None
     """Which columns hold images and labels, and whether labels are taken; None: found out."""
     device: str = "auto"
@@ -47,6 +50,7 @@ def embed_collection(request: EmbedCollectionRequest) -> Update:
         UserError: a model, images or place that do not fit; a collection of another model or of other images.
     """
     device = device_named(request.device)
+    precision_for(request.precision, 0)
     dataset = Dataset.of(request.data, request.reading)
     if dataset.place is not None and request.to.absolute() == dataset.place:
         raise UserError(f"--to {request.to} is the folder of the images: name another folder.")
@@ -59,6 +63,7 @@ def embed_collection(request: EmbedCollectionRequest) -> Update:
             origin=origin_of(model, request.model, request.features),
             device=device,
             split=request.split,
+            precision=request.precision,
             number="float16" if request.half else None,
             overwrite=request.overwrite,
         )

@@ -31,6 +31,7 @@ from viewkin.data.pool import default_threads, in_order
 from viewkin.data.values import UnrangedError
 from viewkin.encode.features import frozen
 from viewkin.encode.model import LARGEST_STORED, Model
+from viewkin.encode.precision import CALIBRATION, Chosen, Precision, in_precision
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.errors import UserError
 
@@ -82,6 +83,8 @@ def image_vectors(
     positions: Sequence[int],
     device: torch.device,
     choose_range: Callable[[], Range] | None = None,
+    precision: Precision = "float32",
+    settled: Callable[[Chosen], None] | None = None,
 ) -> Generator[Vectors]:
     """Encode images by position, in order, in blocks of at most ``BLOCK``.
 
@@ -91,11 +94,14 @@ def image_vectors(
         positions: which of them.
         device: where the network runs.
         choose_range: gives the range of values for images of more than 8 bits; None: the range of their type.
+        precision: form that the network runs in; what has to be tried or measured for it, is by the first block.
+        settled: is told of that form, where it is not float32.
 
     Raises:
-        UserError: the encoder gives anything but one finite row an image.
+        UserError: the encoder gives anything but one finite row an image, or cannot run in the precision.
     """
     model.to(device)
+    network = model.encoder
     chunks = [positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)]
     look = partial(seen_image, model=model, encoded=encoded, choose_range=choose_range)
 
@@ -103,15 +109,26 @@ def image_vectors(
         return [(position, look(position)) for position in chunk]
 
     held = encoded.read() if isinstance(encoded, PixelImages) else None  # an archive is read once while it is held
-    with PillowWarnings(), kept_memory(device.type == "cpu"), frozen(model.encoder):
+
+    def formed(model: Model, block: Sequence[tuple[int, SeenImage | str]]) -> Model:
+        images = [image for _, image in block if isinstance(image, SeenImage)][:CALIBRATION]
+        if precision == "float32" or model.encoder is not network or not images:
+            return model
+        chosen = in_precision(model, precision, views_of(model, images, device), device)
+        if settled is not None:
+            settled(chosen)
+        return chosen.model
+
+    with PillowWarnings(), kept_memory(device.type == "cpu"), frozen(network):
         waiting: list[tuple[int, SeenImage | str]] = []
         for part in in_order(work, chunks, default_threads()):
             waiting += part
             if len(waiting) >= BLOCK:
+                model = formed(model, waiting[:BLOCK])
                 yield encode_block(model, waiting[:BLOCK], device)
                 waiting = waiting[BLOCK:]
         if waiting:
-            yield encode_block(model, waiting, device)
+            yield encode_block(formed(model, waiting), waiting, device)
     del held
 
 
@@ -167,18 +184,23 @@ def encode_block(model: Model, seen: Sequence[tuple[int, SeenImage | str]], devi
     images = [image for _, image in seen if isinstance(image, SeenImage)]
     if not images:
         return Vectors([], torch.empty(0, 0), [], unread)
-    views = torch.empty(len(images), 3, model.image_size, model.image_size, device=device)
-    for side in {image.pixels.shape[-1] for image in images}:
-        places = [place for place, image in enumerate(images) if image.pixels.shape[-1] == side]
-        pixels = torch.from_numpy(np.stack([images[place].pixels for place in places]))
-        views[torch.tensor(places, device=device)] = test_view(pixels.to(device), model.image_size, model.policy)
     with torch.no_grad():
-        rows: Any = model.encoder(views)
+        rows: Any = model.encoder(views_of(model, images, device))
     if rows.ndim != 2 or len(rows) != len(images):
         raise UserError(f"the encoder turned {len(images)} images into {tuple(rows.shape)}: it must give a row each.")
     if not bool(torch.isfinite(rows).all()):
         raise UserError("the vectors hold NaN or infinity: the network has diverged; train it again or name another.")
     return Vectors(positions, rows.float().cpu(), images, unread)
+
+
+def views_of(model: Model, images: Sequence[SeenImage], device: torch.device) -> Tensor:
+    """Make the test views of some images: (n, 3, h, h) normalised."""
+    views = torch.empty(len(images), 3, model.image_size, model.image_size, device=device)
+    for side in {image.pixels.shape[-1] for image in images}:
+        places = [place for place, image in enumerate(images) if image.pixels.shape[-1] == side]
+        pixels = torch.from_numpy(np.stack([images[place].pixels for place in places]))
+        views[torch.tensor(places, device=device)] = test_view(pixels.to(device), model.image_size, model.policy)
+    return views
 
 
 def _all(stream: BinaryIO) -> bytes:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,15 @@ from torch.nn.functional import cosine_similarity
 
 from viewkin.encode.features import frozen
 from viewkin.encode.model import Model
-from viewkin.runtime.errors import UserError
+from viewkin.runtime.errors import UserError, require
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """``auto``: float32 or bfloat16, whichever a trial finds faster."""
-TRIAL = 16
-"""Images of a trial."""
+PRECISIONS = get_args(Precision)
+TRIAL, CALIBRATION = 16, 64
+"""Images of a trial, and of the measurement of ranges for int8."""
+WORTHWHILE = 512
+"""With fewer images than this, ``auto`` takes float32 without a trial, which would take longer than it saves."""
 WORTH = 1.2
 """bfloat16 must be this many times faster than float32 to be chosen."""
 ALIKE = 0.99
@@ -78,6 +81,17 @@ class Chosen:
         )
 
 
+def precision_for(asked: str, count: int) -> Precision:
+    """Check a precision; ``auto`` is float32 for few images.
+
+    Raises:
+        UserError: there is no such precision.
+    """
+    require(asked in PRECISIONS, "--precision", asked, f"one of {', '.join(PRECISIONS)}")
+    chosen: Precision = "float32" if asked == "auto" and count < WORTHWHILE else asked  # pyright: ignore
+    return chosen
+
+
 def in_precision(model: Model, precision: Precision, views: Tensor, device: torch.device) -> Chosen:
     """Put a model into the form that is asked for, or into the fastest.
 
@@ -98,7 +112,7 @@ def in_precision(model: Model, precision: Precision, views: Tensor, device: torc
         encoder, cosine, faster = quantised(model, views)
         return Chosen(replace(model, encoder=encoder), "int8", cosine, faster)
     model.to(device)
-    views, network = views.to(device), model.encoder
+    views, network = views[:TRIAL].to(device), model.encoder
     forms = {"plain": FastEncoder(network, reduced=False, channels_last=False)}
     if precision != "bfloat16":
         forms["float32"] = FastEncoder(network, reduced=False, channels_last=True)
