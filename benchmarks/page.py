@@ -32,8 +32,8 @@ HEAD = """# Benchmarks
 Made from the JSON files beside this page by `python benchmarks/page.py`. Each section names the commands of its files:
 `make bench` runs them, but for those of [earlier commits](#against-an-earlier-commit) (`make bench-parent`), of the
 [samplers' accuracy](#accuracy-of-candidate-sampling) and of [collections](#collections). A time is a median with the
-lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and the traffic of memory need at the rates measured in
-the same run: large bfloat16 products, and copies.
+lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and the traffic of
+memory need at the rates measured in the same run: large bfloat16 products, and copies.
 """
 
 AIMS = """## Aims
