@@ -88,6 +88,21 @@ def quantised(model: Model, views: Tensor) -> tuple[OnnxEncoder, float, float]:
     return quick, cosine, seconds / _seconds(quick, views)
 
 
+def float_in_onnx(model: Model, views: Tensor) -> OnnxEncoder:
+    """Run a network by onnxruntime in float32, to compare with.
+
+    Args:
+        model: its encoder must be a module.
+        views: (n, C, h, w) normalised, for its shapes.
+    """
+    import onnxruntime
+
+    assert isinstance(model.encoder, nn.Module)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        _export(model.encoder, views, Path(folder) / "float.onnx")
+        return OnnxEncoder(_session(onnxruntime, Path(folder) / "float.onnx"))
+
+
 def _export(encoder: nn.Module, views: Tensor, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1)
     with frozen(encoder):
