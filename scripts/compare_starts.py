@@ -26,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "starts"
 WEIGHTS = "efficientnet_lite0"
+EPOCHS = 6
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,24 @@ class Images:
 
 
 SETS = {
-    "cars196": Images("0:98", "98:196", "train", ("augment.image_size=160", "augment.view_size=96")),
+    "cars196": Images("0:98", "98:196", "train", ("augment.image_size=96",)),
     "cifar100": Images("0:20", "20:100", "test", ("augment.image_size=64",)),
 }
-BASE = ("method.base.temperature=0.2", "method.base.hidden=512")
-FEATURES = ("method.clustered=features", "method.labels=offline", "method.min_size=5")
+BASE = ("method.base.temperature=0.07", "method.base.hidden=512")
+KIN = ("method.clustered=features", "method.labels=offline", "method.min_size=5", "method.clusters=200")
+RELATION = ("method.relation=start", "method.teacher_temperature=0.05", "method.temperature=0.05")
+
+
+def around(term: str, *values: str) -> list[str]:
+    """Write the arguments of a term around SimCLR."""
+    return ["--method", f"{term}(simclr)", *(part for value in (*values, *BASE) for part in ("--set", value))]
+
+
 ROWS: dict[str, list[str]] = {
     "start": [],
     "simclr": [],
+    "eir-relation": around("eir", "method.relation_weight=0.1", "method.mixture_weight=0", *RELATION),
+    "interclr": around("interclr", *KIN),
 }
 """Row to its arguments; the first is not trained."""
 KEPT = ("recipe.json", "versions.json", "metrics.jsonl")
@@ -78,7 +89,7 @@ def finished(name: str, row: str, seed: int, runs: Path, threads: int) -> None:
         if (out / "last.ckpt").exists():
             command += ["--resume"]
         else:
-            chosen = (*images.settings, f"data.classes={images.seen}")
+            chosen = (*images.settings, f"data.classes={images.seen}", f"schedule.epochs={EPOCHS}")
             command += ["--init", WEIGHTS, *ROWS[row], "--seed", str(seed)]
             command += [argument for setting in chosen for argument in ("--set", setting)]
         run([*command, "--set", f"runtime.threads={threads}"], threads)

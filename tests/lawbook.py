@@ -85,6 +85,7 @@ GRID: dict[str, MethodConfig] = {
     "interclr-features": InterCLRConfig(
         base=METHODS["simclr"], clustered="features", labels="offline", recluster_epochs=1, **CLUSTERED
     ),
+    "eir-start": EIRConfig(base=METHODS["simclr"], relation="start", relation_weight=0.5, mixture_weight=0.0),
     "propagation-features": PropagationConfig(base=METHODS["simclr"], edges="features", **KIN),
     "iraug-mean": IRAugConfig(dim=32, temperature=0.2, reading="mean"),
     "iraug-logsum": IRAugConfig(dim=32, temperature=0.2, reading="logsum", bank_view="second"),

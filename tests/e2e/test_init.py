@@ -29,7 +29,8 @@ def norms(net: nn.Module) -> dict[str, torch.Tensor]:
 
 def train(first: Path, out: Path, *options: object, init: object = None):
     source = first / "first" if init is None else init
-    return viewkin("train", first / "photos", "--init", source, *TINY, *options, "--out", out)
+    whole = () if any("init.frozen" in str(option) for option in options) else ("--set", "init.frozen=0")
+    return viewkin("train", first / "photos", "--init", source, *TINY, *whole, *options, "--out", out)
 
 
 def test_a_run_goes_on_from_old_weights_and_holds_their_statistics(first, workplace):
@@ -56,6 +57,14 @@ def test_statistics_are_trained_or_computed_anew_where_asked(first, workplace, s
     assert all(moved) if statistics == "trained" else not any(moved)
     old = norms(load_backbone(first / "first"))
     assert all(torch.equal(start[name], old[name]) for name in old) == (statistics == "trained")
+
+
+def test_without_a_gpu_the_first_stages_are_not_trained_unless_it_is_said(first, workplace):
+    ended = viewkin("train", first / "photos", "--init", first / "first", *TINY, "--out", "run")
+    assert ended.code == 0
+    frozen = json.loads(Path("run/recipe.json").read_text())["recipe"]["init"]["frozen"]
+    assert frozen == (0 if torch.cuda.is_available() else 3)
+    assert ("The first 3 of the network's 5 stages are not trained" in " ".join(ended.out.split())) == (frozen == 3)
 
 
 def test_frozen_stages_stay_and_a_lower_rate_moves_less(first, workplace):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from viewkin.methods.simclr import SimCLRConfig
-from viewkin.optim import ScheduleConfig
+from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.recipes.shared import FAST, SMALL
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
@@ -38,6 +38,20 @@ def photos() -> Recipe:
     )
 
 
+def photos_from_weights() -> Recipe:
+    """The default for a folder of one's own where training starts from weights; ``docs/log.md`` has its settings."""
+    return Recipe(
+        name="photos_from_weights",
+        about="a folder of one's own images, from pretrained weights (--init): SimCLR, fitted to images and machine",
+        method=SimCLRConfig(temperature=0.07, hidden=512),
+        backbone=SMALL,
+        augment=AugmentConfig(policy="moco-v2", image_size=96),
+        optim=OptimConfig(name="adamw", lr=3e-4, weight_decay=0.05, exclude_norm_and_bias=True),
+        schedule=ScheduleConfig(epochs=10, kind="cosine", warmup_epochs=0.5),
+        data=DataConfig(batch_size=128),
+    )
+
+
 def demo() -> Recipe:
     """The demonstration on the generated set: a few minutes on two cores."""
     return replace(
@@ -50,6 +64,7 @@ def demo() -> Recipe:
 
 RECIPES = (
     photos,
+    photos_from_weights,
     demo,
     cifar10_cpu,
 )

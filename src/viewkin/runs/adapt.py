@@ -6,9 +6,12 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from viewkin.data.dataset import Survey
 from viewkin.nets.amdim import AMDIM_SIDES, least_rkhs
-from viewkin.nets.backbone import TIMM
+from viewkin.nets.backbone import TIMM, build_backbone
+from viewkin.nets.held import stages_of
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.processor import has_bf16
 from viewkin.settings import with_values
@@ -24,6 +27,10 @@ FEW = 20_000
 """Below this number of images, pretrained weights are suggested."""
 SMALLEST_PHOTO = 48
 """Shorter side of images below which weights of photographs fit badly, pixels."""
+FROM_WEIGHTS_ON_CPU, FROM_WEIGHTS_ON_GPU = 50_000, 2_000_000
+"""The same for a run that starts from weights, which needs less and mostly trains larger networks."""
+FROZEN = 2 / 3
+"""Share of the stages that such a run leaves as they are without a GPU: it costs half, and no accuracy was lost."""
 DEMO_SHARE = 8
 """A demonstration sees this many times fewer."""
 
@@ -45,16 +52,31 @@ def adapted(recipe: Recipe, survey: Survey, given: Set[str], *, demo: bool) -> t
     chosen, notes = _network(recipe, survey.shorter_side, cpu, given)
     if "data.batch_size" not in given:
         # Too few steps an epoch teach little: at least four, as far as batches stay useful.
-        fitting = [size for size in (256, 128, 64, 32) if 4 * size <= survey.count]
+        fitting = [n for n in (256, 128, 64, 32) if 4 * n <= survey.count and n <= recipe.data.batch_size]
         chosen["data.batch_size"] = fitting[0] if fitting else 16
+    started = recipe.init.source is not None
+    if started and cpu and "init.frozen" not in given:
+        with torch.device("meta"):
+            stages = len(stages_of(build_backbone(recipe.backbone)))
+        chosen["init.frozen"] = round(FROZEN * stages)
+        notes.append(
+            f"The first {chosen['init.frozen']} of the network's {stages} stages are not trained, as there is no GPU "
+            "(--set init.frozen=0 trains all)."
+        )
     recipe = with_values(recipe, chosen)
     if "schedule.epochs" not in given:
-        seen = (SEEN_ON_CPU if cpu else SEEN_ON_GPU) // (DEMO_SHARE if demo else 1)
-        seen //= 2 if cpu and not has_bf16() else 1
-        epochs = round(min(max(seen / survey.count, 10 if cpu else 20), 400 if cpu else 800))
-        recipe = with_epochs(recipe, epochs)
+        recipe = with_epochs(recipe, epochs := _epochs(survey.count, cpu=cpu, demo=demo, started=started))
         notes.append(f"{epochs} epochs, to see about {_rounded(epochs * survey.count)} images (--epochs).")
     return recipe, notes
+
+
+def _epochs(count: int, *, cpu: bool, demo: bool, started: bool) -> int:
+    """Choose how often each image is seen."""
+    if started:
+        return round(min(max((FROM_WEIGHTS_ON_CPU if cpu else FROM_WEIGHTS_ON_GPU) / count, 3), 30 if cpu else 200))
+    seen = (SEEN_ON_CPU if cpu else SEEN_ON_GPU) // (DEMO_SHARE if demo else 1)
+    seen //= 2 if cpu and not has_bf16() else 1
+    return round(min(max(seen / count, 10 if cpu else 20), 400 if cpu else 800))
 
 
 def suggested_start(survey: Survey) -> list[str]:

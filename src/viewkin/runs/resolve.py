@@ -24,8 +24,8 @@ from viewkin.settings import read_assignment, setting_paths, with_value, with_va
 from viewkin.training.config import Recipe, delays, nested
 from viewkin.training.fabric import processes
 
-DEFAULT_RECIPE = "photos"
-"""The recipe for a user who names none."""
+DEFAULT_RECIPE, FROM_WEIGHTS = "photos", "photos_from_weights"
+"""The recipes for a user who names none, without and with weights to start from."""
 EPOCHS = "schedule.epochs"
 
 
@@ -158,7 +158,8 @@ def started(request: TrainRequest) -> tuple[Recipe, bool]:
     """Find the recipe to start from, and whether to make a smoke test of it."""
     if isinstance(request.recipe, Recipe):
         return request.recipe, request.smoke
-    name = DEFAULT_RECIPE if request.recipe is None else request.recipe
+    usual = DEFAULT_RECIPE if request.init is None else FROM_WEIGHTS
+    name = usual if request.recipe is None else request.recipe
     if name not in RECIPES and exists(name) and (name.endswith(".json") or Path(name).is_dir()):
         stored = read_run_settings(Path(name))
         return stored.recipe, stored.smoke or request.smoke

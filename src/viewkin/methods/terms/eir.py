@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, MethodConfig, Step, ViewMethod, queue_limit
+from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim, queue_limit
 from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.nets.heads import recorded_features
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
-Relation = Literal["views", "symmetric", "teacher"]
+Relation = Literal["views", "symmetric", "teacher", "start"]
 Mix = Literal["cutmix", "mixup"]
 Negatives = Literal["batch", "base"]
 Reading = Literal["sumlog", "logsum"]
@@ -43,7 +45,8 @@ class EIRConfig:
     relation: Relation = "views"
     """``views``: KL(P || P^) of two views, gradients to both; ``symmetric``: mean of both directions; ``teacher``: the
     constant, sharpened relation of a weakly augmented view, by the key network, is the target of every query (released
-    code)."""
+    code); ``start``: the relation of the image to all images, by the backbone's features as they were when the run
+    began, is the target of the features of every view (ours, for runs that start from weights)."""
     detach_target: bool = False
     """Whether P is constant in ``views``, and the first distribution of each direction in ``symmetric``."""
     temperature: float = 0.1
@@ -74,7 +77,7 @@ class EIRConfig:
     """m, weight of the old row of the bank; used only if the base has no bank."""
 
     def __post_init__(self) -> None:
-        require(self.relation in get_args(Relation), "method.relation", self.relation, "views, symmetric or teacher")
+        require(self.relation in get_args(Relation), "method.relation", self.relation, ", ".join(get_args(Relation)))
         require(self.mix in get_args(Mix), "method.mix", self.mix, "cutmix or mixup")
         require(self.negatives in get_args(Negatives), "method.negatives", self.negatives, "batch or base")
         readings = get_args(Reading) if self.negatives == "batch" else ("sumlog",)
@@ -111,8 +114,12 @@ class EIR(Wrapper):
         Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant; METHODS 5.1 on the readings.
     """
 
+    start_features: Tensor | None
+    """(N, F) float16, unit norm: the backbone's features of all images at the start (``relation=start``)."""
+
     def __init__(self, config: EIRConfig, base: ViewMethod, count: int) -> None:
-        with_bank = config.relation_weight > 0 and config.queue_size is None
+        of_start = config.relation == "start" and config.relation_weight > 0
+        with_bank = config.relation_weight > 0 and config.queue_size is None and not of_start
         super().__init__(base, count=count, momentum=config.bank_momentum if with_bank else None)
         self.config = config
         roles = {role: name for name, role in base.view_spec.items()}
@@ -120,7 +127,10 @@ class EIR(Wrapper):
         self.second = roles.get("second", PARTNER)
         views = {**base.view_spec, self.second: "second"}
         self.view_spec = views | {WEAK: "weak"} if self._has_teacher else views
-        self.queue = KeyQueue(config.queue_size, base.dim) if config.queue_size and config.relation_weight else None
+        queued = config.queue_size and config.relation_weight and not of_start
+        self.queue = KeyQueue(config.queue_size or 0, base.dim) if queued else None
+        kept = torch.zeros(count, feature_dim(base.backbone), dtype=torch.float16) if of_start else None
+        self.register_buffer("start_features", kept)
 
     @property
     def _has_teacher(self) -> bool:
@@ -128,12 +138,16 @@ class EIR(Wrapper):
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Add the two relations to the base's step."""
-        step = self.base(batch, at)
+        of_start = self.start_features is not None
+        with recorded_features(self.encoder) if of_start else nullcontext([]) as features:
+            step: Step = self.base(batch, at)
         terms, record, related = dict(step.terms), dict(step.record), dict(step.related)
         config = self.config
         queries, keys = self._queries_and_keys(step, batch)
         if config.relation_weight:
-            if self._has_teacher:
+            if of_start:
+                relation = self._start_relation(torch.cat(features), len(queries), batch)
+            elif self._has_teacher:
                 relation = self._teacher_relation(queries, batch, record)
             else:
                 relation = self._view_relation(queries, keys[1])
@@ -175,6 +189,28 @@ class EIR(Wrapper):
         temperatures = (self.config.teacher_temperature, self.config.temperature)
         entropies = [losses.relation_cross_entropy(teacher, q, self._memory(), temperatures) for q in queries]
         return torch.stack(entropies).mean(0)
+
+    def _start_relation(self, features: Tensor, directions: int, batch: Batch) -> Tensor:
+        """Compare the features of every view with what its image was like at the start: per row, (B,).
+
+        Args:
+            features: (at least directions * B, F) of the base's pass, queries first.
+            directions: number of queries of an image.
+            batch: the micro-batch.
+        """
+        assert self.start_features is not None
+        memory = losses.at_least_float32(self.start_features)
+        teacher = memory[batch.index].repeat(directions, 1)
+        student = losses.unit(features[: len(teacher)])
+        temperatures = (self.config.teacher_temperature, self.config.temperature)
+        entropies = losses.relation_cross_entropy(teacher, student, memory, temperatures)
+        return entropies.view(directions, -1).mean(0)
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Keep the features of all images as they are at the start, where these are the target."""
+        super().start(encode, at)
+        if self.start_features is not None:
+            self.start_features.copy_(losses.unit(encode("features")))
 
     def _memory(self) -> Tensor:
         """Embeddings that views are compared with: bank (N, D) or queue (K, D)."""

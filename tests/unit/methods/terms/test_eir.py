@@ -315,7 +315,7 @@ def test_relation_over_the_bank_makes_no_matrix_of_all_images():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"relation": "both"}, "method.relation is 'both'; it must be views, symmetric or teacher"),
+        ({"relation": "both"}, "method.relation is 'both'; it must be views, symmetric, teacher, start"),
         ({"mix": "blend"}, "method.mix is 'blend'; it must be cutmix or mixup"),
         ({"negatives": "queue"}, "method.negatives is 'queue'; it must be batch or base"),
         ({"mixture_reading": "sum"}, "method.mixture_reading is 'sum'; it must be sumlog or logsum"),
