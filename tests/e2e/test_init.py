@@ -64,7 +64,6 @@ def test_without_a_gpu_the_first_stages_are_not_trained_unless_it_is_said(first,
     assert ended.code == 0
     frozen = json.loads(Path("run/recipe.json").read_text())["recipe"]["init"]["frozen"]
     assert frozen == (0 if torch.cuda.is_available() else 3)
-    assert ("The first 3 of the network's 5 stages are not trained" in " ".join(ended.out.split())) == (frozen == 3)
 
 
 def test_frozen_stages_stay_and_a_lower_rate_moves_less(first, workplace):
