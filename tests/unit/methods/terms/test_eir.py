@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing
+from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing, encode_of
 from viewkin import losses
 from viewkin.augment.mix import beta, cutmix
 from viewkin.methods.moco import MoCoConfig
@@ -42,6 +42,55 @@ def test_without_its_terms_it_is_its_base_bit_for_bit(base):
         for one, found in ((alone, first), (method, second)):
             one.update(found.record, AT)
     assert not differing({f"base.{name}": value for name, value in copied(alone).items()}, copied(method))
+
+
+def of_start(base: str) -> EIRConfig:
+    return EIRConfig(
+        base=METHODS[base],
+        relation="start",
+        relation_weight=0.5,
+        mixture_weight=0,
+        temperature=0.2,
+        teacher_temperature=0.1,
+    )
+
+
+@pytest.mark.parametrize(("base", "views"), [("simclr", 2), ("npid", 1), ("moco", 1)])
+def test_features_of_every_view_are_compared_with_the_start(base, views):
+    method = build(of_start(base)).double().eval()
+    encode = encode_of(method, torch.float64)
+    method.start(encode, AT)
+    kept = losses.unit(encode("features"))
+    torch.manual_seed(3)
+    with torch.no_grad():  # as after some training; the start stays what it was
+        for weight in method.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.02)
+    batch = batch_for(method, INDEX, dtype=torch.float64)
+    step = method(batch, AT)
+    expected = torch.zeros((), dtype=torch.float64)
+    for i in INDEX.tolist():
+        target = (kept @ kept[i] / 0.1).softmax(0)
+        for view in views:
+            seen = losses.unit(method.backbone(batch.views[view]))[i]
+            expected -= (target * (kept @ seen / 0.2).log_softmax(0)).sum() / (len(INDEX) * len(views))
+    torch.testing.assert_close(step.terms["eir/relation"], 0.5 * expected, rtol=2e-3, atol=0)  # the start is in float16
+    grads = torch.autograd.grad(step.terms["eir/relation"], [*method.backbone.parameters()], allow_unused=True)
+    assert all(grad is not None and bool(grad.any()) for grad in grads)
+    head = torch.autograd.grad(
+        method(batch, AT).terms["eir/relation"], [*method.encoder.head.parameters()], allow_unused=True
+    )
+    assert head == (None,) * len(head), "the relation is one of features, before the head"
+
+
+def test_the_start_is_kept_for_a_resume_and_steps_do_not_move_it():
+    method = build(of_start("simclr")).double()
+    method.start(encode_of(method, torch.float64), AT)
+    before = method.state_dict()["start_features"].clone()
+    assert before.any()
+    step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
+    method.update(step.record, AT)
+    assert torch.equal(method.state_dict()["start_features"], before)
+    assert "start_features" not in build(METHODS["eir"]).state_dict()
 
 
 @pytest.mark.parametrize("partners", ["first", "second"])
