@@ -146,7 +146,7 @@ class EIR(Wrapper):
         queries, keys = self._queries_and_keys(step, batch)
         if config.relation_weight:
             if of_start:
-                relation = self._start_relation(torch.cat(features), len(queries), batch)
+                relation = self._start_relation(torch.cat(features), len(step.pairs), batch)
             elif self._has_teacher:
                 relation = self._teacher_relation(queries, batch, record)
             else:
@@ -195,7 +195,7 @@ class EIR(Wrapper):
 
         Args:
             features: (at least directions * B, F) of the base's pass, queries first.
-            directions: number of queries of an image.
+            directions: number of the base's queries of an image.
             batch: the micro-batch.
         """
         assert self.start_features is not None
