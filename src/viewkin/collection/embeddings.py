@@ -127,7 +127,8 @@ def write_embeddings(
     schema = _schema(embeddings.shape[1], labels is not None, bool(splits), about)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
+        how: dict[str, Any] = {"use_dictionary": False, "write_page_checksum": True}
+        with replacing(path) as part, pq.ParquetWriter(part, schema, **how) as writer:
             for start in range(0, len(keys), ROWS):
                 rows = slice(start, start + ROWS)
                 columns = [pa.array(index[rows].numpy()), pa.array(list(keys[rows]), pa.string())]
@@ -190,10 +191,11 @@ def read_embeddings(path: Path | str) -> Embeddings:
         UserError: no such file, no Parquet file, or one with other columns.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         table.validate(full=True)  # texts that are no UTF-8
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror or 'not a complete Parquet file'}).") from error
+        reason = error.strerror or "the Parquet file is damaged or cut short"
+        raise UserError(f"cannot read {path} ({reason}).") from error
     except pa.ArrowException as error:
         raise UserError(f"{path} is not a Parquet file: give a .parquet that `viewkin embed` wrote.") from error
     _check_schema(path, table.schema)

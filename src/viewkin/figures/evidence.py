@@ -151,12 +151,12 @@ def _write(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema, abou
     schema = schema.with_metadata({KEY: json.dumps(dict(about)).encode()})
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema)]
     with replacing(path) as part:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), part)
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), part, write_page_checksum=True)
 
 
 def _rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         table.validate(full=True)  # texts that are no UTF-8
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read; train the run again, or restore it from a copy.") from error

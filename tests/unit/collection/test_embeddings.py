@@ -149,3 +149,20 @@ def test_a_row_without_embedding_is_refused(tmp_path):
     pq.write_table(pa.table({"id": [1, 2], "path": ["a", "b"], "embedding": column}), path)
     with pytest.raises(UserError, match="rows without"):
         read_embeddings(path)
+
+
+def test_no_flipped_bit_changes_an_embedding_without_a_word(tmp_path):
+    path, random = tmp_path / "e.parquet", np.random.default_rng(0)
+    rows = F.normalize(torch.randn(50, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    write_embeddings(path, rows, [f"{number}.jpg" for number in range(50)])
+    sound, refused = path.read_bytes(), 0
+    pages = sound.index(b"ARROW:schema")  # what follows are the names and places of columns
+    for place in random.integers(4, pages, 60):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert torch.equal(read_embeddings(path).embeddings, rows)
+        except UserError:
+            refused += 1
+    assert refused > 50
