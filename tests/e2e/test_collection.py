@@ -39,14 +39,15 @@ LOOK = """<script>addEventListener("load", () => {
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A folder of photos, a run trained on it, and its collection; read only."""
+    """A folder of photos, a run trained on it from earlier weights, and its collection; read only."""
     place = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIEWKIN_CACHE", str(place / "cache"))
         patch.chdir(place)
         pictures(Path("photos"), range(100), CLASSES)
-        ended = viewkin("train", "photos", *TINY, "--out", "run")
-        assert ended.code == 0, ended.err
+        for options in (["--out", "weights"], ["--init", "weights", "--out", "run"]):
+            ended = viewkin("train", "photos", *TINY, *options)
+            assert ended.code == 0, ended.err
         ended = viewkin("embed", "run", "photos", "--to", "photos.collection")
         assert (ended.code, ended.err) == (0, "")
         assert (
