@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from viewkin.api.collection_findings import CollectionFindings
 from viewkin.api.notebook import progress_where_seen
 from viewkin.collection.filters import Where
 from viewkin.collection.matches import Match, Matches
@@ -49,7 +50,7 @@ class Found(Matches):
         return fragment(self, thumbnails.of, thumbnails.of_query)
 
 
-class Collection:
+class Collection(CollectionFindings):
     """Embeddings of a set of images in a folder, and the search over them.
 
     It shows the collection as it was when it was opened; open it again to see what was added since.
@@ -71,7 +72,8 @@ class Collection:
         self.notes: tuple[str, ...] = ()
         """Plain sentences on the update that made it, if :func:`viewkin.embed` gave it."""
         self._reader = Reader(self.path)
-        self._searcher = Searcher(self._reader, None if model is None else str(getattr(model, "path", model)), device)
+        self.model_place = None if model is None else str(getattr(model, "path", model))
+        self._searcher = Searcher(self._reader, self.model_place, device)
 
     def __len__(self) -> int:
         """Count the images."""

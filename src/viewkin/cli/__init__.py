@@ -17,7 +17,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from viewkin.cli.choosing import clusters, label, select
+from viewkin.cli.cleaning import outliers, quality, suspects
 from viewkin.cli.compare import compare
+from viewkin.cli.duplicates import duplicates
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.embed import embed
 from viewkin.cli.fast_imports import swift_imports
@@ -141,6 +144,13 @@ app.command(short_help="Train a backbone on images without labels.")(train)
 
 app.command(short_help="Write one embedding for every image, to a file or a collection.")(embed)
 app.command(cls=GreedyOptions, short_help="Find the images of a collection that are most like an image.")(search)
+app.command(cls=GreedyOptions, short_help="List pictures that a collection holds more than once.")(duplicates)
+app.command(short_help="List the images of a collection that are like few others.")(outliers)
+app.command(short_help="List blurred, dark, overexposed, empty, oddly shaped and tiny pictures.")(quality)
+app.command(short_help="List labels that the other images of a collection contradict.")(suspects)
+app.command(short_help="Cluster the images of a collection, with contact sheets.")(clusters)
+app.command(short_help="Choose the images of a collection to label first.")(select)
+app.command(short_help="Pass a few labels on to all images of a collection.")(label)
 
 
 @app.command(short_help="Evaluate features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
@@ -272,5 +282,8 @@ def demo(
 app.command(short_help="Compare runs in one table, with the papers' numbers.")(compare)
 app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves and more.")
 
-COMMANDS = ("train", "embed", "search", "evaluate", "recipes", "demo", "compare", "figures")
+COMMANDS = (
+    *("train", "embed", "search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label"),
+    *("evaluate", "recipes", "demo", "compare", "figures"),
+)
 """Commands that have a help page of their own."""

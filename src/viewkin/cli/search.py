@@ -14,7 +14,7 @@ from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Device
 from viewkin.cli.terminal import say, shown
 
-GREEDY = ("--like", "--not", "--where")
+GREEDY = ("--like", "--not", "--where", "--not-duplicate")
 """Options that take every value up to the next option: ``--like a.jpg b.jpg``."""
 
 
