@@ -16,6 +16,12 @@ SHOWN = 50
 """Lines that a table shows of itself."""
 OF_IMAGE = ("key", "path", "split", "width", "height", "size", "label", "class_name")
 """Columns that say which image a row is about."""
+TYPES = {
+    **dict.fromkeys(("group", "rank", "cluster", "agreeing"), pa.int64()),
+    **dict.fromkeys(("likeness", "distance", "similarity", "score", "value", "limit", "confidence"), pa.float64()),
+    "keep": pa.bool_(),
+}
+"""Types of the columns that are no text, so that a table without rows has them too."""
 UNSEEN = ("path", "split", "label", "width", "height", "size", "class_name")
 """Columns that are in a file, and that a person sees only where a command names them."""
 
@@ -98,7 +104,7 @@ def findings(
         shown: columns that a person sees; none: all that are found, and the key.
     """
     images = reader.table(vectors=False).select(OF_IMAGE).take(pa.array(np.asarray(rows, dtype=np.int64)))
-    found = {name: pa.array(column) for name, column in columns.items()}
+    found = {name: pa.array(column, TYPES.get(name, pa.string())) for name, column in columns.items()}
     arrays = {**found, **{name: images[name] for name in OF_IMAGE if name not in found}}
     return Findings(pa.table(arrays), notes, shown or ("key", *columns))
 
