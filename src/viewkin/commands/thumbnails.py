@@ -42,40 +42,49 @@ class Thumbnails:
     def of(self, match: Match) -> str | None:
         """Show a match."""
         if match.key not in self._made:
-            whole = match.path is not None and match.path.endswith(match.key)
-            self._made[match.key] = self._shown(_file(match.path) if whole else self._opened(match))
+            self._made[match.key] = _address(self.jpeg(match))
         return self._made[match.key]
+
+    def jpeg(self, match: Match, side: int = SIDE) -> bytes | None:
+        """Give the image of a match as JPEG.
+
+        Args:
+            match: which one.
+            side: longer side at most, pixels.
+        """
+        whole = match.path is not None and match.path.endswith(match.key)
+        return self._encoded(_file(match.path) if whole else self._opened(match), side)
 
     def of_query(self, name: str) -> str | None:
         """Show a query that is a key of the collection or a file."""
         row = self._reader.rows.row_of.get(name)
         if row is not None:
             return self.of(self._reader.match(name, 0, 1.0, row))
-        return self._shown(_file(name))
+        return _address(self._encoded(_file(name), SIDE))
 
-    def _shown(self, image: Readable | None) -> str | None:
+    def _encoded(self, image: Readable | None, side: int) -> bytes | None:
         """Make the thumbnail of an image."""
         if image is None:
             return None
         try:
             with PillowWarnings():
-                small = self._small(image)
+                small = self._small(image, side)
         except Exception:  # Pillow's plugins raise nearly anything; the page says that there is no picture
             return None
         sink = BytesIO()
         small.save(sink, "JPEG", quality=QUALITY)
-        return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"
+        return sink.getvalue()
 
-    def _small(self, image: Readable) -> Image.Image:
+    def _small(self, image: Readable, side: int) -> Image.Image:
         """Reduce an image; one of very many pixels to its central square, which is read in bands."""
         if isinstance(image, Image.Image):
-            return reduced(image, self._range)
+            return reduced(image, self._range, side)
         stream: Path | BinaryIO = image
         with opened(stream) as file:
             if not is_large(file):
-                file.draft("RGB", (2 * SIDE, 2 * SIDE))
-                return reduced(file, self._range)
-        pixels = decode(stream, SIDE, value_range=self._range)
+                file.draft("RGB", (2 * side, 2 * side))
+                return reduced(file, self._range, side)
+        pixels = decode(stream, side, value_range=self._range)
         if isinstance(pixels, str):
             raise ValueError(pixels)
         return Image.fromarray(pixels.transpose(1, 2, 0))
@@ -98,12 +107,16 @@ class Thumbnails:
             return None
 
 
-def reduced(image: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+def _address(jpeg: bytes | None) -> str | None:
+    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def reduced(image: Image.Image, value_range: tuple[float, float] | None, side: int = SIDE) -> Image.Image:
     """Reduce an image to a thumbnail, upright."""
     image.load()
     method, rgb = turn(image), to_rgb(image, value_range)
     small = rgb.copy()
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((side, side))
     return small if method is None else small.transpose(method)
 
 
