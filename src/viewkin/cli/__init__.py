@@ -23,6 +23,7 @@ from viewkin.cli.compare import compare
 from viewkin.cli.duplicates import duplicates
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.embed import embed
+from viewkin.cli.explore import explore
 from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model
@@ -151,6 +152,9 @@ app.command(short_help="List labels that the other images of a collection contra
 app.command(short_help="Cluster the images of a collection, with contact sheets.")(clusters)
 app.command(short_help="Choose the images of a collection to label first.")(select)
 app.command(short_help="Pass a few labels on to all images of a collection.")(label)
+
+
+app.command(short_help="Show a collection as a page: map, neighbours, lists, marks.")(explore)
 
 
 @app.command(short_help="Evaluate features with labels: kNN, linear probe, retrieval, clustering, SVMs, detection.")
@@ -284,6 +288,6 @@ app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves
 
 COMMANDS = (
     *("train", "embed", "search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label"),
-    *("evaluate", "recipes", "demo", "compare", "figures"),
+    *("explore", "evaluate", "recipes", "demo", "compare", "figures"),
 )
 """Commands that have a help page of their own."""
