@@ -28,6 +28,8 @@ SMALLER = 0.6
 """Sides of a resized copy, as a share."""
 CUT = 0.85
 """Sides of a cropped copy, as a share."""
+AT_ONCE = 32
+"""Copies encoded at once: a large network needs gigabytes for more."""
 LARGEST = 1024
 """Longer side at which a picture is taken to make copies of, pixels."""
 
@@ -90,5 +92,7 @@ class CopiesInMemory:
 
 def vectors_of_copies(model: Model, copies: Sequence[bytes], device: torch.device) -> Tensor:
     """Encode copies: (C, D), unit norm."""
-    blocks = [block.rows for block in image_vectors(model, CopiesInMemory(copies), range(len(copies)), device)]
+    stored, parts = CopiesInMemory(copies), range(0, len(copies), AT_ONCE)
+    positions = [range(start, min(start + AT_ONCE, len(copies))) for start in parts]
+    blocks = [block.rows for some in positions for block in image_vectors(model, stored, some, device)]
     return torch.nn.functional.normalize(torch.cat(blocks), dim=1)
