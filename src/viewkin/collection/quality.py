@@ -22,9 +22,9 @@ USUAL = 0.1
 """Share of a set beyond a fixed limit from which the set is like that."""
 BLURRED = 0.3
 """Blur below which no picture is called blurred."""
-DARK = 64.0
+DARK = 52.0
 """Grey level that 95 % of the pixels of a dark picture are below."""
-BRIGHT, WHITE = 118.0, 245.0
+BRIGHT, WHITE = 124.0, 245.0
 """Grey level that 95 % of the pixels of a bright picture are above, and one that 5 % of them are above."""
 PLAIN = 6.0
 """Contrast of a picture of low information, grey levels."""

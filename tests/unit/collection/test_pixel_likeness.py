@@ -86,3 +86,12 @@ def test_each_pair_has_its_own_likeness():
     values = likeness_of_pairs(pictures, pairs).tolist()
     assert values == pytest.approx([likeness(pictures[a], pictures[b]) for a, b in pairs.tolist()], abs=1e-6)
     assert values[1] > 0.8 > max(values[0], values[2])
+
+
+def test_pictures_that_share_light_and_background_are_told_apart_by_their_details():
+    generator = torch.Generator().manual_seed(5)
+    light = interpolate(torch.rand(1, 1, 3, 3, generator=generator), (96, 96), mode="bicubic")[0, 0] * 160
+    one, other = (light + interpolate(torch.rand(1, 1, 24, 24, generator=generator), (96, 96))[0, 0] * 60 for _ in "ab")
+    assert float(agreement(small(one), small(other).unsqueeze(0), (SIDE,))[0]) > 0.8
+    assert likeness(small(one), small(other)) < 0.6
+    assert likeness(small(one), small(one[6:88, 6:88])) > 0.8
