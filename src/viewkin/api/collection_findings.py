@@ -106,7 +106,7 @@ class CollectionFindings:
 
         Args:
             labels: file with the columns key and label, or labels by key; None: the collection's own.
-            count: images to list; None: all whose label another class is ahead of.
+            count: images to list; None: all of which another class is more probable.
             k: neighbours that are the evidence.
 
         Raises:

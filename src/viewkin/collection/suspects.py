@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from viewkin.collection.leave_one_out import leave_one_out
+from viewkin.collection.held_out import held_out_probabilities
 from viewkin.ops.neighbours import top_k
 
 K = 10
@@ -20,9 +20,11 @@ class Suspects:
     """How doubtful the label of each image is."""
 
     score: NDArray[np.float32]
-    """(N,) by how much the suggested class is ahead of the label, above 0 where another class is ahead."""
+    """(N,) one minus the probability of the label, by a classifier that was taught by other images."""
     suggested: NDArray[np.int64]
     """(N,) the class, other than the label, that the other images speak for."""
+    contradicted: NDArray[np.bool_]
+    """(N,) whether the suggested class is more probable than the label."""
     neighbours: NDArray[np.int64]
     """(N, k) nearest images, by falling similarity."""
     agreeing: NDArray[np.int64]
@@ -43,10 +45,16 @@ def suspects(vectors: NDArray[np.float32], labels: NDArray[np.int64], k: int = K
         k: neighbours to show.
     """
     rows, classes = torch.from_numpy(vectors), torch.from_numpy(labels)
-    predicted = leave_one_out(rows, classes, int(labels.max()) + 1)
-    own = predicted.gather(1, classes.unsqueeze(1)).squeeze(1)
-    others = predicted.scatter(1, classes.unsqueeze(1), -torch.inf)
+    probability = held_out_probabilities(rows, classes, int(labels.max()) + 1)
+    own = probability.gather(1, classes.unsqueeze(1)).squeeze(1)
+    others = probability.scatter(1, classes.unsqueeze(1), -1.0)
     value, suggested = others.max(1)
     _, index = top_k(rows, rows, k, exclude_self=True)
     agreeing = (classes[index] == classes.unsqueeze(1)).sum(1)
-    return Suspects((value - own).numpy(), suggested.numpy(), index.numpy(), agreeing.numpy())
+    return Suspects(
+        score=(1 - own).numpy(),
+        suggested=suggested.numpy(),
+        contradicted=(value > own).numpy(),
+        neighbours=index.numpy(),
+        agreeing=agreeing.numpy(),
+    )

@@ -23,7 +23,7 @@ class SuspectsRequest:
     labels: Labels = None
     """CSV or Parquet with the columns ``key`` and ``label``; labels by key; None: the collection's own labels."""
     count: int | None = None
-    """Images to list; None: all whose label another class is ahead of."""
+    """Images to list; None: all of which another class is more probable."""
     k: int = K
     """Neighbours that are shown."""
     out: Path | None = None
@@ -46,9 +46,9 @@ def list_suspects(request: SuspectsRequest) -> Findings:
     if len(names) < 2:
         raise UserError(f"{reader.folder} has labels of fewer than two classes: name a file of labels with --labels.")
     measured = suspects(reader.vectors[known], labels[known], request.k)
-    order = measured.order.tolist()
-    doubtful = int((measured.score > 0).sum())
-    order = order[: doubtful if request.count is None else request.count]
+    doubtful = int(measured.contradicted.sum())
+    order = [place for place in measured.order.tolist() if request.count is not None or measured.contradicted[place]]
+    order = order[: request.count]
     keys = reader.rows.keys
 
     def evidence(place: int) -> str:
@@ -65,8 +65,8 @@ def list_suspects(request: SuspectsRequest) -> Findings:
     }
     k = measured.neighbours.shape[1]
     note = (
-        f"Of {len(known):,} labelled images another class is ahead of the label for {doubtful:,}. Agreeing: how many "
-        f"of the {k} nearest have the same label."
+        f"Of {len(known):,} labelled images another class is more probable than the label for {doubtful:,}. Score: one "
+        f"minus the probability of the label. Agreeing: how many of the {k} nearest have the same label."
     )
     found = findings(reader, known[order], columns, [note], ("rank", "score", "key", *list(columns)[2:]))
     write_findings(request.out, found)

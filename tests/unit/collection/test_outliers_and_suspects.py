@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from viewkin.collection.leave_one_out import BIAS, PENALTIES, leave_one_out
+from viewkin.collection.held_out import PARTS, WIDTH, dealt, held_out_probabilities, reduced
 from viewkin.collection.outliers import outliers
 from viewkin.collection.propagation import TEMPERATURE, propagated
 from viewkin.collection.suspects import suspects
@@ -49,24 +50,32 @@ def test_fewer_images_than_neighbours_are_enough():
     assert found.neighbours.shape == (3, 2)
 
 
-def test_leave_one_out_is_what_as_many_fits_without_one_image_give():
-    vectors, labels = blobs(30, 3)
-    rows, target = torch.from_numpy(vectors).double(), torch.nn.functional.one_hot(torch.from_numpy(labels)).double()
-    found = leave_one_out(torch.from_numpy(vectors), torch.from_numpy(labels), 3)
+def test_every_image_is_judged_by_a_classifier_that_was_taught_by_the_other_parts():
+    vectors, labels = blobs(60, 3, spread=1.0)
+    rows, classes = torch.from_numpy(vectors), torch.from_numpy(labels)
+    found = held_out_probabilities(rows, classes, 3)
     centred = torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
-    x = torch.cat([centred, torch.full((30, 1), BIAS, dtype=torch.float64)], 1)
-    fits = []
-    for penalty in PENALTIES:
-        predicted = []
-        for row in range(30):
-            rest = torch.arange(30) != row
-            gram = x[rest].T @ x[rest] + penalty * 30 * torch.eye(25, dtype=torch.float64)
-            predicted.append(x[row] @ torch.linalg.solve(gram, x[rest].T @ target[rest]))
-        fits.append(torch.stack(predicted))
-    closest = min(float((found - fit).abs().max()) for fit in fits)
-    assert closest < 1e-3
-    accuracy = [float((fit.argmax(1).numpy() == labels).mean()) for fit in fits]
-    assert float((found.argmax(1).numpy() == labels).mean()) == pytest.approx(max(accuracy))
+    part = dealt(classes, 0)
+    for one in range(PARTS):
+        oracle = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(centred[part != one], classes[part != one])
+        np.testing.assert_allclose(found[part == one], oracle.predict_proba(centred[part == one]), atol=2e-3)
+
+
+def test_parts_have_as_many_of_each_class_and_depend_on_the_seed():
+    labels = torch.arange(100) % 4
+    part = dealt(labels, 0)
+    assert all(len(set(part[labels == c].bincount(minlength=PARTS).tolist())) == 1 for c in range(4))
+    assert not torch.equal(part, dealt(labels, 1))
+
+
+def test_many_numbers_are_reduced_to_the_main_directions():
+    generator = torch.Generator().manual_seed(0)
+    plain = torch.randn(80, 10, generator=generator) @ torch.randn(10, WIDTH + 44, generator=generator)
+    rows = torch.nn.functional.normalize(plain, dim=1)
+    kept = reduced(rows)
+    centred = torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
+    assert kept.shape == (80, WIDTH)
+    torch.testing.assert_close(kept @ kept.T, centred @ centred.T, atol=1e-4, rtol=0)
 
 
 def test_flipped_labels_come_before_others_and_the_true_class_is_suggested():
@@ -84,6 +93,7 @@ def test_flipped_labels_come_before_others_and_the_true_class_is_suggested():
     assert (found.suggested != given).all()
     assert (found.agreeing == (given[neighbours] == given[:, None]).sum(1)).all()
     assert np.all(np.diff(found.score[found.order]) <= 0)
+    assert found.contradicted[flipped].mean() > 0.8 > 0.2 > found.contradicted[~flipped].mean()
 
 
 def test_labels_are_passed_on_by_the_weighted_votes_of_the_nearest():
