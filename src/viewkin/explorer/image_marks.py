@@ -1,7 +1,8 @@
-"""What a person has marked images as: a file in the collection's folder, by content id.
+"""What a person has marked images as: a file in the collection's folder, by content id and key.
 
-A content id is of the image itself, so a mark lasts when an image is renamed or vectors are computed anew. The file is
-written whole or not at all, under the collection's lock, so that two writers lose no mark.
+A content id is of the image itself, so a mark lasts when an image is renamed or vectors are computed anew. The key
+tells copies of the same bytes apart, of which one may be kept and another removed. The file is written whole or not at
+all, under the collection's lock, so that two writers lose no mark.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ FILE = "image_marks.json"
 FORMAT = "viewkin image marks 1"
 NAMES = ("keep", "remove", "check")
 """What an image can be marked as."""
+Stored = dict[str, dict[str, str]]
+"""Content id to key to mark."""
 
 
 def contents_of(reader: Reader) -> list[str]:
@@ -34,7 +37,10 @@ class ImageMarks:
     def __init__(self, reader: Reader) -> None:
         """Take a collection."""
         self._path = reader.folder / FILE
-        self._contents = contents_of(reader)
+        self._keys, self._contents = reader.rows.keys, contents_of(reader)
+        self._rows_of: dict[str, list[int]] = {}
+        for row, content in enumerate(self._contents):
+            self._rows_of.setdefault(content, []).append(row)
 
     def of_rows(self) -> dict[int, str]:
         """Give row to mark, of the rows that have one.
@@ -42,10 +48,7 @@ class ImageMarks:
         Raises:
             UserError: the file is damaged or may not be read.
         """
-        marks = self._read()
-        if not marks:
-            return {}
-        return {row: marks[content] for row, content in enumerate(self._contents) if content in marks}
+        return self._found(self._read())
 
     def put(self, rows: Sequence[int], name: str | None) -> dict[int, str]:
         """Mark the images of some rows, or take their marks away; gives all marks.
@@ -56,25 +59,48 @@ class ImageMarks:
         require(name is None or name in NAMES, "The mark", name, f"one of {', '.join(NAMES)}")
         try:
             with locked(self._path.parent):
-                marks = self._read()
+                stored = self._renamed(self._read())
                 for row in rows:
+                    marks = stored.setdefault(self._contents[row], {})
                     if name is None:
-                        marks.pop(self._contents[row], None)
+                        marks.pop(self._keys[row], None)
                     else:
-                        marks[self._contents[row]] = name
-                text = json.dumps({"format": FORMAT, "marks": dict(sorted(marks.items()))}, indent=1)
+                        marks[self._keys[row]] = name
+                kept = {content: marks for content, marks in sorted(stored.items()) if marks}
                 with replacing(self._path) as part:
-                    part.write_text(f"{text}\n", encoding="utf-8")
+                    part.write_text(json.dumps({"format": FORMAT, "marks": kept}, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise unwritable(self._path.parent, error) from error
-        return self.of_rows()
+        return self._found(stored)
 
-    def _read(self) -> dict[str, str]:
+    def _found(self, stored: Stored) -> dict[int, str]:
+        """Look up the marks of the rows."""
+        found: dict[int, str] = {}
+        for content, marks in self._renamed(stored).items():
+            for row in self._rows_of.get(content, []):
+                if self._keys[row] in marks:
+                    found[row] = marks[self._keys[row]]
+        return found
+
+    def _renamed(self, stored: Stored) -> Stored:
+        """Give marks of images that were renamed their new key, where it is clear which image that is."""
+        renamed: Stored = {}
+        for content, marks in stored.items():
+            keys = [self._keys[row] for row in self._rows_of.get(content, [])]
+            lost, new = [key for key in marks if key not in keys], [key for key in keys if key not in marks]
+            fitting = dict(zip(lost, new)) if len(lost) == len(new) else {}
+            renamed[content] = {fitting.get(key, key): name for key, name in marks.items()}
+        return renamed
+
+    def _read(self) -> Stored:
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
             if stored["format"] != FORMAT:
                 raise ValueError(stored["format"])
-            return {str(content): str(name) for content, name in stored["marks"].items()}
+            return {
+                str(content): {str(key): str(name) for key, name in marks.items()}
+                for content, marks in stored["marks"].items()
+            }
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

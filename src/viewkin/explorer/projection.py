@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ def _tsne(rows: NDArray[np.float32], job: Job, seed: int) -> NDArray[Any]:
         initialization="pca",
         early_exaggeration_iter=EXAGGERATED,
         n_iter=ROUNDS,
-        n_jobs=os.cpu_count() or 1,
+        n_jobs=torch.get_num_threads(),
         random_state=seed,
         callbacks=told,
         callbacks_every_iters=EVERY,

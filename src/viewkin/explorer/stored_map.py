@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ class MapOfCollection:
 def read_map(path: Path, reader: Reader) -> PlaneMap | None:
     """Read a kept map; None where there is none, it is damaged, or it is of other rows."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # numpy leaves a file open that is damaged; bytes in memory need no closing.
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             points = np.asarray(stored["points"], dtype=np.float32)
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):

@@ -7,12 +7,11 @@ const name = (key) => key.split("/").pop();
 
 /** One image: `facts` has row and key; `lines` are short texts below it. */
 export function card(page, collection, facts, lines = []) {
-  const text = [facts.key, ...lines.map((line) => line.text)].join(", ");
   const picture = element("img", { alt: "", loading: "lazy", decoding: "async", src: page.thumbnail(collection, facts.row) });
   picture.addEventListener("error", () => picture.removeAttribute("src"));
   const button = element(
     "button",
-    { type: "button", className: "card", title: facts.key, ariaLabel: text },
+    { type: "button", className: "card", title: facts.key },
     picture,
     element("span", {}, name(facts.key)),
     ...lines.map((line) => element("span", { className: line.kind ?? "fact" }, line.text)),

@@ -1,0 +1,453 @@
+"""Claims about the page of a collection: in a headless browser, and by plain requests."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from browser import CHROMIUM, WITHOUT, Browser
+from commandline import viewkin
+from served import COPY, IMAGES, ask, post, served, shop  # noqa: F401 (a fixture)
+from viewkin.explorer.uploads import MOST_BYTES
+
+ROWS = IMAGES + 1
+AXE = Path(__file__).parents[2] / "build" / "explore" / "node_modules" / "axe-core" / "axe.min.js"
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT)
+
+
+@pytest.fixture(scope="module")
+def page(shop):  # noqa: F811
+    """Both collections, served; marks are made in it."""
+    with served(shop / "one.collection", shop / "two.collection") as page:
+        page.collections[0].map.job.wait(60)
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A browser; each test opens the page anew."""
+    window = Browser(tmp_path_factory.mktemp("browser"))
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def seen(browser, page):
+    """The page in the browser, its map drawn; nothing may be wrong with it at the end."""
+    browser.size(1280, 800)
+    browser.console.clear()
+    browser.requested.clear()
+    browser.open(page.address)
+    browser.until("document.body.dataset.ready")
+    browser.until("document.querySelectorAll('#pictures img').length")
+    yield browser
+    browser.run("1")  # takes the last events
+    assert browser.console == []
+    foreign = [one for one in browser.requested if not one.startswith((page.address, "blob:", "data:", "about:"))]
+    assert foreign == []
+
+
+def middle(browser, picture="#pictures img"):
+    """Where a point lies: the middle of a picture."""
+    left, top, width, height = browser.box(picture)
+    return left + width / 2, top + height / 2
+
+
+def status(browser):
+    return browser.text("#status")
+
+
+@in_a_browser
+def test_the_map_shows_every_image_and_zoom_shows_more_of_them_as_pictures(seen):
+    assert seen.text("#title") == f"one.collection: {ROWS} images"
+    assert "Map by" in status(seen)
+    assert [
+        one.split(" ")[0] for one in seen.run("[...document.querySelectorAll('#legend li')].map(e => e.textContent)")
+    ] == [
+        "cat",
+        "dog",
+        "eel",
+    ]
+    left, top, width, height = seen.box("#map")
+    before = seen.run("document.querySelector('#pictures img').style.transform")
+    seen.wheel(left + width / 2, top + height / 2, -400)
+    seen.until(f"document.querySelector('#pictures img').style.transform !== {json.dumps(before)}")
+    seen.click("#whole")
+    seen.click("#show-pictures")
+    seen.until("document.querySelectorAll('#pictures img').length === 0")
+
+
+@in_a_browser
+def test_a_click_shows_neighbours_in_both_collections_what_differs_and_kin(seen):
+    seen.click(middle(seen))
+    seen.until("document.querySelectorAll('[data-answer=\"1\"] .card').length === 12")
+    assert re.fullmatch(r"\d+ of 12 neighbours are the same in both\.", seen.text(".shared"))
+    texts = seen.run("[...document.querySelectorAll('[data-answer=\"0\"] .card')].map(e => e.textContent)")
+    assert all(re.search(r"only here|there \d+\.|same rank", text) for text in texts)
+    seen.until("document.querySelectorAll('.kin .card').length")
+    assert "Taken for kin in training: interclr/positives" in seen.text("#view-image")
+
+
+@in_a_browser
+def test_a_lasso_makes_a_list_that_is_exported(seen, tmp_path):
+    left, top, width, height = seen.box("#map")
+    seen.downloads_to(tmp_path)
+    seen.click("#lasso")
+    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.04)]
+    seen.drag([(left + x * width, top + y * height) for x, y in corners])
+    seen.until("document.querySelector('#view-selection .export')")
+    count = int(re.match(r"\d+", seen.text("#view-selection h2"))[0])
+    assert ROWS / 2 < count <= ROWS
+    seen.click("#view-selection .export")
+    end = time.monotonic() + 30
+    while not (found := list(tmp_path.glob("*.csv"))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    rows = list(csv.DictReader(found[0].read_text().splitlines()))
+    assert len(rows) == count
+    assert {row["class_name"] for row in rows} <= {"cat", "dog", "eel"}
+    assert all(Path(row["path"]).is_file() for row in rows)
+
+
+@in_a_browser
+def test_text_and_conditions_select(seen):
+    seen.run("document.querySelector('#find-text').value = 'class_name=dog'")
+    seen.click("#find button")
+    seen.until("document.querySelector('#view-selection h2')?.textContent === '24 images selected'")
+    seen.run("document.querySelector('#find-text').value = 'copy of'")
+    seen.click("#find button")
+    seen.until("document.querySelector('#view-selection h2')?.textContent === '1 image selected'")
+
+
+@in_a_browser
+def test_an_image_is_searched_by_when_it_is_chosen_dropped_or_pasted(seen, shop, tmp_path):  # noqa: F811
+    photo = shutil.copy(shop / "photos" / "dog" / "001.jpg", tmp_path / "mine.jpg")
+    seen.choose_file("#upload", Path(photo))
+    seen.until("document.querySelector('#status').textContent === 'Searched by mine.jpg.'")
+    assert seen.run("document.querySelector('[data-answer=\"0\"] .card').dataset.key") == "dog/001.jpg"
+    assert seen.run("document.querySelector('[data-answer=\"1\"] .card').dataset.key") == "dog/001.jpg"
+    made = """(async () => {{
+      const blob = await (await fetch("/api/0/thumbnail/0")).blob();
+      const data = new DataTransfer();
+      data.items.add(new File([blob], "{name}.jpg", {{type: "image/jpeg"}}));
+      document.dispatchEvent({event});
+    }})()"""
+    seen.run(made.format(name="dropped", event="new DragEvent('drop', {dataTransfer: data, cancelable: true})"))
+    seen.until("document.querySelector('#status').textContent === 'Searched by dropped.jpg.'")
+    seen.run(made.format(name="pasted", event="new ClipboardEvent('paste', {clipboardData: data, cancelable: true})"))
+    seen.until("document.querySelector('#status').textContent === 'Searched by pasted.jpg.'")
+
+
+@in_a_browser
+def test_colours_change_by_column_and_the_other_map_is_shown(seen):
+    for name, says in (("size", "Coloured by size."), ("cluster", "Coloured by cluster.")):
+        seen.run(
+            f"(() => {{ const e = document.querySelector('#colour'); e.value = '{name}';"
+            "e.dispatchEvent(new Event('change')); })()"
+        )
+        seen.until(f"document.querySelector('#status').textContent === '{says}'")
+    seen.run(
+        "(() => { const e = document.querySelector('#map-of'); e.value = '1';e.dispatchEvent(new Event('change')); })()"
+    )
+    seen.until(f"document.querySelector('#title').textContent === 'two.collection: {ROWS} images'")
+    seen.until("document.querySelector('#status').textContent.startsWith('Map by t-SNE')")
+
+
+@in_a_browser
+def test_lists_are_gone_through_by_keys_and_marks_outlast_the_server(shop, browser, tmp_path):  # noqa: F811
+    place = shutil.copytree(shop / "one.collection", tmp_path / "one.collection")
+    with served(place) as page:
+        browser.open(page.address)
+        browser.until("document.body.dataset.ready")
+        browser.click("#tab-duplicates")
+        browser.until("document.querySelector('#view-duplicates .group .card')")
+        keys = browser.run(
+            "[...document.querySelectorAll('#view-duplicates .group .card')].slice(0, 2).map(e => e.dataset.key)"
+        )
+        assert COPY in keys
+        browser.run("document.querySelector('#view-duplicates .group .card').focus()")
+        browser.press("ArrowRight")
+        browser.press("2")
+        browser.until("document.querySelector('.card[data-mark=\"remove\"]')")
+        assert browser.run("document.activeElement.dataset.key") == keys[1]
+        browser.press(" ")
+        assert browser.until("document.querySelector('#large').open")
+        browser.press("Escape")
+        browser.until("!document.querySelector('#large').open")
+        browser.click("#tab-outliers")
+        browser.until("document.querySelectorAll('#view-outliers .card').length === 10")
+        browser.run("document.querySelector('#view-outliers .card').focus()")
+        browser.press("3")
+        browser.until("document.querySelector('#view-outliers .card[data-mark=\"check\"]')")
+        browser.press("Enter")
+        browser.until("document.querySelectorAll('#view-image .card').length >= 12")
+    with served(place) as page:
+        browser.open(page.address)
+        browser.until("document.body.dataset.ready")
+        browser.click("#tab-marked")
+        browser.until("document.querySelectorAll('#view-marked .card').length === 2")
+        assert browser.run("document.querySelector('#view-marked .card[data-mark=\"remove\"]').dataset.key") == keys[1]
+
+
+@in_a_browser
+def test_n_parts_a_pair_for_good(shop, browser, tmp_path):  # noqa: F811
+    place = shutil.copytree(shop / "one.collection", tmp_path / "one.collection")
+    with served(place) as page:
+        browser.open(page.address)
+        browser.until("document.body.dataset.ready")
+        browser.click("#tab-duplicates")
+        browser.until("document.querySelector('#view-duplicates .group .card')")
+        browser.run("document.querySelectorAll('#view-duplicates .group .card')[1].focus()")
+        browser.press("n")
+        browser.until("document.querySelector('#status').textContent === 'Remembered as no duplicate.'")
+    ended = viewkin("duplicates", place)
+    assert ended.code == 0, ended.err
+    assert "Exact: 0 copies in 0 groups." in ended.out
+
+
+@in_a_browser
+def test_the_map_moves_by_keys(seen):
+    transform = "document.querySelector('#pictures img').style.transform"
+    seen.run("document.querySelector('#points').focus()")
+    for key in ("ArrowRight", "ArrowUp", "+", "-"):
+        before = seen.run(transform)
+        seen.press(key)
+        seen.until(f"{transform} !== {json.dumps(before)}")
+    seen.press("0")
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits_its_width_and_axe_finds_nothing_wrong(seen, width):
+    seen.click(middle(seen))
+    seen.until("document.querySelectorAll('[data-answer=\"1\"] .card').length === 12")
+    seen.size(width, 760)
+    seen.until(f"innerWidth === {width}")
+    reach = "Math.max(...[...document.querySelectorAll('body *')].filter(e => !e.closest('#pictures, #tip, dialog'))"
+    assert seen.run(f"{reach}.map(e => e.getBoundingClientRect().right))") <= width
+    assert seen.run("document.documentElement.scrollWidth") <= width
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: python scripts/bundle_explore.py puts it into build/explore")
+    seen.run(f"{AXE.read_text()}; 1")
+    for tab in ("image", "selection", "duplicates", "marked"):
+        seen.run(f"document.querySelector('#tab-{tab}').click()")
+        seen.until(f"document.querySelector('#view-{tab}').children.length")
+        found = seen.run(
+            "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
+        )
+        assert found == [], tab
+
+
+def test_the_page_is_in_the_package(page):
+    for address in ("/", "/page.js", "/page.css", "/favicon.ico", "/licences.txt"):
+        assert ask(page, address).status == 200
+    policy = ask(page, "/").headers["content-security-policy"]
+    assert "script-src 'self' 'unsafe-eval';" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-inline" not in policy
+    assert "http" not in policy
+    text = ask(page, "/").body.decode()
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|\sstyle=|https?://", text)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1:1"},
+        {"Host": "localhost.evil.example:80"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "no-cors"},
+    ],
+)
+def test_requests_of_others_are_refused(page, headers):
+    for path in ("/api/collections", "/api/0/thumbnail/0", "/page.js"):
+        assert ask(page, path, **headers).status == 403
+    if "Host" in headers:
+        assert ask(page, "/", **headers).status == 403
+
+
+def test_a_link_from_elsewhere_opens_the_page_alone(page):
+    assert ask(page, "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    assert ask(page, "/api/collections", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 403
+
+
+def test_a_change_needs_the_origin_of_the_page(page):
+    body = json.dumps({"rows": [0], "mark": "keep"}).encode()
+    assert ask(page, "/api/0/marks", "POST", body).status == 403
+    assert ask(page, "/api/0/marks", "POST", body, Origin="http://evil.example").status == 403
+    assert ask(page, "/api/0/marks", "PUT", body, Origin=page.address.rstrip("/")).status == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../pyproject.toml",
+        "/..%2f..%2fetc/passwd",
+        "/page/../app.py",
+        "//etc/passwd",
+        "/app.py",
+        "/api/0/thumbnail/../../../etc/passwd",
+        "/api/0/thumbnail/..%2f..%2fetc%2fpasswd",
+        "/api/0/thumbnail/-1",
+        f"/api/0/thumbnail/{ROWS}",
+        "/api/0/thumbnail/99999999999999999999999999",
+        "/api/2/thumbnail/0",
+        "/api/0/picture/%00",
+        "/api/0/column/..%2f..%2fetc%2fpasswd",
+        "/api/0/findings/nothing",
+    ],
+)
+def test_no_path_leads_out(page, path):
+    answer = ask(page, path)
+    assert answer.status == 404, answer.body
+    assert b"root:" not in answer.body
+    assert b"project" not in answer.body
+
+
+def encoded(size, kind="PNG", **options):
+    sink = BytesIO()
+    Image.new("L", size).save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def test_uploads_are_bounded(page):
+    too_long = ask(
+        page, "/api/search", "POST", b"", Origin=page.address.rstrip("/"), Content_Length=str(MOST_BYTES + 1)
+    )
+    assert too_long.status == 413
+    assert "over the limit of 32 MB" in too_long.json()["error"]
+    assert ask(page, "/api/search", "POST", b"", Origin=page.address.rstrip("/"), Content_Length="-1").status in (
+        400,
+        413,
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "cannot be read as an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "cannot be read as an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "EPS are not taken"),
+        (encoded((40000, 40000), optimize=True), "pixels"),
+        (encoded((9000, 9000)), "9,000 x 9,000 pixels are over the limit"),
+        (encoded((30, 30))[:40], "read"),
+    ],
+    ids=["empty", "svg", "eps", "bomb", "large", "cut"],
+)
+def test_what_is_no_picture_or_a_bomb_is_refused_in_a_sentence(page, data, why):
+    answer = post(page, "/api/search", data)
+    assert answer.status == 400
+    assert why in answer.json()["error"]
+    assert "/" not in answer.json()["error"].replace(" / ", "")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[" * 100_000, {"rows": "0"}, {"rows": [-1]}, {"rows": [ROWS]}, {"rows": [True]}, [], {}]
+)
+def test_lists_that_are_none_are_refused(page, body):
+    for address in ("marks", "rows", "export", "not-duplicates"):
+        assert post(page, f"/api/0/{address}", body).status in (400, 404)
+
+
+def test_other_marks_and_numbers_are_refused(page):
+    assert post(page, "/api/0/marks", {"rows": [0], "mark": "<b>"}).status == 400
+    for k in ("0", "101", "x", "-1"):
+        assert ask(page, f"/api/0/neighbours/0?k={k}").status == 400
+    assert ask(page, "/api/0/find?text=nothing-like-that").status == 400
+    assert ask(page, "/api/0/find?text=width%3E%3Dx").status == 400
+
+
+def test_a_token_is_asked_for_where_others_reach_the_page(shop):  # noqa: F811
+    with served(shop / "one.collection", host="127.0.0.1", token=True) as page:
+        token = page.address.partition("token=")[2]
+        assert ask(page, "/").status == 401
+        assert ask(page, "/?token=wrong").status == 401
+        assert ask(page, "/api/collections").status == 401
+        welcomed = ask(page, f"/?token={token}")
+        assert (welcomed.status, welcomed.headers["location"]) == (303, "/")
+        cookie = welcomed.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert ask(page, "/", Cookie=cookie.partition(";")[0]).status == 200
+
+
+def test_what_cannot_be_served_is_said_in_one_sentence(shop, page, tmp_path):  # noqa: F811
+    one = shop / "one.collection"
+    port = page.address.rstrip("/").rpartition(":")[2]
+    columns = tmp_path / "columns.csv"
+    columns.write_text("key,x\nnothing.jpg,1\n")
+    cases = {
+        ("--host", "0.0.0.0"): "add --open-to-network",
+        ("--port", port): f"cannot be served at port {port}",
+        ("--port", "70000"): "it must be 0 to 65535",
+        ("--map", "cube"): "auto, tsne, umap, pca",
+        ("--columns", columns): "names no image of",
+        ("--columns", tmp_path / "none.csv"): "cannot be read as CSV or Parquet",
+        ("--model", tmp_path / "none"): "none",
+    }
+    for options, why in cases.items():
+        ended = viewkin("explore", one, *options, "--no-browser")
+        assert ended.code == 2
+        assert why in ended.err
+        assert len(ended.err.splitlines()) == 1
+    assert "is no collection" in viewkin("explore", tmp_path, "--no-browser").err
+
+
+def test_a_missing_package_is_named(shop, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    ended = viewkin("explore", shop / "one.collection", "--no-browser")
+    assert ended.code == 2
+    assert "The page needs uvicorn: pip install 'viewkin[explore]'" in ended.err
+
+
+def test_ctrl_c_ends_it_quietly(shop, tmp_path):  # noqa: F811
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "viewkin", "explore", str(shop / "one.collection"), "--no-browser", "--port", "0"]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        end = time.monotonic() + 60
+        while "Ctrl-C" not in log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert log.read_text().splitlines()[-1] == "Stopped."
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_map_is_kept_and_made_anew_for_other_rows(shop, tmp_path):  # noqa: F811
+    place = shutil.copytree(shop / "one.collection", tmp_path / "one.collection")
+    shutil.rmtree(place / "explore", ignore_errors=True)
+    with served(place) as page:
+        assert page.collections[0].map.job.wait(60)
+        first = ask(page, "/api/0/map")
+        assert (first.headers["x-ready"], len(first.body)) == ("yes", ROWS * 8)
+    (kept,) = (place / "explore").iterdir()
+    stamp = kept.stat().st_mtime_ns
+    with served(place) as page:
+        assert page.collections[0].map.job.wait(60)
+        assert ask(page, "/api/0/map").body == first.body
+    assert kept.stat().st_mtime_ns == stamp
+    kept.write_bytes(kept.read_bytes()[:100])  # a damaged one is drawn again
+    with served(place) as page:
+        assert page.collections[0].map.job.wait(60)
+        assert ask(page, "/api/0/map").body == first.body
