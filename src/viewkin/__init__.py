@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from viewkin.api import plot
     from viewkin.api.backbone import Backbone, load_backbone
     from viewkin.api.collection import Collection, open_collection
+    from viewkin.api.collection_map import explore
     from viewkin.api.embedding import embed
     from viewkin.api.evaluation import compare, evaluate
     from viewkin.api.run import Run, open_run
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "explore",
     "load_backbone",
     "open_collection",
     "open_run",
@@ -67,6 +69,7 @@ _HOMES = {
     "compare": "viewkin.api.evaluation",
     "embed": "viewkin.api.embedding",
     "evaluate": "viewkin.api.evaluation",
+    "explore": "viewkin.api.collection_map",
     "load_backbone": "viewkin.api.backbone",
     "open_collection": "viewkin.api.collection",
     "open_run": "viewkin.api.run",

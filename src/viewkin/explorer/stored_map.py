@@ -56,6 +56,10 @@ class MapOfCollection:
             self._first = PlaneMap(project(self._reader.vectors, "pca", self.job), "pca")
         return self._first, self.job.ended
 
+    def made(self) -> PlaneMap:
+        """Read or draw the wanted map, in this thread."""
+        return self._made(self.job)
+
     def _made(self, job: Job) -> PlaneMap:
         path = self._reader.folder / FOLDER / f"map-{self.method}.npz"
         found = read_map(path, self._reader)
