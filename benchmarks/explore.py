@@ -146,12 +146,12 @@ def visit(place: Path, number: int) -> dict[str, float]:
         middle = (left + width / 2, top + height / 2)
 
         def zoom() -> None:
-            for _ in range(8):
+            for _ in range(20):
                 browser.click("#zoom-in")
+                if browser.run("document.querySelectorAll('#pictures img').length"):
+                    return
 
-        timed(
-            "pictures after zooming", zoom, "[...document.querySelectorAll('#pictures img')].some(e => e.naturalWidth)"
-        )
+        timed("zoom to pictures", zoom, "[...document.querySelectorAll('#pictures img')].some(e => e.naturalWidth)")
         browser.click("#whole")
         browser.run("document.querySelector('#find-text').value = '000123.jpg'")
         timed("found by text", lambda: browser.click("#find button"), "document.querySelector('#view-selection .card')")

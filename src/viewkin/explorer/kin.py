@@ -33,8 +33,10 @@ class Kin:
         found: list[dict[str, Any]] = []
         for one in self.related.get(row, []):
             similarities = one.similarities or (None,) * len(one.images)
-            pairs = [(self.keys[image], value) for image, value in zip(one.images, similarities) if self._has(image)]
-            images = [{"key": key, "row": row_of.get(key), "similarity": value} for key, value in pairs[:SHOWN]]
+            # Negatives are drawn with replacement: each image is shown once.
+            values = {self.keys[image]: value for image, value in zip(one.images, similarities) if self._has(image)}
+            pairs = list(values.items())[:SHOWN]
+            images = [{"key": key, "row": row_of.get(key), "similarity": value} for key, value in pairs]
             found.append({"what": one.what, "negatives": one.negatives, "images": images})
         return found
 

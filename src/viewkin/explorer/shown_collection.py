@@ -116,11 +116,13 @@ class ShownCollection:
         return [f"{number} {names.get(number, '')}".strip() for number in found.number.tolist()]
 
     def find(self, text: str, most: int) -> list[int]:
-        """List rows whose key holds a text, or which meet conditions such as ``label=cat width>=500``.
+        """List the row of a key, rows whose key holds a text, or those that meet conditions such as ``label=cat``.
 
         Raises:
             UserError: a condition is none, or no image meets them.
         """
+        if text in self.reader.rows.row_of:
+            return [self.reader.rows.row_of[text]]
         if any(sign in text for sign in "=<>"):
             chosen = chosen_rows(self.reader.rows.table, text.split())
             return [] if chosen is None else np.flatnonzero(chosen)[:most].tolist()
