@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import http.client
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from PIL import Image
@@ -416,7 +419,8 @@ def test_a_missing_package_is_named(shop, monkeypatch):  # noqa: F811
     assert "The page needs uvicorn: pip install 'viewkin[explore]'" in ended.err
 
 
-def test_ctrl_c_ends_it_quietly(shop, tmp_path):  # noqa: F811
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_quietly_also_while_it_answers(shop, tmp_path, number, code):  # noqa: F811
     log = tmp_path / "log"
     command = [sys.executable, "-m", "viewkin", "explore", str(shop / "one.collection"), "--no-browser", "--port", "0"]
     with log.open("w") as out:
@@ -427,11 +431,28 @@ def test_ctrl_c_ends_it_quietly(shop, tmp_path):  # noqa: F811
         while "Ctrl-C" not in log.read_text():
             assert time.monotonic() < end
             time.sleep(0.05)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    assert log.read_text().splitlines()[-1] == "Stopped."
+        address = re.search(r"127\.0\.0\.1:\d+", log.read_text())[0]
+        ended = Event()
+        asking = Thread(target=ask_again_and_again, args=(address, ended))
+        asking.start()
+        time.sleep(0.5)
+        process.send_signal(number)
+        try:
+            assert process.wait(30) == code
+        finally:
+            ended.set()
+            asking.join()
+            process.kill()
     assert "Traceback" not in log.read_text()
+    assert log.read_text().splitlines()[-1] == ("Stopped." if code == 0 else "error: Interrupted.")
+
+
+def ask_again_and_again(address, ended):
+    while not ended.is_set():
+        connection = http.client.HTTPConnection(address, timeout=5)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+            connection.request("GET", "/api/0/neighbours/0")
+            connection.getresponse().read()
 
 
 def test_a_map_is_kept_and_made_anew_for_other_rows(shop, tmp_path):  # noqa: F811

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
@@ -88,10 +87,13 @@ class Page:
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
-        self._server = _Server(config)
+        self._server = uvicorn.Server(config)
 
     def run(self) -> None:
-        """Serve until it is stopped."""
+        """Serve until it is stopped, or until a signal, which reaches the caller once the server has ended.
+
+        The server takes signals itself: an exception of the caller's handler would be lost in the answer to a request.
+        """
         with reporting_to(JobReporter(reporter())):
             for one in self.collections:
                 one.map.job.start()
@@ -105,15 +107,6 @@ class Page:
     def stop(self) -> None:
         """End :meth:`run`, from another thread."""
         self._server.should_exit = True
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the command line, whose handler ends the process in the same way for all commands."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Take no signals."""
-        yield
 
 
 def opened(request: ExploreRequest) -> list[ShownCollection]:
