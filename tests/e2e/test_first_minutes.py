@@ -42,7 +42,7 @@ def started(*arguments: object, cwd: object) -> subprocess.CompletedProcess[str]
         ("evaluate knn rum photos", "There is no backbone at rum: did you mean run?"),
         (
             "evaluate knn nothing photos",
-            "There is no backbone at nothing: give a run directory, a .safetensors file or",
+            "There is no backbone at nothing: give a run directory, a file of weights",
         ),
         ("recipes photos", "There is no recipe 'photos'; 'viewkin recipes' lists them."),
         ("recipes no/where", "There is no recipe 'no/where'; 'viewkin recipes' lists them."),
