@@ -23,6 +23,9 @@ from viewkin.settings import read_assignment
 
 ROOT = Path(__file__).parents[2]
 README, PYTHON, COLLECTION = ROOT / "README.md", ROOT / "docs" / "python.md", ROOT / "docs" / "collection.md"
+CLEANING = ROOT / "docs" / "cleaning.md"
+NEED_COLLECTION = ("search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label")
+"""Commands of the documents that look into the collection."""
 PAGES = sorted([ROOT / "CONTRIBUTING.md", README, *(ROOT / "docs").rglob("*.md")])
 LOG = ROOT / "docs" / "log.md"
 """History: its commands are those of their day."""
@@ -55,7 +58,7 @@ def commands_of(page: Path) -> list[list[str]]:
 def python_blocks() -> list[Any]:
     return [
         pytest.param(code, id=f"{page.name}-{number}")
-        for page in (README, PYTHON, COLLECTION)
+        for page in (README, PYTHON, COLLECTION, CLEANING)
         if page.exists()
         for number, code in enumerate(blocks(page, "python"))
     ]
@@ -68,6 +71,7 @@ def place(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(workplace / "photos" / "cat" / "000.jpg", workplace / name)
     (workplace / "data").mkdir()
+    (workplace / "labels.csv").write_text("key,label\ncat/000.jpg,cat\ncat/002.jpg,cat\ndog/001.jpg,dog\n")
     (workplace / "docs" / "figures").mkdir(parents=True)
     cifar_in(workplace / "data", monkeypatch, [0, 1] * 40, [0, 1] * 10, hundred=False)
     shutil.copytree(trained, workplace / "runs" / "mine")
@@ -79,9 +83,11 @@ def collected() -> None:
     assert viewkin("embed", "runs/mine", "photos", "--to", "photos.collection").code == 0
 
 
-@pytest.mark.parametrize("command", [*commands_of(README), *commands_of(COLLECTION)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [one for page in (README, COLLECTION, CLEANING) for one in commands_of(page)], ids=" ".join
+)
 def test_a_command_of_the_readme_works(place, trained, command):
-    if command[0] == "search":
+    if command[0] in NEED_COLLECTION:
         collected()
     if command[0] == "train":
         if "--out" in command:
@@ -121,7 +127,7 @@ def test_every_shell_line_of_the_readme_is_one_that_these_tests_know():
 def test_every_command_of_a_page_can_be_parsed_and_names_what_exists(page):
     for arguments in commands_of(page):
         parsed = parse(arguments)
-        recipe, method = parsed.get("recipe"), parsed.get("method")
+        recipe, method = parsed.get("recipe"), None if arguments[0] == "select" else parsed.get("method")
         assert recipe is None or recipe in RECIPES or recipe.endswith("recipe.json"), arguments
         assert not method or {*re.findall(r"\w+", method)} <= METHOD_CONFIGS.keys(), arguments
         if recipe in RECIPES and method is None:

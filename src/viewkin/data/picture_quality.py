@@ -16,11 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from viewkin.data.decode import Readable, shape
 from viewkin.data.grey_thumbnail import grey_thumbnail
@@ -59,8 +57,6 @@ class PictureQuality:
 def picture_quality(image: Readable, value_range: Range | None = None) -> PictureQuality | None:
     """Measure a picture; None where it cannot be read."""
     size = shape(image)
-    if not isinstance(image, (Path, Image.Image)):
-        image.seek(0)
     side = SIDE if size is None else max(LEAST_SIDE, min(SIDE, *size))
     grey = grey_thumbnail(image, side, value_range)
     if grey is None:
