@@ -18,10 +18,11 @@ from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod
 from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
+from viewkin.settings import with_values
 
 DIM = 128
 WATCHED = (
@@ -42,14 +43,10 @@ WATCHED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulatedConfig:
+class SimulatedConfig(MethodConfig):
     """A view method whose embeddings are given instead of computed."""
 
     kind: ClassVar[str] = "simulated"
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """None."""
-        return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> Simulated:
         """Make it."""
@@ -89,7 +86,7 @@ class Branch:
         features: Tensor | None = None,
         **settings: Any,
     ) -> None:
-        config = InterCLRConfig(base=SimulatedConfig(), clusters=clusters, **settings)
+        config = with_values(InterCLRConfig(base=SimulatedConfig()), {"clusters.number": clusters, **settings})
         self.device, self.batch, self.step = device, batch, 0
         torch.manual_seed(0)
         self.method: InterCLR = config.build(nn.Identity(), count=count).to(device)

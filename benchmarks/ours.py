@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from viewkin import losses
 from viewkin.augment.policies import policy
 from viewkin.data.source import Source
+from viewkin.memory.cluster_config import ClusterConfig
 from viewkin.memory.graph import GraphConfig, NeighbourGraph
 from viewkin.methods.base import Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
@@ -52,7 +53,7 @@ METHODS: dict[str, tuple[MethodConfig, str]] = {
     "simclr": (SimCLRConfig(), "simclr-cifar"),
     "moco": (MOCO, "moco-cifar"),
     "moco-split": (MoCoConfig(queue_size=QUEUE, norm="split:8"), "moco-cifar"),
-    "interclr-moco": (InterCLRConfig(base=MOCO, clusters=100), "moco-cifar"),
+    "interclr-moco": (InterCLRConfig(base=MOCO, clusters=ClusterConfig(number=100)), "moco-cifar"),
     "propagation-moco": (PropagationConfig(base=MOCO, **KIN), "moco-cifar"),
     "npid": (NPIDConfig(), "npid-cifar"),
     "invp": (InvPConfig(temperature=0.2, **KIN), "npid-cifar"),

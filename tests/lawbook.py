@@ -40,6 +40,7 @@ from viewkin.runtime import distributed
 from viewkin.runtime.draws import Draw, generator_for
 from viewkin.runtime.progress import Reporter
 from viewkin.schedules import Progress, RampConfig
+from viewkin.settings import with_values
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe, RuntimeConfig
 from viewkin.training.fabric import make_fabric
 from viewkin.training.logs import CLOCKED
@@ -54,6 +55,12 @@ KIN: dict[str, Any] = {
 CLUSTERED: dict[str, Any] = {"clusters": 3, "min_size": 4, "pool": 0.5, "negatives": 8}
 """InterCLR's settings for 24 images."""
 
+
+def interclr(base: MethodConfig, **settings: Any) -> InterCLRConfig:
+    """InterCLR around a base, its nested settings by their old, short names (``min_size``)."""
+    return with_values(InterCLRConfig(base=base), settings)
+
+
 METHODS: dict[str, MethodConfig] = {
     "npid": NPIDConfig(dim=32, temperature=0.2),
     "npid-infonce": NPIDConfig(dim=32, loss="infonce", head="mlp", negatives=20, temperature=0.2),
@@ -64,7 +71,7 @@ METHODS: dict[str, MethodConfig] = {
     "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
     "moco-symmetric": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2, symmetric=True),
     "byol": BYOLConfig(dim=32, hidden=64, momentum=0.9),
-    "interclr": InterCLRConfig(base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **CLUSTERED),
+    "interclr": interclr(MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **CLUSTERED),
     "eir": EIRConfig(base=IRAugConfig(dim=32, temperature=0.2)),
     "eir-teacher": EIRConfig(
         base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
@@ -82,8 +89,8 @@ METHODS: dict[str, MethodConfig] = {
 """Name to settings. The queue holds 20 keys, which the batch of 8 does not divide, so pushes wrap around."""
 
 GRID: dict[str, MethodConfig] = {
-    "interclr-features": InterCLRConfig(
-        base=METHODS["simclr"], clustered="features", labels="offline", recluster_epochs=1, **CLUSTERED
+    "interclr-features": interclr(
+        METHODS["simclr"], clustered="features", labels="offline", recluster_epochs=1, **CLUSTERED
     ),
     "eir-start": EIRConfig(base=METHODS["simclr"], relation="start", relation_weight=0.5, mixture_weight=0.0),
     "propagation-features": PropagationConfig(base=METHODS["simclr"], edges="features", **KIN),
@@ -116,16 +123,16 @@ GRID: dict[str, MethodConfig] = {
     "propagation(eir)": PropagationConfig(base=METHODS["eir"], **KIN),
     "isif-augmented": ISIFConfig(dim=32, temperature=0.2, detach_columns=False, synthetic=0.4, extrapolate=0.2),
     "isif-neighbours": ISIFConfig(dim=32, temperature=0.2, neighbour_view=0.5),
-    "interclr(npid-infonce)": InterCLRConfig(base=METHODS["npid-infonce"], label_rule="euclidean", **CLUSTERED),
-    "interclr(simclr)": InterCLRConfig(base=METHODS["simclr"], pool_form="candidates", labels="offline", **CLUSTERED),
-    "interclr(byol)": InterCLRConfig(base=METHODS["byol"], positive_self=False, **CLUSTERED),
-    "interclr(moco-symmetric)": InterCLRConfig(base=METHODS["moco-symmetric"], head="separate", **CLUSTERED),
+    "interclr(npid-infonce)": interclr(METHODS["npid-infonce"], label_rule="euclidean", **CLUSTERED),
+    "interclr(simclr)": interclr(METHODS["simclr"], pool_form="candidates", labels="offline", **CLUSTERED),
+    "interclr(byol)": interclr(METHODS["byol"], positive_self=False, **CLUSTERED),
+    "interclr(moco-symmetric)": interclr(METHODS["moco-symmetric"], head="separate", **CLUSTERED),
     "eir(interclr)": EIRConfig(base=METHODS["interclr"]),
-    "interclr(eir)": InterCLRConfig(base=METHODS["eir"], sampler="hard", **CLUSTERED),
+    "interclr(eir)": interclr(METHODS["eir"], sampler="hard", **CLUSTERED),
     **{f"eir({base})": EIRConfig(base=METHODS[base]) for base in ("isif", "invp", "propagation")},
     **{f"propagation({base})": PropagationConfig(base=METHODS[base], **KIN) for base in ("iraug", "isif", "invp")},
     **{
-        f"interclr({base})": InterCLRConfig(base=METHODS[base], **CLUSTERED)
+        f"interclr({base})": interclr(METHODS[base], **CLUSTERED)
         for base in ("npid", "npid-nce", "iraug", "isif", "invp", "propagation")
     },
 }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 
 from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress, cosine, step_decay, warmup
+from viewkin.settings import Fraction, Momentum, NotNegative, Positive, Range, Settings, WholeNumber
 
 OptimName = Literal["sgd", "lars", "adamw", "adam"]
 ScheduleKind = Literal["cosine", "step", "constant"]
@@ -24,44 +24,35 @@ MOST_EPOCHS, MOST_ROUNDS = 1_000_000, 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimConfig:
+class OptimConfig(Settings):
     """Settings of the optimiser."""
 
     name: OptimName = "sgd"
     """``sgd``, ``lars``, ``adamw`` (decoupled decay) or ``adam`` (decay added to the gradient)."""
-    lr: float = 0.03
+    lr: Positive = 0.03
     """Learning rate: absolute, or per 256 images of the global batch with ``scale_lr``."""
     scale_lr: bool = False
     """Whether ``lr`` is multiplied by global batch / 256."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD and LARS, dimensionless."""
     nesterov: bool = False
     """Whether to use Nesterov's momentum; SGD only."""
-    weight_decay: float = 1e-4
+    weight_decay: NotNegative = 1e-4
     """Weight decay, per unit of learning rate."""
     exclude_norm_and_bias: bool = False
     """Whether norm parameters and biases have no weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
     """Decay rates of Adam's two moving averages, dimensionless."""
-    eps: float = 1e-8
+    eps: Positive = 1e-8
     """Added to Adam's denominator."""
-    lars_eta: float = 0.001
+    lars_eta: Positive = 0.001
     """LARS trust coefficient eta, dimensionless."""
     lars_clip: bool = False
     """Whether the rate of a layer is limited to ``lr`` (LARC's clipping, as in solo-learn with eta 0.02)."""
 
-    def __post_init__(self) -> None:
-        _choice("optim.name", self.name, get_args(OptimName))
-        for name in ("lr", "eps", "lars_eta"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"optim.{name} must be above 0 and finite, not {getattr(self, name)}.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"optim.weight_decay must be at least 0 and finite, not {self.weight_decay}.")
-        for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
-            if not 0 <= value < 1:
-                raise UserError(f"optim.{name} must be at least 0 and below 1, not {value}.")
-        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
-            raise UserError("optim.nesterov needs optim.name=sgd and a momentum above 0; switch it off.")
+    def _check(self) -> None:
+        fits = not self.nesterov or (self.name == "sgd" and self.momentum > 0)
+        require(fits, "nesterov", self.nesterov, "false unless {here}name is sgd, with a momentum above 0")
 
     def base_lr(self, batch_size: int) -> float:
         """Absolute learning rate for a global batch of ``batch_size`` images, before any schedule."""
@@ -69,58 +60,46 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
+class ScheduleConfig(Settings):
     """Length of training, and the learning rate over time as a fraction of its base.
 
     A new round restarts the schedule and keeps network, optimiser and memory.
     """
 
-    epochs: int = 200
+    epochs: Annotated[int, Range(least=1, most=MOST_EPOCHS)] = 200
     """Epochs of one round."""
     kind: ScheduleKind = "cosine"
     """``cosine`` falls to ``final``, ``step`` drops at the milestones, ``constant`` does not change."""
     milestones: tuple[float, ...] = ()
     """Epochs after which the rate drops, rising; ``step`` only."""
-    factor: float | tuple[float, ...] = 0.1
+    factor: Positive | tuple[Positive, ...] = 0.1
     """One number: factor of the rate at every milestone. Several: fraction of the base rate after each milestone."""
-    warmup_epochs: float = 0.0
+    warmup_epochs: NotNegative = 0.0
     """Epochs of linear warm-up from 0; the cosine covers the remaining epochs."""
-    warmup_steps: int = 0
+    warmup_steps: WholeNumber = 0
     """Warm-up in optimiser steps; give one of the two."""
-    final: float = 0.0
+    final: Fraction = 0.0
     """Fraction of the base rate at the end; ``cosine`` only."""
-    rounds: int = 1
+    rounds: Annotated[int, Range(least=1, most=MOST_ROUNDS)] = 1
     """Number of rounds."""
 
-    def __post_init__(self) -> None:
-        _choice("schedule.kind", self.kind, get_args(ScheduleKind))
-        require(1 <= self.epochs <= MOST_EPOCHS, "schedule.epochs", self.epochs, f"at least 1, at most {MOST_EPOCHS:,}")
-        require(1 <= self.rounds <= MOST_ROUNDS, "schedule.rounds", self.rounds, f"at least 1, at most {MOST_ROUNDS:,}")
-        if self.warmup_epochs < 0 or self.warmup_steps < 0 or (self.warmup_epochs and self.warmup_steps):
-            raise UserError("schedule.warmup_epochs and warmup_steps must be at least 0, and only one of them given.")
-        if self.warmup_epochs >= self.epochs:
-            raise UserError(
-                f"schedule.warmup_epochs must be below schedule.epochs, {self.epochs}, not {self.warmup_epochs}."
-            )
-        if not 0 <= self.final <= 1 or (self.final and self.kind != "cosine"):
-            raise UserError(f"schedule.final must be 0 to 1, and 0 unless the kind is cosine, not {self.final}.")
+    def _check(self) -> None:
+        alone = not (self.warmup_epochs and self.warmup_steps)
+        require(alone, "warmup_steps", self.warmup_steps, "0 where {here}warmup_epochs is given")
+        short = self.warmup_epochs < self.epochs
+        require(short, "warmup_epochs", self.warmup_epochs, f"below {{here}}epochs, {self.epochs}")
+        require(not self.final or self.kind == "cosine", "final", self.final, "0 unless {here}kind is cosine")
         self._check_milestones()
 
     def _check_milestones(self) -> None:
-        if bool(self.milestones) != (self.kind == "step"):
-            raise UserError(f"schedule.milestones go with kind=step, not with {self.milestones} and kind={self.kind}.")
-        ends = (0.0, *self.milestones, float(self.epochs))
-        if any(not earlier < later for earlier, later in itertools.pairwise(ends)):
-            raise UserError(
-                f"schedule.milestones must rise, above 0 and below the {self.epochs} epochs, not {self.milestones}."
-            )
-        levels = self.factor if isinstance(self.factor, tuple) else (self.factor,)
-        if any(not level > 0 for level in levels):
-            raise UserError(f"schedule.factor must be above 0, not {self.factor}.")
-        if isinstance(self.factor, tuple) and len(self.factor) != len(self.milestones):
-            raise UserError(
-                f"schedule.factor must be one number, or one a milestone ({len(self.milestones)}), not {self.factor}."
-            )
+        if self.kind == "step":
+            ends = (0.0, *self.milestones, float(self.epochs))
+            rising = bool(self.milestones) and all(one < other for one, other in itertools.pairwise(ends))
+            should = f"one or more, rising, above 0 and below the {self.epochs} epochs"
+            require(rising, "milestones", self.milestones, should)
+        require(self.kind == "step" or not self.milestones, "milestones", self.milestones, "with {here}kind=step")
+        one_each = not isinstance(self.factor, tuple) or len(self.factor) == len(self.milestones)
+        require(one_each, "factor", self.factor, f"one number, or one a milestone ({len(self.milestones)})")
 
     def factor_at(self, at: Progress) -> float:
         """Fraction of the base learning rate in step ``at.step`` (counted from 0)."""
@@ -268,8 +247,3 @@ def set_lr(optimizer: Optimizer, schedule: ScheduleConfig, at: Progress) -> floa
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] if group["constant_lr"] else group["base_lr"] * factor
     return factor
-
-
-def _choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UserError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from viewkin.runtime.errors import require
+from viewkin.settings import Fraction, NotNegative, Settings
 
 
 @dataclass
@@ -87,23 +87,18 @@ def momentum_cosine(base: float, fraction: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RampConfig:
+class RampConfig(Settings):
     """Ramp-up of a term that needs a trained memory: its weight w as a function of progress, 0 to 1."""
 
     shape: Literal["binary", "gaussian"] = "binary"
     """``binary``: 0 before T and 1 after; ``gaussian``: ``exp(-5 (1 - t/T)^2)`` before T and 1 after."""
-    share: float = 0.15
+    share: Fraction = 0.15
     """T as a fraction of the round's epochs, at least one epoch, so that nearly all images were seen; 0: no ramp."""
-    epochs: float | None = None
+    epochs: NotNegative | None = None
     """T in epochs; replaces ``share``."""
     gate: bool | None = None
     """Whether the term also waits for the first epoch whose mean instance loss is below ln M, the loss of M equally
     similar candidates; false: as published; None: it waits, unless T is 0."""
-
-    def __post_init__(self) -> None:
-        require(self.shape in ("binary", "gaussian"), "method.ramp.shape", self.shape, "binary or gaussian")
-        require(0 <= self.share <= 1, "method.ramp.share", self.share, "0 to 1")
-        require(self.epochs is None or self.epochs >= 0, "method.ramp.epochs", self.epochs, "at least 0, or none")
 
     @property
     def gated(self) -> bool:

@@ -22,10 +22,11 @@ CLUSTERS = {
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_settings_of_the_inter_branch(name):
     method: Any = recipe_named(f"interclr_{name}").method
-    assert (method.base_weight, method.margin, method.margin_kind) == (0.75, -0.5, "cosine")
-    assert (method.clusters, method.min_size, method.pool) == (CLUSTERS[name], 20, 0.1)
-    assert (method.sampler, method.pool_form, method.positive_self) == ("semihard", "auto", True)
-    assert (method.labels, method.label_rule, method.clustered, method.warmup_epochs) == ("online", "dot", "key", 0)
+    clusters, negatives = method.clusters, method.negatives
+    assert (method.base_weight, method.margin.value, method.margin.kind) == (0.75, -0.5, "cosine")
+    assert (clusters.number, clusters.min_size, negatives.pool) == (CLUSTERS[name], 20, 0.1)
+    assert (negatives.sampler, negatives.form, method.positive_self) == ("semihard", "auto", True)
+    assert (clusters.labels, clusters.rule, clusters.of, method.warmup_epochs) == ("online", "dot", "key", 0)
     assert (method.head, method.directions, method.temperature) == ("shared", "all", None)
     assert getattr(method.base, "margin", 0) == 0
     # omega: 0.5 in NPID's own bank, 1 in one that is made here.
@@ -37,15 +38,15 @@ def test_settings_of_the_inter_branch(name):
 def test_negatives_are_the_papers_on_imagenet_and_as_many_as_fit_on_small_sets(name):
     method: Any = recipe_named(f"interclr_{name}").method
     around_contrast = not name.startswith("byol")
-    assert method.negatives == (16_384 if name in IMAGENET and around_contrast else None)
+    assert method.negatives.number == (16_384 if name in IMAGENET and around_contrast else None)
     if name == "moco_imagenet100":
-        assert method.choices(126_689)["negatives"].value == 4096
+        assert method.choices(126_689)["negatives.number"].value == 4096
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_centroids_are_computed_every_ten_iterations_or_at_every_step_that_is_more(name):
     method: Any = recipe_named(f"interclr_{name}").method
-    assert method.refresh_steps == (1 if name.startswith("byol_imagenet") else 10)
+    assert method.clusters.refresh_steps == (1 if name.startswith("byol_imagenet") else 10)
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("npidv2_imagenet", 200), ("npidv2_imagenet_1000", 1000)])

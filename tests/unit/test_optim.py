@@ -184,7 +184,7 @@ def test_scaled_milestones_stay_exact():
 
 @pytest.mark.parametrize("milestones", [(160, 120), (120, 120), (0, 10), (120, 200), (250,), (-1, 5)])
 def test_milestones_must_rise_below_the_epochs(milestones):
-    with pytest.raises(UserError, match="milestones must rise"):
+    with pytest.raises(UserError, match=r"^milestones is .*rising"):
         ScheduleConfig(epochs=200, kind="step", milestones=milestones)
 
 
@@ -206,7 +206,7 @@ def test_milestones_must_rise_below_the_epochs(milestones):
     ],
 )
 def test_bad_schedules_are_refused(options):
-    with pytest.raises(UserError, match="schedule"):
+    with pytest.raises(UserError, match=f"^({'|'.join([*options, 'milestones'])}) is "):
         ScheduleConfig(**options)
 
 
@@ -226,5 +226,5 @@ def test_bad_schedules_are_refused(options):
     ],
 )
 def test_bad_optimisers_are_refused(options):
-    with pytest.raises(UserError, match="optim"):
+    with pytest.raises(UserError, match=f"^{next(iter(options))} is "):
         OptimConfig(**options)

@@ -72,9 +72,9 @@ def test_a_ramp_is_a_share_of_the_run_or_a_number_of_epochs():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"shape": "linear"}, "method.ramp.shape is 'linear'; it must be binary or gaussian"),
-        ({"share": 1.5}, "method.ramp.share is 1.5; it must be 0 to 1"),
-        ({"epochs": -1}, "method.ramp.epochs is -1; it must be at least 0, or none"),
+        ({"shape": "linear"}, "shape is 'linear'; it must be binary or gaussian"),
+        ({"share": 1.5}, "share is 1.5; it must be 0 to 1"),
+        ({"epochs": -1}, "epochs is -1; it must be at least 0, or none"),
     ],
 )
 def test_bad_ramp_is_one_sentence(settings, sentence):

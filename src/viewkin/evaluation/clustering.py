@@ -13,27 +13,23 @@ from viewkin import metrics
 from viewkin.evaluation.labels import checked_features
 from viewkin.ops.kmeans import kmeans_plus_plus, lloyd, nearest_centroid
 from viewkin.runtime.draws import generator_for
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
+from viewkin.settings import Count, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class ClusterConfig(Settings):
     """k-means of unit features, by default with as many clusters as there are classes."""
 
-    clusters: int | None = None
+    clusters: Count | None = None
     """Number of clusters (C); None: one per class."""
-    restarts: int = 10
+    restarts: Count = 10
     """Runs of k-means from different initial centroids; the one with the smallest inertia is kept, without labels."""
-    iterations: int = 300
+    iterations: Count = 300
     """Maximum number of rounds of each run."""
     seed: int = 0
     """Seed of the initial centroids."""
-
-    def __post_init__(self) -> None:
-        require(self.clusters is None or self.clusters >= 1, "clusters", self.clusters, "at least 1, or none")
-        require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
-        require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,102 +2,94 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from viewkin.evaluation.network import Precision
 from viewkin.runtime.errors import require
+from viewkin.settings import (
+    Count,
+    Epochs,
+    LearningRates,
+    Milestones,
+    Momentum,
+    NotNegative,
+    Positive,
+    Proportion,
+    Range,
+    Settings,
+    Share,
+)
 
 Rates = tuple[float, float]
 """Learning rate of the backbone, and the head's as a multiple of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class FinetuneConfig(Settings):
     """SGD on the whole network, by default as InvP is fine-tuned on small sets (Cars, CUB, Flowers, ...)."""
 
-    learning_rates: tuple[float, ...] = (0.001,)
+    learning_rates: LearningRates = (0.001,)
     """Learning rates of the backbone to try, absolute."""
-    head_factors: tuple[float, ...] = (5.0,)
+    head_factors: LearningRates = (5.0,)
     """The head's rate is the backbone's times this; of several pairs, the best on held-out *train* images is used."""
     head_constant: bool = False
     """Whether the head's rate stays constant while the backbone's falls (InvP's released semi-supervised code)."""
     scale_lr: bool = False
     """Whether rates are given per 256 images of a step (at most the size of the training set)."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
     """Whether to use Nesterov's momentum."""
-    weight_decay: float = 1e-6
+    weight_decay: NotNegative = 1e-6
     """L2 penalty on every parameter."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(least=2)] = 128
     """Images per step."""
-    epochs: int = 81
+    epochs: Epochs = 81
     """Passes over the training images."""
     schedule: Literal["step", "cosine"] = "step"
     """``step``: times ``factor`` at each milestone; ``cosine``: half a cosine to 0 over all steps."""
-    milestones: tuple[int, ...] = (50, 70, 80)
+    milestones: Milestones = (50, 70, 80)
     """Epochs after which the step schedule falls."""
-    factor: float = 0.1
+    factor: Positive = 0.1
     """Factor of the learning rate at each milestone."""
-    least_area: float = 0.08
+    least_area: Share = 0.08
     """Smallest area of a random crop, fraction of the image."""
-    init_std: float = 0.01
+    init_std: NotNegative = 0.01
     """Standard deviation of the head's initial weights; biases start at 0."""
-    holdout: float = 0.1
+    holdout: Proportion = 0.1
     """Fraction of each class in *train* that is held out to choose the rates."""
     precision: Precision = "32-true"
     """``32-true``, or ``bf16-mixed`` if the processor supports it."""
     seed: int = 0
     """Seed of the head, the order, the views, the held-out part and the few labels."""
 
-    def __post_init__(self) -> None:
-        for name in ("learning_rates", "head_factors"):
-            values = getattr(self, name)
-            require(bool(values) and all(0 < v < math.inf for v in values), name, values, "one or more, all above 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+    def _check(self) -> None:
         require(not self.nesterov or self.momentum > 0, "nesterov", self.nesterov, "false without momentum")
-        require(self.schedule in ("step", "cosine"), "schedule", self.schedule, "step or cosine")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        require(1 <= self.epochs <= 10**6, "epochs", self.epochs, "at least 1, at most 1,000,000")
-        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
-        require(rising, "milestones", self.milestones, "rising epochs above 0")
-        require(self.factor > 0, "factor", self.factor, "above 0")
-        require(0 < self.least_area <= 1, "least_area", self.least_area, "above 0 and at most 1")
-        require(self.init_std >= 0, "init_std", self.init_std, "at least 0")
-        require(0 < self.holdout < 1, "holdout", self.holdout, "between 0 and 1")
-        require(self.precision in get_args(Precision), "precision", self.precision, "32-true or bf16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SemiConfig(FinetuneConfig):
     """Fine-tuning on a few labels, by default as InterCLR's authors do it with 1 % of them."""
 
-    share: float = 0.01
+    share: Share = 0.01
     """Fraction of the training images whose labels are used, the same number of each class."""
     names: str = ""
     """Text file that names these images instead, one per line; empty: ``share`` decides."""
-    learning_rates: tuple[float, ...] = (0.01,)
+    learning_rates: LearningRates = (0.01,)
     """Learning rates of the backbone to try, absolute."""
-    head_factors: tuple[float, ...] = (100.0,)
+    head_factors: LearningRates = (100.0,)
     """The head's rate is the backbone's times this; of several pairs, the best on held-out *train* images is used."""
-    weight_decay: float = 5e-4
+    weight_decay: NotNegative = 5e-4
     """L2 penalty on every parameter."""
-    batch_size: int = 256
+    batch_size: Annotated[int, Range(least=2)] = 256
     """Images per step."""
-    epochs: int = 20
+    epochs: Epochs = 20
     """Passes over the training images."""
-    milestones: tuple[int, ...] = (12, 16)
+    milestones: Milestones = (12, 16)
     """Epochs after which the learning rate falls."""
-    factor: float = 0.2
+    factor: Positive = 0.2
     """Factor of the learning rate at each milestone."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.share <= 1, "share", self.share, "above 0 and at most 1")
 
 
 FINETUNE_PRESETS = {"invp": FinetuneConfig()}
@@ -142,7 +134,7 @@ warm-up and the zero-initialised head follow the released code's linear evaluati
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagesConfig:
+class StagesConfig(Settings):
     """SGD on linear classifiers, by default InterCLR's on ImageNet (feat1 to feat5)."""
 
     maps: Literal["stages", "blocks", "pooled"] = "stages"
@@ -150,61 +142,41 @@ class StagesConfig:
     pooling: Literal["published", "dims"] = "published"
     """``published``: the authors' pooling (InterCLR's windows for stages of 224 pixels, InvP's squares for blocks), or
     ``dims`` if these do not fit. ``dims``: average pooling to squares with about ``dims`` numbers."""
-    dims: int = 9216
+    dims: Count = 9216
     """Target size of a pooled map, in numbers."""
     norm: Literal["channel", "number", "none"] = "channel"
     """BatchNorm before the classifier: per ``channel`` without scale and shift, per ``number`` with them, or none."""
-    learning_rates: tuple[float, ...] = (0.01,)
+    learning_rates: LearningRates = (0.01,)
     """Learning rates to try, absolute; of several, each map's best on held-out *train* images is used."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD."""
     nesterov: bool = True
     """Whether to use Nesterov's momentum."""
-    weight_decay: float = 1e-4
+    weight_decay: NotNegative = 1e-4
     """L2 penalty on weights and biases of the classifiers."""
-    batch_size: int = 256
+    batch_size: Annotated[int, Range(least=2)] = 256
     """Images per step."""
-    epochs: int = 90
+    epochs: Epochs = 90
     """Passes over the training images."""
-    milestones: tuple[int, ...] = (30, 60)
+    milestones: Milestones = (30, 60)
     """Epochs after which the learning rate falls."""
-    factor: float = 0.1
+    factor: Positive = 0.1
     """Factor of the learning rate at each milestone."""
-    least_area: float = 0.08
+    least_area: Share = 0.08
     """Smallest area of a random crop, fraction of the image."""
     colour: bool = True
     """Whether to add colour jitter (0.4, 0.4, 0.4, no hue) and PCA lighting to crop and flip."""
-    init_std: float = 0.01
+    init_std: NotNegative = 0.01
     """Standard deviation of the initial weights; biases start at 0."""
-    holdout: float = 0.1
+    holdout: Proportion = 0.1
     """Fraction of each class in *train* that is held out to choose the rates."""
     precision: Precision = "32-true"
     """Precision of the frozen network: ``32-true``, or ``bf16-mixed`` if the processor supports it."""
     seed: int = 0
     """Seed of the classifiers, the order, the views and the held-out part."""
 
-    def __post_init__(self) -> None:
-        for name, kinds in (
-            ("maps", ("stages", "blocks", "pooled")),
-            ("pooling", ("published", "dims")),
-            ("norm", ("channel", "number", "none")),
-        ):
-            require(getattr(self, name) in kinds, name, getattr(self, name), f"one of {', '.join(kinds)}")
-        require(self.precision in get_args(Precision), "precision", self.precision, "32-true or bf16-mixed")
-        good = bool(self.learning_rates) and all(0 < rate < math.inf for rate in self.learning_rates)
-        require(good, "learning_rates", self.learning_rates, "one or more, all above 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+    def _check(self) -> None:
         require(not self.nesterov or self.momentum > 0, "nesterov", self.nesterov, "false without momentum")
-        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
-        require(rising, "milestones", self.milestones, "rising epochs above 0")
-        for name in ("dims", "epochs"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("weight_decay", "init_std"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        require(self.factor > 0, "factor", self.factor, "above 0")
-        require(0 < self.least_area <= 1, "least_area", self.least_area, "above 0 and at most 1")
-        require(0 < self.holdout < 1, "holdout", self.holdout, "between 0 and 1")
 
 
 _MOCO = StagesConfig(

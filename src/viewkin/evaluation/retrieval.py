@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,25 +13,22 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.evaluation.labels import checked_features
 from viewkin.ops.neighbours import top_k
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
+from viewkin.settings import Bytes, Count, Filled, Settings
 
 BYTES_PER_NEIGHBOUR = 48
 """Peak bytes per neighbour of a query: similarity, index, label, and the intermediate values of MAP@R."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalConfig:
+class RetrievalConfig(Settings):
     """Recall@K and MAP@R, by default as for CUB-200 and Cars-196."""
 
-    k: tuple[int, ...] = (1, 2, 4, 8)
+    k: Annotated[tuple[Count, ...], Filled()] = (1, 2, 4, 8)
     """Numbers of neighbours (K); a query is a hit if one of them has its class."""
-    memory: int = 256 * 2**20
+    memory: Bytes = 256 * 2**20
     """Bound on working memory, bytes."""
-
-    def __post_init__(self) -> None:
-        require(len(self.k) > 0 and min(self.k) >= 1, "k", self.k, "whole numbers of at least 1")
-        require(self.memory >= 1, "memory", self.memory, "at least 1 byte")
 
 
 @dataclass(frozen=True, kw_only=True)

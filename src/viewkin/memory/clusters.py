@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from viewkin.losses import BLOCK, at_least_float32
+from viewkin.memory.cluster_config import ClusterConfig, LabelRule
 from viewkin.memory.kmeans import kmeans, masked_two_means, renumber_like, two_means
 from viewkin.memory.members import MemberLists, Members
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import generator_for
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 
-LabelRule = Literal["dot", "euclidean"]
-"""An image gets the label of the centroid with the largest dot product, or of the nearest centroid."""
 DISSOLVED_AT_ONCE = 2
 """Number of small clusters that are dissolved at a time on a GPU."""
 DISSOLVE_EVERY = 8
@@ -72,6 +70,17 @@ class Clusters(nn.Module):
         self.register_buffer("moved", torch.zeros((), dtype=torch.int64))
         self.lists = MemberLists(labels, counts)
         self.refresh_(features)
+
+    @classmethod
+    def of(cls, config: ClusterConfig, features: Tensor) -> Clusters:
+        """Start by settings with a number of clusters, from features (N, D).
+
+        Raises:
+            SettingError: there are more clusters than images.
+        """
+        number = config.number or 0
+        require(0 < number <= len(features), "number", number, f"at most the number of images, {len(features)}")
+        return cls(features, number, min_size=config.min_size, rule=config.rule, refresh=config.refresh_steps)
 
     def __len__(self) -> int:
         return len(self.centroids)

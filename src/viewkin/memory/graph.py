@@ -9,33 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from viewkin.runtime.errors import require
+from viewkin.settings import Count, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphConfig:
+class GraphConfig(Settings):
     """Size of the graph, and the choice of positives among the images that its edges lead to."""
 
-    neighbours: int = 4
+    neighbours: Count = 4
     """k, number of edges per image."""
-    hops: int = 3
+    hops: Count = 3
     """l, maximum number of edges from an anchor to a positive."""
     search: Literal["walk", "bfs"] = "walk"
     """``walk`` joins the lists of neighbours with all repeats (released code); ``bfs``, breadth-first search, takes
     each image once and never the anchor (the paper)."""
-    positives: int = 50
+    positives: Count = 50
     """P, number of reached images that enter the loss: the least similar ("hard") ones."""
     easy: bool = False
     """Use the most similar ones instead."""
 
-    def __post_init__(self) -> None:
-        require(self.neighbours >= 1, "method.graph.neighbours", self.neighbours, "at least 1")
-        require(self.hops >= 1, "method.graph.hops", self.hops, "at least 1")
-        require(self.search in ("walk", "bfs"), "method.graph.search", self.search, "walk or bfs")
-        require(self.positives >= 1, "method.graph.positives", self.positives, "at least 1")
+    def _check(self) -> None:
         images = self.columns
-        require(
-            images <= 4096, "method.graph.hops", self.hops, f"fewer: {self.neighbours} neighbours give {images} images"
-        )
+        require(images <= 4096, "hops", self.hops, f"fewer: {self.neighbours} neighbours give {images} images")
 
     @property
     def columns(self) -> int:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from viewkin import losses
 from viewkin.memory.members import Members
+from viewkin.memory.negatives_config import NegativesConfig, PoolForm, Sampler
 from viewkin.runtime.draws import Draw, onto
 
-Sampler = Literal["semihard", "hard", "random", "semieasy"]
-"""Random members of the nearest pool, the nearest images, random images, or random members of the farthest pool."""
-PoolForm = Literal["exact", "candidates"]
-"""Whether the pool is taken from the whole bank or from random rows."""
 SCORES = 2**24
 """Maximum number of similarities in memory while the whole bank is searched: 64 MiB in float32."""
 MONITORED = 64
@@ -68,6 +65,13 @@ class NegativeSampler:
     form: PoolForm
     shared: bool
     """Whether candidates are drawn once for the batch instead of for each query."""
+
+    @classmethod
+    def of(cls, config: NegativesConfig) -> NegativeSampler:
+        """Make a sampler by settings in which number and form are chosen."""
+        assert config.number is not None
+        assert config.form != "auto"
+        return cls(config.sampler, config.number, config.pool, config.form, config.shared_candidates)
 
     @property
     def _candidates(self) -> int:

@@ -11,25 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.methods.base import Batch, Limit, Method, Step
+from viewkin.methods.base import Batch, Method, MethodConfig, Step
 from viewkin.nets.amdim import Mixture, Multiscale, MultiscaleEncoder
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
+from viewkin.settings import Count, Dimension, NotNegative, Positive
 
 TASKS = ("1to5", "1to7", "5to5")
 """Scale of the source in one view, to scale of the target in the other view."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AMDIMConfig:
+class AMDIMConfig(MethodConfig):
     """Settings of AMDIM."""
 
     kind: ClassVar[str] = "amdim"
 
-    dim: int | None = None
+    dim: Dimension | None = None
     """r (``n_rkhs``), size of the common space of all scales; None: the backbone's feature size, which is the only
     choice for AMDIM's own encoders."""
     stage7: str | None = None
@@ -41,28 +42,19 @@ class AMDIMConfig:
     """Whether embedding heads have BatchNorm inside, not only at their end (``use_bn`` of the release)."""
     norm: str = "batch"
     """BatchNorm of network and heads: ``batch``, ``split:8``, or ``gathered`` over ranks."""
-    clip: float = 20.0
+    clip: Positive = 20.0
     """C, scores are clipped to C tanh(score / C)."""
-    penalty: float = 0.05
+    penalty: NotNegative = 0.05
     """lambda, weight of the mean squared score: 0.05 in the release, 0.04 in the paper."""
-    mixtures: int = 1
+    mixtures: Count = 1
     """k, number of mixture components of an image's vector; 1 is AMDIM without mixtures. The paper's k is not known;
     4 to 16 are a guess."""
-    sharpness: float = 1.0
+    sharpness: Positive = 1.0
     """tau of the mixtures: responsibilities are softmax(tau * score), so a large tau selects a single component. The
     paper's value is not known."""
 
-    def __post_init__(self) -> None:
-        require(self.dim is None or self.dim >= 2, "method.dim", self.dim, "at least 2, or none")
+    def _check(self) -> None:
         check_norm(self.norm, none=False)
-        require(self.clip > 0, "method.clip", self.clip, "above 0")
-        require(self.penalty >= 0, "method.penalty", self.penalty, "at least 0")
-        require(self.mixtures >= 1, "method.mixtures", self.mixtures, "at least 1")
-        require(self.sharpness > 0, "method.sharpness", self.sharpness, "above 0")
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No setting depends on the data."""
-        return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> AMDIM:
         """Make the method; it keeps no memory of the images.
@@ -87,7 +79,7 @@ class AMDIMConfig:
         default = ("f7", "f5") if "f7" in known else ("conv4", "conv5")
         maps = [name for name in known if name != "f1"]
         for name, value in (("stage7", self.stage7), ("stage5", self.stage5)):
-            require(value is None or value in maps, f"method.{name}", value, f"one of {', '.join(maps)}, or none")
+            require(value is None or value in maps, name, value, f"one of {', '.join(maps)}, or none")
         return self.stage7 or default[0], self.stage5 or default[1]
 
 

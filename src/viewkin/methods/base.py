@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from viewkin.nets.held import apply_held
 from viewkin.nets.init import Init
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
+from viewkin.settings import Choice, Limit, Settings
 
 Encode = Callable[[str], Tensor]
 """``encode("embedding" | "target" | "features") -> (N, D)``: eval mode, test view, every image once, in index order.
@@ -70,16 +71,6 @@ def with_projection(backbone: nn.Module, head: Literal["linear", "mlp"], dim: in
     return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))
 
 
-class Limit(NamedTuple):
-    """The largest value of a setting that fits the data."""
-
-    largest: int
-    why: str
-    """Reason of the limit, as a noun phrase: "the other images of the set"."""
-    instead: int | None = None
-    """Value that replaces a recipe's default above the limit; None: the largest."""
-
-
 def queue_limit(count: int, batch_size: int) -> Limit:
     """Limit of a queue of keys: one key per image, in whole batches.
 
@@ -90,31 +81,51 @@ def queue_limit(count: int, batch_size: int) -> Limit:
     return Limit(whole, "the images of the set, in whole batches,", half)
 
 
-class Choice(NamedTuple):
-    """The value of a setting that was left open (None, ``auto``), chosen for the given data."""
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig(Settings):
+    """Settings of a method: a frozen, keyword-only dataclass beside it, the only home of its defaults.
 
-    value: Any
-    why: str
-    """Reason of the choice, a clause that can follow "as"."""
-
-
-class MethodConfig(Protocol):
-    """A frozen, keyword-only dataclass beside its method: the only home of the method's defaults."""
+    Every name of a setting is relative to this object: ``temperature``, ``graph.hops``, ``base.temperature``.
+    """
 
     kind: ClassVar[str]
     """The method's name in recipes and on the command line."""
 
+    def build(self, backbone: nn.Module, *, count: int) -> Method:
+        """Build the method for ``count`` images on a network with a ``feature_dim``.
+
+        Raises:
+            UserError: a setting does not suit the network, the base, or the number of images.
+        """
+        raise NotImplementedError
+
+    def wrapped(self) -> MethodConfig | None:
+        """Settings of the method that this one is a term around. Default: none, it is a learner of its own."""
+        return None
+
+    def has_negatives(self) -> bool:
+        """Tell whether the loss of the innermost method has negatives. Default: it has."""
+        return True
+
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """Name (or path from here) of each limited setting -> its limit for ``count`` images.
+        """Largest values of settings for ``count`` images. Default: no setting depends on the data.
 
         A recipe's default above the limit is lowered. An explicit value above it is an error. None ("chosen at start")
         is allowed.
         """
-        ...
+        return {}
 
-    def build(self, backbone: nn.Module, *, count: int) -> Method:
-        """Build the method for ``count`` images on a network with a ``feature_dim``."""
-        ...
+    def lasting(self, epochs: int, rounds: int) -> Mapping[str, Limit]:
+        """Largest values of settings for so many epochs. Default: no setting depends on them."""
+        return {}
+
+    def choices(self, count: int) -> Mapping[str, Choice]:
+        """Values of settings that are left open, chosen by the number of images. Default: none."""
+        return {}
+
+    def delays(self, at: Progress) -> Mapping[str, float]:
+        """Epochs of this round for which a setting keeps a term out. Default: every term acts at once."""
+        return {}
 
 
 class Method(nn.Module):

@@ -10,42 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
-from viewkin.runtime.errors import require
 from viewkin.schedules import Progress, momentum_cosine
+from viewkin.settings import Count, Dimension, Momentum
 
 
 @dataclass(frozen=True, kw_only=True)
-class BYOLConfig:
+class BYOLConfig(MethodConfig):
     """Settings of BYOL."""
 
     kind: ClassVar[str] = "byol"
-    contrastive: ClassVar[bool] = False
 
-    dim: int = 256
+    dim: Dimension = 256
     """D, size of projection and prediction."""
-    hidden: int = 4096
+    hidden: Count = 4096
     """Width of the hidden layers of projector and predictor."""
-    momentum: float = 0.996
+    momentum: Momentum = 0.996
     """Weight of the old target network at the start; it rises to 1 along a cosine."""
     norm: str = "batch"
     """BatchNorm of all networks: ``batch``, or ``gathered`` over ranks."""
     bank_view: Literal["first", "second"] = "first"
     """View whose target projection a term around this method stores in its bank."""
 
-    def __post_init__(self) -> None:
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
+    def _check(self) -> None:
         check_norm(self.norm, none=False)
-        require(self.bank_view in ("first", "second"), "method.bank_view", self.bank_view, "first or second")
-        require(self.hidden >= 1, "method.hidden", self.hidden, "at least 1")
-        require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No setting depends on the data."""
-        return {}
+    def has_negatives(self) -> bool:
+        """BYOL has none."""
+        return False
 
     def build(self, backbone: nn.Module, *, count: int) -> BYOL:
         """Make the method; it keeps no memory of the images."""
@@ -59,7 +54,7 @@ class BYOL(ViewMethod):
         Grill et al., Bootstrap Your Own Latent, 2020, equations 1-3.
     """
 
-    contrastive = BYOLConfig.contrastive
+    contrastive = False
     temperature = 1.0
 
     def __init__(self, config: BYOLConfig, backbone: nn.Module) -> None:

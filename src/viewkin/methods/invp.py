@@ -18,8 +18,8 @@ from viewkin.methods.propagation_config import KinConfig
 from viewkin.nets.init import Init
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
-from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Dimension, NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,30 +28,20 @@ class InvPConfig(KinConfig):
 
     kind: ClassVar[str] = "invp"
 
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "mlp"
     """``mlp`` is F -> F -> ReLU -> D."""
     head_init: Init = "kaiming"
     """The head's start: ``kaiming`` (Xavier uniform, as released) or PyTorch's ``default``."""
-    temperature: float = 0.2
+    temperature: Positive = 0.2
     """tau, dimensionless: 0.2 with an MLP head, 0.07 (ImageNet) or 0.1 (CIFAR) with a linear one."""
-    mix_weight: float = 0.0
+    mix_weight: NotNegative = 0.0
     """Weight of MixContrast, an extra pass over mixed images: 1 in the older release on CIFAR, 0 switches it off."""
-    mix_alpha: float = 0.75
+    mix_alpha: Positive = 0.75
     """Both parameters of the Beta distribution of MixContrast's shares."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows, or the uniform entries of the NPID release."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
-        require(self.head_init in ("default", "kaiming"), "method.head_init", self.head_init, "default or kaiming")
-        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.mix_weight >= 0, "method.mix_weight", self.mix_weight, "at least 0")
-        require(self.mix_alpha > 0, "method.mix_alpha", self.mix_alpha, "above 0")
 
     def build(self, backbone: nn.Module, *, count: int) -> InvP:
         """Make the method for ``count`` images."""

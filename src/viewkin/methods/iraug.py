@@ -11,44 +11,31 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, with_projection
-from viewkin.runtime.errors import require
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.schedules import Progress
+from viewkin.settings import Dimension, Momentum, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class IRAugConfig:
+class IRAugConfig(MethodConfig):
     """Settings of IRaug."""
 
     kind: ClassVar[str] = "iraug"
 
     reading: Literal["sumce", "mean", "logsum"] = "sumce"
     """How equations 2-3 are read: sum of two cross-entropies, their mean, or log of the summed probabilities."""
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "linear"
     """Projection head."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """tau, dimensionless."""
-    bank_momentum: float = 0.5
+    bank_momentum: Momentum = 0.5
     """m, weight of the old bank row."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows ("unit random vectors" in the paper), or the uniform entries of the NPID release."""
     bank_view: Literal["first", "second"] = "first"
     """The view that writes the bank ("either" in the paper)."""
-
-    def __post_init__(self) -> None:
-        require(self.reading in ("sumce", "mean", "logsum"), "method.reading", self.reading, "sumce, mean or logsum")
-        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
-        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
-        require(self.bank_view in ("first", "second"), "method.bank_view", self.bank_view, "first or second")
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No setting depends on the data."""
-        return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> IRAug:
         """Make the method for ``count`` images."""

@@ -10,50 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.methods.base import Batch, Encode, Limit, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.ops.neighbours import nearest_others
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import Draw, onto
-from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Dimension, Fraction, Momentum, NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class ISIFConfig:
+class ISIFConfig(MethodConfig):
     """Settings of ISIF and, experimental, of its augmented form aISIF."""
 
     kind: ClassVar[str] = "isif"
 
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "linear"
     """Projection head."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """tau, dimensionless."""
-    negatives: float = 1.0
+    negatives: Positive = 1.0
     """``negM`` of the release: weight of the negatives in the denominator and in the spreading sum."""
     detach_columns: bool = True
     """Whether a view gets a gradient only as anchor, as in the release, and not as partner or negative of another."""
-    synthetic: float = 0.0
+    synthetic: Momentum = 0.0
     """aISIF, experimental: alpha, the anchor's share in synthetic negatives ``l2(a v_i + (1-a) v_k)``; 0: none."""
-    extrapolate: float = 0.0
+    extrapolate: NotNegative = 0.0
     """aISIF, experimental: b of extrapolated positives ``l2((1+b) v^_i - b v_i)``; 0: the partner itself."""
-    neighbour_view: float = 0.0
+    neighbour_view: Fraction = 0.0
     """Probability that the second view shows the image's nearest neighbour by the backbone's features, searched before
     each epoch: 0.5 in the release for CUB."""
-
-    def __post_init__(self) -> None:
-        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.negatives > 0, "method.negatives", self.negatives, "above 0")
-        require(0 <= self.synthetic < 1, "method.synthetic", self.synthetic, "at least 0 and below 1")
-        require(self.extrapolate >= 0, "method.extrapolate", self.extrapolate, "at least 0")
-        require(0 <= self.neighbour_view <= 1, "method.neighbour_view", self.neighbour_view, "0 to 1")
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No setting depends on the data."""
-        return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> ISIF:
         """Make the method for ``count`` images."""

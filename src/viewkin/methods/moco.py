@@ -11,32 +11,32 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, queue_limit, with_projection
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, queue_limit, with_projection
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
-from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCoConfig:
+class MoCoConfig(MethodConfig):
     """Settings of MoCo v2 (and, with a linear head and tau 0.07, v1)."""
 
     kind: ClassVar[str] = "moco"
 
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "mlp"
     """``mlp`` is F -> F -> ReLU -> D (v2); ``linear`` is v1 and the CIFAR demo."""
-    queue_size: int = 65536
+    queue_size: Count = 65536
     """K, keys kept as negatives."""
-    momentum: float = 0.999
+    momentum: Momentum = 0.999
     """m, weight of the old key encoder."""
-    temperature: float = 0.2
+    temperature: Positive = 0.2
     """tau, dimensionless."""
-    margin: float = 0.0
+    margin: Margin = 0.0
     """m, cosine margin of the key: above 0 stricter, below 0 looser (InterCLR's study)."""
     symmetric: bool = False
     """Use both views as queries (the loss is the sum of both directions, as in the CIFAR demo)."""
@@ -46,14 +46,8 @@ class MoCoConfig:
     shuffle: bool = True
     """Shuffle the keys over ranks and sub-batches before the key encoder, so that BatchNorm does not leak the pairs."""
 
-    def __post_init__(self) -> None:
-        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
+    def _check(self) -> None:
         check_norm(self.norm, none=False)
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.queue_size >= 1, "method.queue_size", self.queue_size, "at least 1")
-        require(0 <= self.momentum < 1, "method.momentum", self.momentum, "at least 0 and below 1")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image."""

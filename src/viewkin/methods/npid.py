@@ -11,49 +11,42 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class NPIDConfig:
+class NPIDConfig(MethodConfig):
     """Settings of NPID / IR and, with an MLP head and sampled negatives, NPIDv2."""
 
     kind: ClassVar[str] = "npid"
 
     loss: Literal["softmax", "infonce", "nce"] = "softmax"
     """``softmax`` over the whole bank (CIFAR), ``infonce`` over sampled negatives (NPIDv2), or the original ``nce``."""
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
     head: Literal["linear", "mlp"] = "linear"
     """``mlp`` is F -> F -> ReLU -> D (NPIDv2)."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """tau, dimensionless."""
-    margin: float = 0.0
+    margin: Margin = 0.0
     """m, cosine margin of the own row (``infonce``): above 0 stricter, below 0 looser (InterCLR's study)."""
-    negatives: int = 4096
+    negatives: Count = 4096
     """K, bank rows drawn uniformly with replacement (``infonce``, ``nce``)."""
     shared_negatives: bool = True
     """Draw K rows once for the global batch instead of for each query: 40 times cheaper, slightly different."""
-    bank_momentum: float = 0.5
+    bank_momentum: Momentum = 0.5
     """m, weight of the old bank row."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows, or the uniform entries of the NPID release."""
 
-    def __post_init__(self) -> None:
-        require(self.loss in ("softmax", "infonce", "nce"), "method.loss", self.loss, "softmax, infonce or nce")
-        require(self.head in ("linear", "mlp"), "method.head", self.head, "linear or mlp")
-        require(self.bank_init in ("normal", "uniform"), "method.bank_init", self.bank_init, "normal or uniform")
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
+    def _check(self) -> None:
         only = self.margin == 0 or self.loss == "infonce"
-        require(only, "method.margin", self.margin, "0 unless method.loss is infonce")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.negatives >= 1, "method.negatives", self.negatives, "at least 1")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+        require(only, "margin", self.margin, "0 unless {here}loss is infonce")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the negatives to the number of other images."""

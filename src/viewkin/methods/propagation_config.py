@@ -15,20 +15,21 @@ from viewkin.memory.bank import FeatureBank
 from viewkin.memory.gate import Gate
 from viewkin.memory.graph import GraphConfig
 from viewkin.memory.negatives import every_nth
-from viewkin.methods.base import Limit
+from viewkin.methods.base import MethodConfig
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress, RampConfig
+from viewkin.settings import Count, Limit, Momentum, NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
-class KinConfig:
+class KinConfig(MethodConfig):
     """Where positives come from, how they are used, and from when on ("kin": images of the same kind of thing)."""
 
-    weight: float = 0.6
+    weight: NotNegative = 0.6
     """lambda_inv, weight of the propagation term."""
-    candidates: int = 4096
+    candidates: Count = 4096
     """M, nearest bank rows in a denominator; ignored around a method without negatives."""
-    edge: int = losses.EDGE
+    edge: Count = losses.EDGE
     """Accuracy of the search for the M nearest: their threshold is read from a sample of the bank that holds about this
     many of them; M or more: search exactly. With a gap of similarities at the threshold, a gradient was 16 % off."""
     graph: GraphConfig = field(default_factory=GraphConfig)
@@ -39,24 +40,27 @@ class KinConfig:
     """``code`` as released; ``paper`` leaves all positives except the hard ones out of it (METHODS 3.2)."""
     exclusive: bool = True
     """Leave the query's own bank row out of the propagation term's denominator (``code``; ``paper`` never has it)."""
-    bank_momentum: float = 0.5
+    bank_momentum: Momentum = 0.5
     """m, weight of the old bank row."""
 
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, "method.weight", self.weight, "at least 0")
-        require(self.denominator in ("code", "paper"), "method.denominator", self.denominator, "code or paper")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
-        require(self.edge >= 1, "method.edge", self.edge, "at least 1")
+    def _check(self) -> None:
         least = self.graph.neighbours + (self.denominator == "code")
-        require(self.candidates >= least, "method.candidates", self.candidates, f"{least} at least (graph.neighbours)")
+        should = f"at least {least}, for {{here}}graph.neighbours"
+        require(self.candidates >= least, "candidates", self.candidates, should)
         inside = self.exclusive or self.denominator == "code"
-        require(inside, "method.exclusive", self.exclusive, "true with denominator=paper")
+        require(inside, "exclusive", self.exclusive, "true with {here}denominator=paper")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit neighbours and candidates to the number of images."""
         others = Limit(count - 1, "the other images of the set")
         every = Limit(count, "the images of the set")
         return {"graph.neighbours": others, "candidates": every if self.denominator == "code" else others}
+
+    def delays(self, at: Progress) -> Mapping[str, float]:
+        """The ramp keeps the term out, if it switches it on at once."""
+        if self.ramp.shape != "binary":
+            return {}
+        return {f"ramp.{'share' if self.ramp.epochs is None else 'epochs'}": self.ramp.length(at.epochs)}
 
     def with_similarity(
         self, q: Tensor, bank: FeatureBank, image: Tensor, index: Tensor, *, exclude_self: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,43 +9,35 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
-from viewkin.methods.base import Batch, Limit, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
-from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Count, Dimension, Margin, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimCLRConfig:
+class SimCLRConfig(MethodConfig):
     """Settings of SimCLR."""
 
     kind: ClassVar[str] = "simclr"
 
-    dim: int = 128
+    dim: Dimension = 128
     """D, size of the embedding."""
-    hidden: int | None = None
+    hidden: Count | None = None
     """Width of the head's hidden layer; None takes the backbone's feature size (2048 for ResNet-50)."""
     head_norm: bool = True
     """BatchNorm in the head's hidden layer (the official code; equation 1 does not ask for it)."""
-    temperature: float = 0.5
+    temperature: Positive = 0.5
     """tau, dimensionless: 0.1 on ImageNet, 0.5 on CIFAR-10."""
     norm: str = "batch"
     """BatchNorm of network and head: ``batch``, ``split:8``, or ``gathered`` over ranks (the paper's "global BN")."""
-    margin: float = 0.0
+    margin: Margin = 0.0
     """m, cosine margin of the partner: above 0 stricter, below 0 looser (InterCLR's study)."""
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         check_norm(self.norm, none=False)
-        require(self.temperature > 0, "method.temperature", self.temperature, "above 0")
-        require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
-        require(self.dim >= 2, "method.dim", self.dim, "at least 2")
-        require(self.hidden is None or self.hidden >= 1, "method.hidden", self.hidden, "at least 1, or none")
-
-    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
-        """No setting depends on the data."""
-        return {}
 
     def build(self, backbone: nn.Module, *, count: int) -> SimCLR:
         """Make the method; it keeps no memory of the images."""

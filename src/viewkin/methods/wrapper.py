@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod
 from viewkin.nets.heads import Encoder
 from viewkin.runtime.draws import Draw
-from viewkin.runtime.errors import UserError, wrapped
+from viewkin.runtime.errors import UserError, inside
 from viewkin.schedules import Progress
+from viewkin.settings import Limit, below
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermConfig(MethodConfig):
+    """Settings of a term around a view method."""
+
+    base: MethodConfig
+    """The view method that the term is added to."""
+
+    def wrapped(self) -> MethodConfig:
+        """Return the settings of the base."""
+        return self.base
+
+    def has_negatives(self) -> bool:
+        """Ask the base."""
+        return self.base.has_negatives()
+
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Return the base's limits."""
+        return below("base", self.base.limits(count, batch_size))
 
 
 class Wrapper(ViewMethod):
@@ -131,21 +153,8 @@ def build_base(config: MethodConfig, wrapper: str, backbone: nn.Module, count: i
     Raises:
         UserError: it is not a view method, or cannot be built.
     """
-    with wrapped("base."):
+    with inside("base"):
         base = config.build(backbone, count=count)
     if not isinstance(base, ViewMethod):
         raise UserError(f"{wrapper} wraps methods that compare views by one vector each; {config.kind} is none.")
     return base
-
-
-def base_limits(config: MethodConfig, count: int, batch_size: int) -> dict[str, Limit]:
-    """Return the limits of a wrapped method, under their paths from the wrapper's settings."""
-    return {f"base.{name}": limit for name, limit in config.limits(count, batch_size).items()}
-
-
-def has_negatives(config: MethodConfig) -> bool:
-    """Tell whether the innermost method has negatives; its settings have ``contrastive = False`` if not."""
-    inner: Any = config
-    while hasattr(inner, "base"):
-        inner = inner.base
-    return getattr(inner, "contrastive", True)

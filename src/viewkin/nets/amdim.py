@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from viewkin.nets.heads import Encoder
-from viewkin.runtime.errors import UserError
+from viewkin.runtime.errors import UserError, require
 
 AMDIM_SIDES = {"amdim32": 32, "amdim64": 64, "amdim128": 128}
 """Name -> side of its input images, pixels."""
@@ -215,10 +215,9 @@ class MultiscaleEncoder(Encoder):
         net: Any = backbone
         rkhs = dim or int(net.feature_dim)
         own = isinstance(backbone, AMDIMNet)
-        if own and rkhs != net.feature_dim:
-            raise UserError(
-                f"method.dim is {rkhs}, but {net.name} embeds in {net.feature_dim} dimensions; set backbone.rkhs."
-            )
+        if own:
+            should = f"{net.feature_dim}, the size of {net.name}'s features; set backbone.rkhs for another"
+            require(rkhs == net.feature_dim, "dim", rkhs, should)
         heads = {"1": nn.Identity() if own else EmbeddingHead(net.feature_dim, rkhs, norm)}
         heads |= {scale: EmbeddingHead(net.stage_widths[s], rkhs, norm) for scale, s in zip("75", stages)}
         super().__init__(backbone, nn.ModuleDict(heads))

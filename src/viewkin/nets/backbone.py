@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 from torch import nn
 
@@ -15,10 +15,11 @@ from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.nets.pretrained_names import TIMM
 from viewkin.nets.resnet import RESNETS, Pool, ResNet, Stem
 from viewkin.runtime.errors import UserError, require
+from viewkin.settings import Count, Range, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
+class BackboneConfig(Settings):
     """Settings of the backbone; a field is for ResNets unless it names other networks."""
 
     name: str = "resnet18"
@@ -26,15 +27,15 @@ class BackboneConfig:
     or ``timm/<model>`` with the timm extra installed."""
     stem: Stem = "small"
     """``small`` (3x3 stride 1, no max-pool; for 32 to 96 pixels) or ``imagenet`` (7x7 stride 2, max-pool)."""
-    width: int = 64
+    width: Count = 64
     """Channels of the first stage; n (``ndf``) of AMDIM's encoders."""
     rkhs: int = 1024
     """r (``n_rkhs``), size of the features of AMDIM's encoders; at least 4n with ``amdim32``, 8n with the others."""
-    depth: int = 3
+    depth: Annotated[int, Range(least=1, most=1000)] = 3
     """Number of convolution blocks at each map size of AMDIM's encoders (``n_depth``)."""
     trunk_norm: bool = False
     """Whether AMDIM's encoders have BatchNorm throughout instead of only at the end (``use_bn``)."""
-    channels: int = 3
+    channels: Count = 3
     """Channels of the image, for any network."""
     pool: Pool = "global"
     """``global`` average, or ``window7``: only the last map's top-left 7x7 positions (ISIF on STL-10)."""
@@ -46,22 +47,15 @@ class BackboneConfig:
     """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; for any network."""
     dropped: ClassVar[Mapping[str, str]] = {"pretrained": "name the weights to start from: --init timm/NAME"}
 
-    def __post_init__(self) -> None:
-        choices = {"stem": get_args(Stem), "pool": get_args(Pool), "init": get_args(Init)}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise UserError(f"backbone.{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
-        if self.width < 1 or self.channels < 1:
-            raise UserError(f"backbone.width and channels must be at least 1, not {self.width} and {self.channels}.")
+    def _check(self) -> None:
         check_norm(self.norm)
         timm, own = self.name.startswith(TIMM), [*RESNETS, *AMDIM_SIDES]
         if not timm and self.name not in own:
             raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, own)}.")
         if self.name in AMDIM_SIDES:
             least = least_rkhs(self.name, self.width)
-            require(1 <= self.depth <= 1000, "backbone.depth", self.depth, "1 to 1000")
-            should = f"at least {least}, {least // self.width} times backbone.width"
-            require(self.rkhs >= least, "backbone.rkhs", self.rkhs, should)
+            should = f"at least {least}, {least // self.width} times {{here}}width"
+            require(self.rkhs >= least, "rkhs", self.rkhs, should)
 
 
 def build_backbone(config: BackboneConfig, *, download: bool = False) -> nn.Module:

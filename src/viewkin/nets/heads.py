@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
 from viewkin.nets.init import Init, initialise_
-from viewkin.runtime.errors import UserError
+from viewkin.settings import Count, Filled, Settings
 
 LastNorm = Literal["none", "affine", "plain"]
 """BatchNorm after the last layer: none, with scale and shift, or without them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
+class HeadConfig(Settings):
     """A linear head, or an MLP with ReLU between its layers.
 
     A single width gives a linear head. The heads of the papers:
@@ -30,7 +30,7 @@ class HeadConfig:
     * NNCLR projector: ``layers=(2048, 2048, 256), norm=True, last_norm="affine"``.
     """
 
-    layers: tuple[int, ...] = (128,)
+    layers: Annotated[tuple[Count, ...], Filled()] = (128,)
     """Width of every layer; the last is the embedding's, D."""
     norm: bool = False
     """Whether there is a BatchNorm between a hidden layer and its ReLU."""
@@ -42,14 +42,6 @@ class HeadConfig:
     """Whether the last layer has biases."""
     init: Init = "default"
     """PyTorch's own initialisation, or ``kaiming``: Xavier uniform, zero biases."""
-
-    def __post_init__(self) -> None:
-        if not self.layers or any(width < 1 for width in self.layers):
-            raise UserError(f"head.layers must be one or more widths of at least 1, not {self.layers}.")
-        if self.last_norm not in get_args(LastNorm):
-            raise UserError(f"head.last_norm must be none, affine or plain, not {self.last_norm!r}.")
-        if self.init not in get_args(Init):
-            raise UserError(f"head.init must be default or kaiming, not {self.init!r}.")
 
 
 def build_head(config: HeadConfig, in_dim: int) -> nn.Sequential:

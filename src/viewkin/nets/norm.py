@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from viewkin.nets.held import held_norms
 from viewkin.runtime import distributed
-from viewkin.runtime.errors import UserError
+from viewkin.runtime.errors import UserError, require
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -132,9 +132,7 @@ def check_norm(kind: str, *, none: bool = True) -> int:
     if name == "split" and number.isdecimal() and int(number) >= 1:
         return int(number)
     known = ("batch", "gathered", "none") if none else ("batch", "gathered")
-    if kind not in known:
-        owner = "backbone" if none else "method"
-        raise UserError(f"{owner}.norm must be {', '.join(known)} or split:<groups>, such as split:8, not {kind!r}.")
+    require(kind in known, "norm", kind, f"{', '.join(known)} or split:<groups>, such as split:8")
     return 0
 
 

@@ -7,8 +7,9 @@ settings small images are known to need (docs/methods/interclr.md lists them); n
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from viewkin.memory.cluster_config import ClusterConfig
+from viewkin.memory.negatives_config import NegativesConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.terms.interclr import InterCLRConfig
@@ -18,13 +19,20 @@ from viewkin.recipes.shared import CIFAR_SGD, SMALL
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 LONG = ScheduleConfig(epochs=1000, kind="cosine")
-ACCUMULATED: dict[str, Any] = {"clusters": 10000, "refresh_steps": 1}
+ACCUMULATED: dict[str, int] = {"clusters": 10000, "refresh_steps": 1}
 """A step of BYOL's on ImageNet is 16 iterations of 256 images, where centroids are to be computed every tenth."""
 
 
-def _around(base: Recipe, name: str, about: str, **settings: Any) -> Recipe:
+def _around(
+    base: Recipe, name: str, about: str, *, clusters: int, negatives: int | None = None, refresh_steps: int = 10
+) -> Recipe:
     """InterCLR around the method of another recipe, which stays as it is otherwise."""
-    return replace(base, name=name, about=about, method=InterCLRConfig(base=base.method, **settings))
+    method = InterCLRConfig(
+        base=base.method,
+        clusters=ClusterConfig(number=clusters, refresh_steps=refresh_steps),
+        negatives=NegativesConfig(number=negatives),
+    )
+    return replace(base, name=name, about=about, method=method)
 
 
 def npidv2_imagenet_1000() -> Recipe:

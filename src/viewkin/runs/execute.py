@@ -26,7 +26,7 @@ from viewkin.runs.run_directory import begun, tidied
 from viewkin.runs.starting_weights import averaged, load_start
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import seed_for
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError, inside, require
 from viewkin.runtime.processor import physical_memory
 from viewkin.runtime.progress import reporter
 from viewkin.runtime.provenance import device_name
@@ -127,7 +127,8 @@ def built(recipe: Recipe, backbone: nn.Module, count: int) -> Method:
     if folder is not None and accelerator_of(recipe.runtime) != "cpu":
         raise UserError("runtime.bank_folder keeps banks where only the CPU reads them; set runtime.accelerator=cpu.")
     try:
-        with bank_storage(BankStorage(dtype=getattr(torch, dtype), folder=None if folder is None else Path(folder))):
+        storage = BankStorage(dtype=getattr(torch, dtype), folder=None if folder is None else Path(folder))
+        with bank_storage(storage), inside("method"):
             method = recipe.method.build(backbone, count=count)
     except OSError as error:
         raise UserError(f"runtime.bank_folder {folder} cannot hold a bank ({error.strerror}).") from error

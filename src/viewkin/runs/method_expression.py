@@ -8,6 +8,7 @@ from typing import Any
 
 from viewkin.methods.base import MethodConfig
 from viewkin.methods.catalogue import METHOD_CONFIGS
+from viewkin.methods.wrapper import TermConfig
 from viewkin.runtime.errors import UserError
 from viewkin.training.config import Recipe, nested
 
@@ -54,7 +55,7 @@ def settings_within(method: Any) -> dict[str, Any]:
 
 def wraps(config: type) -> bool:
     """Whether settings are those of a term around a method."""
-    return any(field.name == "base" for field in dataclasses.fields(config))  # type: ignore[arg-type]
+    return issubclass(config, TermConfig)
 
 
 def _around(name: str, inner: MethodConfig | None, settings: Any) -> Any:

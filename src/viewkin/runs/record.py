@@ -70,7 +70,7 @@ def telling(values: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, An
 
 def kind_paths(method: Any, prefix: str = "method") -> dict[str, str]:
     """Path to kind of a method and of what it wraps."""
-    inner = getattr(method, "base", None)
+    inner = method.wrapped()
     return {f"{prefix}.kind": method.kind} | ({} if inner is None else kind_paths(inner, f"{prefix}.base"))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from viewkin.data.class_selection import beyond
 from viewkin.data.dataset import Images, Survey
-from viewkin.methods.base import Choice, Limit
 from viewkin.nets.backbone_place import exists
 from viewkin.nets.resnet import RESNETS
 from viewkin.recipes.catalogue import RECIPES, recipe_named
@@ -20,7 +19,7 @@ from viewkin.runs.run_settings import read_run_settings
 from viewkin.runs.starting_weights import with_start
 from viewkin.runtime.errors import UserError, require
 from viewkin.schedules import Progress
-from viewkin.settings import read_assignment, setting_paths, with_value, with_values
+from viewkin.settings import Limit, read_assignment, setting_paths, with_value, with_values
 from viewkin.training.config import Recipe, delays, nested
 from viewkin.training.fabric import processes
 
@@ -195,8 +194,7 @@ def fit_to_data(resolved: Resolved, count: int) -> Resolved:
 def _chosen(recipe: Recipe, count: int, notes: list[str]) -> tuple[Recipe, list[str]]:
     """Put in what a method, and each that it wraps, chooses by the number of images where that is left open."""
     for path, method in nested(recipe.method):
-        choices: Mapping[str, Choice] = method.choices(count) if hasattr(method, "choices") else {}
-        for name, (value, why) in choices.items():
+        for name, (value, why) in method.choices(count).items():
             recipe = with_value(recipe, f"{path}.{name}", value)
             notes = [*notes, f"{path}.{name} is {value}, as {why}."]
     return recipe, notes
@@ -206,8 +204,7 @@ def _lasting(recipe: Recipe, explicit: frozenset[str], notes: list[str]) -> tupl
     """Leave every part of a method, and of each that it wraps, some epochs to act in; a smoke test shrinks instead."""
     schedule = recipe.schedule
     for path, method in nested(recipe.method):
-        if hasattr(method, "lasting"):
-            recipe, notes = _limited(recipe, path, method.lasting(schedule.epochs, schedule.rounds), explicit, notes)
+        recipe, notes = _limited(recipe, path, method.lasting(schedule.epochs, schedule.rounds), explicit, notes)
     return recipe, notes
 
 

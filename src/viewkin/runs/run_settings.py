@@ -15,7 +15,7 @@ from viewkin.methods.base import Method
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.nets.backbone import build_backbone
 from viewkin.runtime.draws import seed_for
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError, inside, require
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.provenance import versions
 from viewkin.settings import settings_from_dict, settings_to_dict
@@ -112,4 +112,5 @@ def rebuilt(recipe: Recipe, count: int) -> Method:
     torch.manual_seed(seed_for(recipe.seed, "init"))
     backbone = build_backbone(recipe.backbone)
     recipe.init.hold(backbone)
-    return recipe.method.build(backbone, count=count)
+    with inside("method"):
+        return recipe.method.build(backbone, count=count)

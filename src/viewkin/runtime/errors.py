@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -23,26 +22,51 @@ class UserError(Exception):
         return one_line(super().__str__())
 
 
+class SettingError(UserError):
+    """A setting has a value that it cannot have.
+
+    It is raised with the setting's name as its owner knows it (``temperature``). Whoever holds the owner puts the
+    owner's place in front by :func:`inside` (``method.base.temperature``).
+    """
+
+    def __init__(self, name: str, value: object, should: str) -> None:
+        """Describe the fault.
+
+        Args:
+            name: of the setting, relative to its owner.
+            value: that it has.
+            should: what it must be, to follow "it must be"; ``{here}`` stands before the names of other settings of
+                the same owner, and becomes their place.
+        """
+        super().__init__(name, value, should)
+        self.name, self.value, self.should = name, value, should
+        self.place = ""
+
+    def __str__(self) -> str:
+        """Give the sentence: "<place><name> is <value>; it must be <should>"."""
+        should = self.should.replace("{here}", self.place)
+        return one_line(f"{self.place}{self.name} is {self.value!r}; it must be {should}.")
+
+
 def require(condition: bool, name: str, value: object, should: str) -> None:
     """Check a setting.
 
     Raises:
-        UserError: the condition does not hold; "<name> is <value>; it must be <should>".
+        SettingError: the condition does not hold.
     """
     if not condition:
-        raise UserError(f"{name} is {value!r}; it must be {should}.")
+        raise SettingError(name, value, should)
 
 
 @contextmanager
-def wrapped(path: str) -> Generator[None]:
-    """Name the settings of a method inside others by their path: it says ``method.``, they are ``method.base.``.
+def inside(place: str) -> Generator[None]:
+    """Name the settings of an owner by their paths from outside of it.
 
     Args:
-        path: where it stands, such as ``method.base.``; each ``base`` is a method around it.
+        place: of the owner, such as ``method.base``; empty for none.
     """
     try:
         yield
-    except UserError as error:
-        place = "method." + path.split(".").count("base") * "base."
-        error.args = (re.sub(r"\bmethod\.(?=\w)", place, str(error)),)
+    except SettingError as error:
+        error.place = f"{place.rstrip('.')}.{error.place}" if place else error.place
         raise

@@ -119,11 +119,11 @@ def test_found_holds_no_more_than_256_images_of_a_hop():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"neighbours": 0}, "graph.neighbours is 0; it must be at least 1"),
-        ({"hops": 0}, "graph.hops is 0; it must be at least 1"),
-        ({"positives": 0}, "graph.positives is 0; it must be at least 1"),
-        ({"search": "dfs"}, "graph.search is 'dfs'; it must be walk or bfs"),
-        ({"neighbours": 10, "hops": 4}, "graph.hops is 4; it must be fewer: 10 neighbours give 11110 images"),
+        ({"neighbours": 0}, "neighbours is 0; it must be at least 1"),
+        ({"hops": 0}, "hops is 0; it must be at least 1"),
+        ({"positives": 0}, "positives is 0; it must be at least 1"),
+        ({"search": "dfs"}, "search is 'dfs'; it must be walk or bfs"),
+        ({"neighbours": 10, "hops": 4}, "hops is 4; it must be fewer: 10 neighbours give 11110 images"),
     ],
 )
 def test_bad_settings_are_one_sentence(settings, sentence):

@@ -233,11 +233,11 @@ def test_unset_it_is_the_release():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dim": 1}, "method.dim is 1; it must be at least 2, or none"),
-        ({"clip": 0.0}, "method.clip is 0.0; it must be above 0"),
-        ({"penalty": -1.0}, "method.penalty is -1.0; it must be at least 0"),
-        ({"mixtures": 0}, "method.mixtures is 0; it must be at least 1"),
-        ({"sharpness": 0.0}, "method.sharpness is 0.0; it must be above 0"),
+        ({"dim": 1}, "dim is 1; it must be at least 2, or none"),
+        ({"clip": 0.0}, "clip is 0.0; it must be above 0"),
+        ({"penalty": -1.0}, "penalty is -1.0; it must be at least 0"),
+        ({"mixtures": 0}, "mixtures is 0; it must be at least 1"),
+        ({"sharpness": 0.0}, "sharpness is 0.0; it must be above 0"),
     ],
 )
 def test_bad_settings_are_one_sentence(options, said):
@@ -247,9 +247,9 @@ def test_bad_settings_are_one_sentence(options, said):
 
 def test_maps_that_a_network_lacks_are_one_sentence():
     resnet = build_backbone(BackboneConfig(width=8))
-    with pytest.raises(UserError, match=r"method.stage5 is 'f5'; it must be one of conv1, conv2, .*conv5, or none"):
+    with pytest.raises(UserError, match=r"stage5 is 'f5'; it must be one of conv1, conv2, .*conv5, or none"):
         AMDIMConfig(stage5="f5").build(resnet, count=24)
-    with pytest.raises(UserError, match=r"method.stage7 is 'f1'; it must be one of f7, f5, or none"):
+    with pytest.raises(UserError, match=r"stage7 is 'f1'; it must be one of f7, f5, or none"):
         AMDIMConfig(stage7="f1").build(build_backbone(OWN), count=24)
     with pytest.raises(UserError, match=r"which Identity does not lend; take --backbone amdim32"):
         AMDIMConfig().build(nn.Identity(), count=24)

@@ -244,19 +244,19 @@ def test_shares_of_mixtures_are_spread_as_the_releases_beta_is(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0"),
-        ({"dim": 1}, "method.dim is 1; it must be at least 2"),
-        ({"head": "deep"}, "method.head is 'deep'; it must be linear or mlp"),
-        ({"head_init": "zero"}, "method.head_init is 'zero'; it must be default or kaiming"),
-        ({"bank_init": "zero"}, "method.bank_init is 'zero'; it must be normal or uniform"),
-        ({"denominator": "both"}, "method.denominator is 'both'; it must be code or paper"),
-        ({"weight": -1.0}, "method.weight is -1.0; it must be at least 0"),
-        ({"mix_weight": -1.0}, "method.mix_weight is -1.0; it must be at least 0"),
-        ({"mix_alpha": 0.0}, "method.mix_alpha is 0.0; it must be above 0"),
-        ({"bank_momentum": 1.0}, "method.bank_momentum is 1.0; it must be at least 0 and below 1"),
-        ({"candidates": 4}, "method.candidates is 4; it must be 5 at least"),
-        ({"candidates": 3, "denominator": "paper"}, "method.candidates is 3; it must be 4 at least"),
-        ({"exclusive": False, "denominator": "paper"}, "method.exclusive is False; it must be true with denominator"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
+        ({"dim": 1}, "dim is 1; it must be at least 2"),
+        ({"head": "deep"}, "head is 'deep'; it must be linear or mlp"),
+        ({"head_init": "zero"}, "head_init is 'zero'; it must be default or kaiming"),
+        ({"bank_init": "zero"}, "bank_init is 'zero'; it must be normal or uniform"),
+        ({"denominator": "both"}, "denominator is 'both'; it must be code or paper"),
+        ({"weight": -1.0}, "weight is -1.0; it must be at least 0"),
+        ({"mix_weight": -1.0}, "mix_weight is -1.0; it must be at least 0"),
+        ({"mix_alpha": 0.0}, "mix_alpha is 0.0; it must be above 0"),
+        ({"bank_momentum": 1.0}, "bank_momentum is 1.0; it must be at least 0 and below 1"),
+        ({"candidates": 4}, "candidates is 4; it must be at least 5"),
+        ({"candidates": 3, "denominator": "paper"}, "candidates is 3; it must be at least 4"),
+        ({"exclusive": False, "denominator": "paper"}, "exclusive is False; it must be true with denominator"),
     ],
 )
 def test_bad_settings_are_one_sentence(settings, sentence):
@@ -266,11 +266,11 @@ def test_bad_settings_are_one_sentence(settings, sentence):
 
 def test_bad_settings_of_the_term_are_one_sentence():
     for settings, sentence in (
-        ({"weight": 0.0}, "method.weight is 0.0; it must be above 0"),
-        ({"candidates": 4}, "method.candidates is 4; it must be 5 at least"),
-        ({"denominator": "both"}, "method.denominator is 'both'"),
-        ({"bank_momentum": 1.0}, "method.bank_momentum is 1.0"),
-        ({"exclusive": False, "denominator": "paper"}, "method.exclusive is False"),
+        ({"weight": 0.0}, "weight is 0.0; it must be above 0"),
+        ({"candidates": 4}, "candidates is 4; it must be at least 5"),
+        ({"denominator": "both"}, "denominator is 'both'"),
+        ({"bank_momentum": 1.0}, "bank_momentum is 1.0"),
+        ({"exclusive": False, "denominator": "paper"}, "exclusive is False"),
     ):
         with pytest.raises(UserError, match=sentence):
             PropagationConfig(base=NPIDConfig(), **settings)

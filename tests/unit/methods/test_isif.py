@@ -175,13 +175,13 @@ def test_two_views_of_one_image_cost_nothing():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0"),
-        ({"dim": 1}, "method.dim is 1; it must be at least 2"),
-        ({"head": "deep"}, "method.head is 'deep'; it must be linear or mlp"),
-        ({"negatives": 0.0}, "method.negatives is 0.0; it must be above 0"),
-        ({"synthetic": 1.0}, "method.synthetic is 1.0; it must be at least 0 and below 1"),
-        ({"neighbour_view": 1.5}, "method.neighbour_view is 1.5; it must be 0 to 1"),
-        ({"extrapolate": -0.1}, "method.extrapolate is -0.1; it must be at least 0"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
+        ({"dim": 1}, "dim is 1; it must be at least 2"),
+        ({"head": "deep"}, "head is 'deep'; it must be linear or mlp"),
+        ({"negatives": 0.0}, "negatives is 0.0; it must be above 0"),
+        ({"synthetic": 1.0}, "synthetic is 1.0; it must be at least 0 and below 1"),
+        ({"neighbour_view": 1.5}, "neighbour_view is 1.5; it must be 0 to 1"),
+        ({"extrapolate": -0.1}, "extrapolate is -0.1; it must be at least 0"),
     ],
 )
 def test_bad_settings_are_one_sentence(settings, sentence):

@@ -15,13 +15,13 @@ from viewkin.schedules import Progress
 
 def test_a_margin_where_there_are_no_sampled_negatives_is_one_sentence():
     for loss in ("softmax", "nce"):
-        with pytest.raises(UserError, match=r"method.margin is 0.2; it must be 0 unless method.loss is infonce."):
+        with pytest.raises(UserError, match=r"^margin is 0.2; it must be 0 unless loss is infonce."):
             NPIDConfig(loss=loss, margin=0.2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("config", [MoCoConfig, SimCLRConfig])
 def test_a_margin_is_a_difference_of_cosines(config):
-    with pytest.raises(UserError, match=r"method.margin is 2.5; it must be -2 to 2."):
+    with pytest.raises(UserError, match=r"^margin is 2.5; it must be -2 to 2."):
         config(margin=2.5)
 
 

@@ -25,5 +25,5 @@ def test_gathered_norms_leave_no_other(config):
     assert len(norms) > 20
     assert set(norms) == {GatheredBatchNorm}
     for kind in ("local", "none"):
-        with pytest.raises(UserError, match="norm must be batch, gathered or split:<groups>"):
+        with pytest.raises(UserError, match=r"^norm is '(local|none)'; it must be batch, gathered or split:<groups>"):
             config(kind)

@@ -240,9 +240,9 @@ def test_norms_of_the_encoder_can_be_exchanged():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rkhs": 4 * N - 1, "name": "amdim32"}, "at least 16, 4 times backbone.width"),
-        ({"rkhs": 8 * N - 1, "name": "amdim64"}, "at least 32, 8 times backbone.width"),
-        ({"depth": 0, "name": "amdim128", "rkhs": R}, "backbone.depth is 0; it must be 1 to 1000"),
+        ({"rkhs": 4 * N - 1, "name": "amdim32"}, "at least 16, 4 times width"),
+        ({"rkhs": 8 * N - 1, "name": "amdim64"}, "at least 32, 8 times width"),
+        ({"depth": 0, "name": "amdim128", "rkhs": R}, "depth is 0; it must be 1 to 1000"),
         ({"name": "amdim96"}, "the nearest are amdim"),
     ],
 )
@@ -290,7 +290,7 @@ def test_stages_of_a_resnet_have_the_widths_they_say():
 
 
 def test_another_dimension_than_the_encoders_own_is_one_sentence():
-    with pytest.raises(UserError, match=r"method.dim is 7, but amdim32 embeds in 40 dimensions; set backbone.rkhs"):
+    with pytest.raises(UserError, match=r"dim is 7; it must be 40, the size of amdim32.s features; set backbone.rkhs"):
         MultiscaleEncoder(net_of("amdim32"), ("f7", "f5"), 7, norm=False)
 
 

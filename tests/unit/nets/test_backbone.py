@@ -33,9 +33,9 @@ def test_options_reach_the_network():
     [
         ({"name": "resnet81"}, "resnet18"),
         ({"name": "vgg"}, "timm/<model>"),
-        ({"stem": "large"}, "small, imagenet"),
-        ({"pool": "max"}, "global, window7"),
-        ({"init": "xavier"}, "default, kaiming"),
+        ({"stem": "large"}, "stem is .large.; it must be small or imagenet"),
+        ({"pool": "max"}, "pool is .max.; it must be global or window7"),
+        ({"init": "xavier"}, "init is .xavier.; it must be default or kaiming"),
         ({"norm": "layer"}, "split:8"),
         ({"width": 0}, "at least 1"),
         ({"channels": 0}, "at least 1"),

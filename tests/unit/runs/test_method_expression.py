@@ -32,24 +32,22 @@ from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.terms.eir import EIRConfig
-from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.recipes.baselines import moco_cifar10
 from viewkin.runs.method_expression import parsed, settings_within, with_method, wraps
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import reporting_to
 from viewkin.schedules import Progress, RampConfig
+from viewkin.settings import with_values
 from viewkin.training.monitors import kinship, term_gradients, warning_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class BareConfig:
+class BareConfig(TermConfig):
     """A wrapper that adds no term."""
 
     kind: ClassVar[str] = "bare"
     base: MethodConfig = field(default_factory=MoCoConfig)
-
-    def limits(self, count: int, batch_size: int) -> Any:
-        return base_limits(self.base, count, batch_size)
 
     def build(self, backbone: nn.Module, *, count: int) -> Bare:
         return Bare(build_base(self.base, self.kind, backbone, count), count=count, momentum=0.0)
@@ -128,8 +126,9 @@ def test_the_same_term_twice_is_refused_from_python_too(wrap: Any) -> None:
 def test_no_term_that_there_is_can_be_had_twice(kind: str) -> None:
     config: Any = catalogue.METHOD_CONFIGS[kind]
     settings = {name: value for name, value in CLUSTERED.items() if kind == "interclr"}
+    once = with_values(config(base=METHODS["moco"]), settings)
     with pytest.raises(UserError, match="is there twice"):
-        build(config(base=config(base=METHODS["moco"], **settings), **settings))
+        build(with_values(config(base=once), settings))
 
 
 def test_limits_of_a_wrapped_method_have_its_path() -> None:

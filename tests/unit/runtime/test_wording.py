@@ -1,8 +1,10 @@
 """Claims about texts of unknown origin."""
 
+import pickle
+
 import pytest
 
-from viewkin.runtime.errors import UserError, wrapped
+from viewkin.runtime.errors import SettingError, UserError, inside
 from viewkin.runtime.wording import one_line
 
 
@@ -33,6 +35,22 @@ def test_a_sentence_of_many_words_keeps_its_beginning_and_its_end():
     assert len(cut) == 2003
 
 
-def test_a_sentence_that_gets_the_place_of_a_setting_is_cut_once():
-    with pytest.raises(UserError, match=r"^method\.base\.x is k+\.\.\.k+$"), wrapped("method.base."):
-        raise UserError("method.x is " + "k" * 5000)
+def test_a_setting_gets_its_place_from_every_owner_around_it():
+    with (
+        pytest.raises(UserError, match=r"^method\.base\.x is 3; it must be less than method\.base\.y\.$"),
+        inside("method"),
+        inside("base."),
+    ):
+        raise SettingError("x", 3, "less than {here}y")
+
+
+def test_a_sentence_of_a_setting_is_cut_as_any_other():
+    with pytest.raises(UserError, match=r"^method\.x is 'k+\.\.\.k+'; it must be short\.$"), inside("method"):
+        raise SettingError("x", "k" * 5000, "short")
+
+
+def test_a_setting_error_survives_another_process():
+    error = SettingError("x", 3, "4")
+    with pytest.raises(SettingError), inside("method"):
+        raise error
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "method.x is 3; it must be 4."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from viewkin.evaluation.detection.average_precision import Rule
 from viewkin.runtime.errors import require
+from viewkin.settings import Count, Filled, Momentum, NotNegative, Positive, Settings, Side, WholeNumber
 
 Preset = Literal["small", "voc", "voc-invp", "coco"]
 Form = Literal["c4", "fpn"]
@@ -65,7 +66,7 @@ with the same sides; ``small`` is this library's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionConfig:
+class DetectionConfig(Settings):
     """How a detector is fine-tuned and measured; None stands for the preset's value.
 
     References:
@@ -81,65 +82,46 @@ class DetectionConfig:
     norm: Norm = "batch"
     """``batch``: BatchNorm is trained, with a new one after layer4 (C4) or in the pyramid (FPN). ``frozen``: BatchNorm
     keeps the statistics, scales and shifts of pre-training, and no new one is added."""
-    iterations: int | None = None
+    iterations: Count | None = None
     """Optimiser steps."""
     milestones: tuple[int, ...] | None = None
     """Steps after which the rate falls tenfold, rising."""
-    warmup: int | None = None
+    warmup: WholeNumber | None = None
     """Steps over which the rate rises linearly from a thousandth."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Images per step; the preset's value is lowered if there are fewer images."""
-    lr: float | None = None
+    lr: Positive | None = None
     """Peak learning rate, absolute."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD."""
-    weight_decay: float = 1e-4
+    weight_decay: NotNegative = 1e-4
     """L2 penalty on every weight."""
-    train_sides: tuple[int, ...] | None = None
+    train_sides: Annotated[tuple[Side, ...], Filled()] | None = None
     """Shorter sides that training images are resized to, pixels; one is drawn for each image."""
-    test_side: int | None = None
+    test_side: Side | None = None
     """Shorter side of test images, pixels."""
-    longest: int | None = None
+    longest: Count | None = None
     """Upper limit of the longer side, pixels; it takes precedence over the shorter side's size."""
-    anchors: tuple[int, ...] | None = None
+    anchors: Annotated[tuple[Side, ...], Filled()] | None = None
     """Sides of the anchors, pixels of the resized image. C4 uses all on its one map; FPN needs five, one per level."""
-    proposals: int = 1000
+    proposals: Count = 1000
     """Proposals per image in the test; training uses twice as many."""
-    regions: int = 512
+    regions: Count = 512
     """Regions per image on which the box head is trained."""
-    pyramid: int = 256
+    pyramid: Count = 256
     """Channels of FPN's maps."""
-    head: int = 1024
+    head: Count = 1024
     """Width of FPN's box head."""
-    least_score: float = 0.05
+    least_score: Momentum = 0.05
     """Detections with a lower probability are dropped."""
-    precise: int = 200
+    precise: WholeNumber = 200
     """Batches over which BatchNorm's statistics are averaged before the test; 0 keeps the running statistics."""
     rule: Rule | None = None
     """``voc07`` (11 points) or ``coco`` (101 points)."""
     seed: int = 0
     """Seed of new layers, order, sizes, flips and sampled regions."""
 
-    def __post_init__(self) -> None:
-        for name, allowed in (("preset", Preset), ("form", Form), ("norm", Norm)):
-            value = getattr(self, name)
-            require(value in get_args(allowed), name, value, f"one of {', '.join(get_args(allowed))}")
-        require(self.rule is None or self.rule in get_args(Rule), "rule", self.rule, "voc07 or coco")
-        for name in ("iterations", "batch_size", "longest", "proposals", "regions", "pyramid", "head"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "at least 1")
-        for name in ("warmup", "precise", "weight_decay"):
-            value = getattr(self, name)
-            require(value is None or value >= 0, name, value, "at least 0")
-        for name in ("train_sides", "anchors"):
-            value = getattr(self, name)
-            require(
-                value is None or (len(value) > 0 and min(value) >= 8), name, value, "one or more, of at least 8 pixels"
-            )
-        require(self.test_side is None or self.test_side >= 8, "test_side", self.test_side, "at least 8 pixels")
-        require(self.lr is None or self.lr > 0, "lr", self.lr, "above 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        require(0 <= self.least_score < 1, "least_score", self.least_score, "at least 0 and below 1")
+    def _check(self) -> None:
         rising = self.milestones is None or list(self.milestones) == sorted(self.milestones)
         require(rising, "milestones", self.milestones, "in rising order")
         levels = len(self.anchors) if self.anchors is not None else 5

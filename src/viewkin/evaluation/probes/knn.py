@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,8 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.evaluation.labels import train_and_test
 from viewkin.ops.neighbours import top_k
-from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.wording import counted
+from viewkin.settings import Bytes, Count, Filled, Positive, Settings
 
 BYTES_PER_NEIGHBOUR = 36
 """Peak bytes per neighbour of a query: similarity, index, label, weight, and intermediate values."""
@@ -27,13 +27,13 @@ Reference = Literal["recomputed", "bank"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnnConfig:
+class KnnConfig(Settings):
     """Weighted kNN as NPID introduced it and the field reports it."""
 
-    k: Literal["auto"] | int | tuple[int, ...] = "auto"
+    k: Literal["auto"] | Count | Annotated[tuple[Count, ...], Filled()] = "auto"
     """Number of neighbours that vote (K); several values are measured in one pass, e.g. (5, 20, 200). ``auto``: 200, or
     20 below 4,000 training images, but never more than a class has on average: the others would outvote it."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """Temperature of the votes (sigma), dimensionless; InvP 0.07, SimSiam 0.2."""
     weighted: bool = True
     """Weigh a vote by ``exp(similarity / temperature)``; otherwise every neighbour counts one."""
@@ -42,18 +42,8 @@ class KnnConfig:
     reference: Reference = "recomputed"
     """Which features vote: ``recomputed`` from the training images, or the rows of the ``bank`` at the end of the run
     (NPID's and InvP's monitor; only for the run's own training images and ``--features embedding``)."""
-    memory: int = 256 * 2**20
+    memory: Bytes = 256 * 2**20
     """Limit of working memory besides the given features, bytes; torch takes about 10 MiB more when first used."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.k != "auto" and (not self.ks or min(self.ks) < 1):
-            raise UserError(f"kNN needs at least one neighbour: k is {self.k}, give 1 or more.")
-        if not self.temperature > 0:
-            raise UserError(f"the kNN temperature must be above 0, not {self.temperature}.")
-        require(self.reference in get_args(Reference), "reference", self.reference, "recomputed or bank")
-        if self.memory < 1:
-            raise UserError(f"the kNN memory bound must be at least 1 byte, not {self.memory}.")
 
     @property
     def ks(self) -> tuple[int, ...]:

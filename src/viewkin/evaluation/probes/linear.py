@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -15,68 +14,57 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.evaluation.labels import ROWS_AT_ONCE, train_and_test
 from viewkin.runtime.draws import generator_for
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import Bar, progress_bar
 from viewkin.schedules import cosine, step_decay
+from viewkin.settings import (
+    Bytes,
+    Count,
+    Epochs,
+    LearningRates,
+    Milestones,
+    Momentum,
+    NotNegative,
+    Positive,
+    Proportion,
+    Settings,
+)
 
 BYTES_PER_IMAGE = 48
 """Bytes per training image of the permutations and row numbers, as int64."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
+class LinearConfig(Settings):
     """Linear probe on pooled features, by default as for EIR's LC (CIFAR, STL, ImageNet-100)."""
 
-    learning_rates: tuple[float, ...] = (0.1, 1.0, 10.0, 30.0)
+    learning_rates: LearningRates = (0.1, 1.0, 10.0, 30.0)
     """Peak learning rates to try, per 256 images; of several, the best on held-out *train* images is used."""
-    epochs: int = 100
+    epochs: Epochs = 100
     """Passes over the training features."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Images per step (B); the rate is multiplied by B / 256."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """L2 penalty on weights and biases."""
     schedule: Literal["cosine", "step"] = "cosine"
     """``cosine``: half a cosine to 0 over all steps; ``step``: times ``factor`` at each milestone."""
-    milestones: tuple[int, ...] = (40, 60, 80)
+    milestones: Milestones = (40, 60, 80)
     """Epochs after which the step schedule falls."""
-    factor: float = 0.2
+    factor: Positive = 0.2
     """Factor of the learning rate at each milestone of the step schedule."""
-    init_std: float | None = 0.01
+    init_std: NotNegative | None = 0.01
     """Standard deviation of the initial weights; None: sqrt(2 / classes). Biases start at 0."""
     scaling: Literal["none", "standardise", "unit"] = "none"
     """``none``: features as they are; ``standardise``: mean 0 and variance 1 per dimension over train; ``unit``: unit
     norm."""
-    holdout: float = 0.1
+    holdout: Proportion = 0.1
     """Fraction of the training images that is held out to choose the rate."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the held-out part."""
-    memory: int = 2**30
+    memory: Bytes = 2**30
     """Limit of working memory besides the given features, bytes; rates that do not fit together are tried in turn."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
-            raise UserError(f"the linear probe needs learning rates above 0, not {self.learning_rates}.")
-        if min(self.epochs, self.batch_size) < 1:
-            raise UserError(
-                f"epochs ({self.epochs}) and batch_size ({self.batch_size}) of the linear probe must be 1 or more."
-            )
-        if not 0 < self.holdout < 1:
-            raise UserError(f"the held-out share must lie between 0 and 1, not {self.holdout}.")
-        if self.schedule not in ("cosine", "step"):
-            raise UserError(f"the linear probe's schedule must be cosine or step, not {self.schedule!r}.")
-        if self.scaling not in ("none", "standardise", "unit"):
-            raise UserError(f"the linear probe's scaling must be none, standardise or unit, not {self.scaling!r}.")
-        require(self.epochs <= 10**6, "epochs", self.epochs, "at most 1,000,000")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
-        require(rising, "milestones", self.milestones, "rising epochs above 0")
-        require(self.factor > 0, "factor", self.factor, "above 0")
-        require(self.init_std is None or self.init_std >= 0, "init_std", self.init_std, "at least 0, or none")
-        require(self.memory >= 1, "memory", self.memory, "at least 1 byte")
 
 
 _MOCO = LinearConfig(learning_rates=(30.0,), schedule="step", milestones=(60, 80), factor=0.1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.evaluation.labels import check_features, train_and_test
 from viewkin.runtime.draws import generator_for, own_random
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
 from viewkin.schedules import step_decay, warmup
+from viewkin.settings import Count, Epochs, Milestones, Momentum, NotNegative, Positive, Range, Settings, WholeNumber
 
 Recalibrate = Literal["none", "train", "test"]
 Views = Literal["test", "augmented"]
@@ -25,28 +25,28 @@ FEW_STEPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class MlpConfig:
+class MlpConfig(Settings):
     """AMDIM's heads, by default as on CIFAR and STL-10."""
 
-    hidden: int = 1024
+    hidden: Count = 1024
     """Width of the MLP's hidden layer."""
-    dropout: float = 0.2
+    dropout: Momentum = 0.2
     """Dropout probability of the MLP's inputs and hidden units."""
-    epochs: int = 120
+    epochs: Epochs = 120
     """Passes over the training features."""
-    batch_size: int = 480
+    batch_size: Annotated[int, Range(least=2)] = 480
     """Images per step."""
-    learning_rate: float = 2e-4
+    learning_rate: Positive = 2e-4
     """Adam's rate, absolute."""
-    betas: tuple[float, float] = (0.8, 0.999)
+    betas: tuple[Momentum, Momentum] = (0.8, 0.999)
     """Decay rates of Adam's two moving averages."""
-    weight_decay: float = 1e-5
+    weight_decay: NotNegative = 1e-5
     """L2 penalty, added to the gradient."""
-    milestones: tuple[int, ...] = (80, 110)
+    milestones: Milestones = (80, 110)
     """Epochs after which the learning rate falls."""
-    factor: float = 0.2
+    factor: Positive = 0.2
     """Factor of the learning rate at each milestone."""
-    warmup_steps: int = 500
+    warmup_steps: WholeNumber = 500
     """Steps of linear warm-up, at most a tenth of all steps."""
     views: Views = "test"
     """Training views: ``test`` encodes every training image once by the test view; ``augmented`` encodes a new random
@@ -56,22 +56,6 @@ class MlpConfig:
     ``train`` or ``test``. The release uses ``test``, which lets test images into the network."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the dropout."""
-
-    def __post_init__(self) -> None:
-        require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
-        require(1 <= self.epochs <= 10**6, "epochs", self.epochs, "at least 1, at most 1,000,000")
-        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "at least 0 and below 1")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        rising = all(one < other for one, other in itertools.pairwise((0, *self.milestones)))
-        require(rising, "milestones", self.milestones, "rising epochs above 0")
-        require(self.factor > 0, "factor", self.factor, "above 0")
-        require(self.views in get_args(Views), "views", self.views, "test or augmented")
-        known = get_args(Recalibrate)
-        require(self.bn_recalibrate in known, "bn_recalibrate", self.bn_recalibrate, f"one of {', '.join(known)}")
-        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "at least 0")
 
     def rate(self, step: int, per_epoch: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,46 +29,37 @@ from viewkin.evaluation.network import (
 from viewkin.runtime.draws import generator_for, own_random
 from viewkin.runtime.errors import UserError, require
 from viewkin.runtime.progress import progress_bar
+from viewkin.settings import Count, Momentum, NotNegative, Positive, Settings, Share, WholeNumber
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultilabelConfig:
+class MultilabelConfig(Settings):
     """VOC07 classification as InvP's authors run it."""
 
-    block: int = 2
+    block: Count = 2
     """Block whose feature map is used, counted from the last block, which is 1."""
-    side: int = 2
+    side: Count = 2
     """The map is average-pooled to ``side`` x ``side``."""
-    learning_rate: float = 3.0
+    learning_rate: Positive = 3.0
     """Initial learning rate."""
-    momentum: float = 0.9
+    momentum: Momentum = 0.9
     """Momentum of SGD."""
-    weight_decay: float = 1e-6
+    weight_decay: NotNegative = 1e-6
     """L2 penalty on weights and biases."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Images per step."""
-    steps: int = 1900
+    steps: Count = 1900
     """Number of steps, independent of the number of images."""
-    halve_every: int = 760
+    halve_every: Count = 760
     """The learning rate is halved every so many steps."""
-    least_area: float = 0.2
+    least_area: Share = 0.2
     """Smallest area of a random crop, fraction of the image."""
-    crops: int = 10
+    crops: WholeNumber = 10
     """Number of random crops of a test image whose logits are averaged; 0: only the test view."""
     precision: Precision = "32-true"
     """Precision of the frozen network: ``32-true``, or ``bf16-mixed`` if the processor supports it."""
     seed: int = 0
     """Seed of the classifier, the order and the views."""
-
-    def __post_init__(self) -> None:
-        for name in ("block", "side", "batch_size", "steps", "halve_every"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        require(0 < self.least_area <= 1, "least_area", self.least_area, "above 0 and at most 1")
-        require(self.crops >= 0, "crops", self.crops, "at least 0")
-        require(self.precision in get_args(Precision), "precision", self.precision, "32-true or bf16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from viewkin.evaluation.svms.solver import (
     MachineConfig,
     Preset,
     Task,
-    check_costs,
     convergence_note,
     costs_to_try,
     interpolated_precision,
@@ -23,23 +22,24 @@ from viewkin.evaluation.svms.solver import (
     train_svm,
 )
 from viewkin.runtime.draws import seed_for
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
+from viewkin.settings import Count, Filled, Positive, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowshotConfig:
+class LowshotConfig(Settings):
     """Low-shot VOC07, by default at PCL's one cost; ``preset=interclr selection=test`` is the published search."""
 
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 96)
+    shots: Annotated[tuple[Count, ...], Filled()] = (1, 2, 4, 8, 16, 32, 64, 96)
     """Positives per class (k)."""
-    samples: int = 5
+    samples: Count = 5
     """Independent draws of the images; their precision is averaged."""
-    negatives: int = 19
+    negatives: Count = 19
     """Negatives per positive."""
     preset: Preset = "pcl"
     """Costs to try: ``goyal`` (26), ``interclr`` (19) or ``pcl`` (only 0.5)."""
-    costs: tuple[float, ...] = ()
+    costs: tuple[Positive, ...] = ()
     """Costs to try instead of the preset's (C of LIBLINEAR)."""
     selection: Literal["fixed", "test"] = "fixed"
     """``fixed``: there is one cost. ``test``, as published: for each k the cost with the best mean *on test*, so the
@@ -49,12 +49,7 @@ class LowshotConfig:
     seed: int = 0
     """Seed of the draws."""
 
-    def __post_init__(self) -> None:
-        require(len(self.shots) > 0 and min(self.shots) >= 1, "shots", self.shots, "whole numbers of at least 1")
-        require(self.samples >= 1, "samples", self.samples, "at least 1")
-        require(self.negatives >= 1, "negatives", self.negatives, "at least 1")
-        check_costs(self.preset, self.costs)
-        require(self.selection in ("fixed", "test"), "selection", self.selection, "fixed or test")
+    def _check(self) -> None:
         count = len(costs_to_try(self.preset, self.costs))
         if self.selection == "fixed" and count > 1:
             raise UserError(

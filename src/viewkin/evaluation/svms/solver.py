@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import math
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from viewkin import metrics
 from viewkin.evaluation.labels import binary_targets, check_features
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
+from viewkin.settings import Count, Positive, Range, Settings
 
 Rows = NDArray[np.float64]
 Preset = Literal["goyal", "interclr", "pcl"]
@@ -32,23 +32,17 @@ PRESETS: dict[str, tuple[float, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineConfig:
+class MachineConfig(Settings):
     """Settings of one support vector machine: squared hinge loss, L2 penalty, solved in the dual."""
 
-    positive_weight: float = 2.0
+    positive_weight: Positive = 2.0
     """Weight of a positive's error; a negative's is 1."""
-    tolerance: float = 1e-4
+    tolerance: Positive = 1e-4
     """LIBLINEAR's stopping tolerance."""
-    iterations: int = 2000
+    iterations: Count = 2000
     """Maximum number of passes over the images."""
-    seed: int = 0
+    seed: Annotated[int, Range(least=0, most=2**32 - 1)] = 0
     """Seed of the order in which LIBLINEAR visits the images."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.positive_weight < math.inf, "machine.positive_weight", self.positive_weight, "above 0")
-        require(0 < self.tolerance < math.inf, "machine.tolerance", self.tolerance, "above 0")
-        require(self.iterations >= 1, "machine.iterations", self.iterations, "at least 1")
-        require(0 <= self.seed < 2**32, "machine.seed", self.seed, f"0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +106,6 @@ def scaled(features: Tensor) -> Rows:
 def costs_to_try(preset: str, costs: tuple[float, ...]) -> tuple[float, ...]:
     """Return ``costs``, or the preset's costs if there are none."""
     return costs or PRESETS[preset]
-
-
-def check_costs(preset: str, costs: tuple[float, ...]) -> None:
-    """Check that the preset is known and every cost is above 0."""
-    require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
-    require(all(0 < cost < math.inf for cost in costs), "costs", costs, "above 0")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from viewkin.evaluation.svms.solver import (
     MachineConfig,
     Preset,
     Rows,
-    check_costs,
     convergence_note,
     costs_to_try,
     cross_validate,
@@ -25,29 +24,25 @@ from viewkin.evaluation.svms.solver import (
     prepare_task,
     train_svm,
 )
-from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
+from viewkin.settings import Count, Positive, Range, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class SvmConfig:
+class SvmConfig(Settings):
     """VOC07 classification as InterCLR's authors run it; ``preset=goyal`` for the wider search of Goyal et al."""
 
     preset: Preset = "interclr"
     """Costs to try: ``goyal`` (26, from 1e-7 to 100), ``interclr`` (19) or ``pcl`` (only 0.5)."""
-    costs: tuple[float, ...] = ()
+    costs: tuple[Positive, ...] = ()
     """Costs to try instead of the preset's (C of LIBLINEAR)."""
-    folds: int = 3
+    folds: Annotated[int, Range(least=2)] = 3
     """Folds of the cross-validation on train that chooses each class's cost; stratified, not shuffled."""
     machine: MachineConfig = field(default_factory=MachineConfig)
     """Settings of every machine."""
-    threads: int = 1
+    threads: Count = 1
     """Number of classes trained in parallel; it does not change the result."""
-
-    def __post_init__(self) -> None:
-        check_costs(self.preset, self.costs)
-        require(self.folds >= 2, "folds", self.folds, "at least 2")
-        require(self.threads >= 1, "threads", self.threads, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod, feature_dim, queue_limit
-from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.methods.base import Batch, Encode, Step, ViewMethod, feature_dim, queue_limit
+from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.nets.heads import recorded_features
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Count, Fraction, Limit, Momentum, NotNegative, Positive
 
 Relation = Literal["views", "symmetric", "teacher", "start"]
 Mix = Literal["cutmix", "mixup"]
@@ -31,16 +32,14 @@ WEAK, PARTNER = "eir_weak", "eir_second"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EIRConfig:
+class EIRConfig(TermConfig):
     """Settings of EIR: the paper's on IRaug by default; the released code's on MoCo are in the recipe ``eir_moco``."""
 
     kind: ClassVar[str] = "eir"
 
-    base: MethodConfig
-    """The view method that the two terms are added to; IRaug in the paper."""
-    relation_weight: float = 15.0
+    relation_weight: NotNegative = 15.0
     """lambda_1 of the multi-view relation; 0 leaves the term out."""
-    mixture_weight: float = 2.0
+    mixture_weight: NotNegative = 2.0
     """lambda_2 of the interpolation relation; 0 leaves the term out."""
     relation: Relation = "views"
     """``views``: KL(P || P^) of two views, gradients to both; ``symmetric``: mean of both directions; ``teacher``: the
@@ -49,19 +48,19 @@ class EIRConfig:
     began, is the target of the features of every view (ours, for runs that start from weights)."""
     detach_target: bool = False
     """Whether P is constant in ``views``, and the first distribution of each direction in ``symmetric``."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """tau of the relation, dimensionless (with a teacher, tau of the student)."""
-    teacher_temperature: float = 0.04
+    teacher_temperature: Positive = 0.04
     """tau of the teacher, dimensionless; lower is sharper."""
-    queue_size: int | None = None
+    queue_size: Count | None = None
     """Size of a queue of keys (with a teacher, of weak views) that replaces the bank of all images; None: the bank."""
-    mixture_temperature: float = 0.1
+    mixture_temperature: Positive = 0.1
     """tau of the interpolation relation, dimensionless."""
     mix: Mix = "cutmix"
     """``cutmix`` pastes a box, ``mixup`` blends pixels."""
-    mix_alpha: float = 1.0
+    mix_alpha: Positive = 1.0
     """The weight rho of an image in its mixture is drawn from Beta(alpha, alpha) once per batch; 1 is uniform."""
-    mix_ratio: float | None = None
+    mix_ratio: Fraction | None = None
     """Fixed weight instead, 0 to 1; None: draw it."""
     partner_view: PartnerView = "second"
     """View of the partner that an image's first view is mixed with: ``second`` (released code) or ``first``."""
@@ -73,29 +72,17 @@ class EIRConfig:
     detach_mixture: bool = True
     """Whether the target mixtures of embeddings are constant (released code; the paper does not say). If not, gradient
     flows to those that are queries; keys of an EMA network are always constant."""
-    bank_momentum: float = 0.5
+    bank_momentum: Momentum = 0.5
     """m, weight of the old row of the bank; used only if the base has no bank."""
 
-    def __post_init__(self) -> None:
-        require(self.relation in get_args(Relation), "method.relation", self.relation, ", ".join(get_args(Relation)))
-        require(self.mix in get_args(Mix), "method.mix", self.mix, "cutmix or mixup")
-        require(self.negatives in get_args(Negatives), "method.negatives", self.negatives, "batch or base")
+    def _check(self) -> None:
         readings = get_args(Reading) if self.negatives == "batch" else ("sumlog",)
-        known = self.mixture_reading in readings
-        require(known, "method.mixture_reading", self.mixture_reading, f"{' or '.join(readings)} with these negatives")
-        require(self.partner_view in get_args(PartnerView), "method.partner_view", self.partner_view, "second or first")
-        for name in ("relation_weight", "mixture_weight"):
-            require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "at least 0")
-        for name in ("temperature", "teacher_temperature", "mixture_temperature", "mix_alpha"):
-            require(getattr(self, name) > 0, f"method.{name}", getattr(self, name), "above 0")
-        size, ratio = self.queue_size, self.mix_ratio
-        require(size is None or size >= 1, "method.queue_size", size, "at least 1, or none")
-        require(ratio is None or 0 <= ratio <= 1, "method.mix_ratio", ratio, "0 to 1, or none")
-        require(0 <= self.bank_momentum < 1, "method.bank_momentum", self.bank_momentum, "at least 0 and below 1")
+        should = f"{' or '.join(readings)} with these negatives"
+        require(self.mixture_reading in readings, "mixture_reading", self.mixture_reading, should)
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image; add the base's limits."""
-        return {"queue_size": queue_limit(count, batch_size), **base_limits(self.base, count, batch_size)}
+        return {"queue_size": queue_limit(count, batch_size), **super().limits(count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> EIR:
         """Build the method around its base."""

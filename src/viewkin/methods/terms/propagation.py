@@ -12,37 +12,34 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.losses import Nearest, nearest_instance_loss
 from viewkin.memory.graph import NeighbourGraph, name_hops
-from viewkin.methods.base import Batch, Encode, Limit, MethodConfig, Step, ViewMethod
+from viewkin.methods.base import Batch, Encode, Step, ViewMethod
 from viewkin.methods.propagation_config import KinConfig
-from viewkin.methods.wrapper import Wrapper, base_limits, build_base
+from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.ops.neighbours import top_k
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
+from viewkin.settings import Limit
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagationConfig(KinConfig):
-    """Settings of the propagation term; tau is the base's."""
+class PropagationConfig(KinConfig, TermConfig):
+    """Settings of the propagation term; tau is the base's. ``bank_momentum`` is used only if the base has no bank."""
 
     kind: ClassVar[str] = "propagation"
 
-    base: MethodConfig
-    """The view method that the term is added to. ``bank_momentum`` is used only if this method has no bank."""
     edges: Literal["embedding", "features"] = "embedding"
     """What neighbours are found by: ``embedding``, at every step for the batch (the paper); or the backbone's
     ``features``, before every epoch for all images. These mean something from the first step on where training starts
     from weights; the term's own bank is then filled at the start."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        edges = ("embedding", "features")
-        require(self.edges in edges, "method.edges", self.edges, f"one of {', '.join(edges)}")
-        require(self.weight > 0, "method.weight", self.weight, "above 0")
+    def _check(self) -> None:
+        super()._check()
+        require(self.weight > 0, "weight", self.weight, "above 0")
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit neighbours and candidates to the number of images; add the base's limits."""
-        return {**super().limits(count, batch_size), **base_limits(self.base, count, batch_size)}
+        return {**KinConfig.limits(self, count, batch_size), **TermConfig.limits(self, count, batch_size)}
 
     def build(self, backbone: nn.Module, *, count: int) -> Propagation:
         """Make the term around its base for ``count`` images."""

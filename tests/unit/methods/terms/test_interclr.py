@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 import torch
 
-from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build, copied, differing, encode_of
+from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build, copied, differing, encode_of, interclr
 from viewkin import losses
 from viewkin.data.dataset import Survey
 from viewkin.memory.kmeans import kmeans
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
-from viewkin.methods.wrapper import has_negatives
 from viewkin.ops.kmeans import cluster_means
 from viewkin.recipes.catalogue import RECIPES
 from viewkin.runs.resolve import TrainRequest, fit_to_data, resolve
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
 from viewkin.schedules import Progress
+from viewkin.settings import with_value
 
 AT, INDEX = Progress(steps=10), torch.arange(BATCH)
 
 
 def around(base: str, **settings: Any) -> InterCLRConfig:
-    return InterCLRConfig(base=METHODS[base], **{**CLUSTERED, **settings})
+    return interclr(METHODS[base], **{**CLUSTERED, **settings})
 
 
 def allocate_rows(config: InterCLRConfig) -> InterCLR:
@@ -115,7 +115,7 @@ def test_the_bank_of_byol_holds_target_projections_of_the_first_view_not_predict
 
 def test_the_bank_of_byol_holds_the_view_that_is_chosen():
     method = started(around("byol"))
-    other = started(InterCLRConfig(base=replace(METHODS["byol"], bank_view="second"), **CLUSTERED))
+    other = started(interclr(replace(METHODS["byol"], bank_view="second"), **CLUSTERED))
     step, record = method(batch(method), AT), other(batch(other), AT).record
     torch.testing.assert_close(record["embedding"], step.pairs[0][1])
     assert not torch.allclose(record["embedding"], step.record["embedding"])
@@ -187,7 +187,7 @@ def test_temperature_and_margin_of_the_inter_branch_are_its_own():
 
 
 def test_the_intra_margin_is_the_bases():
-    plain, strict = (started(InterCLRConfig(base=replace(METHODS["moco"], margin=m), **CLUSTERED)) for m in (0.0, 0.4))
+    plain, strict = (started(interclr(replace(METHODS["moco"], margin=m), **CLUSTERED)) for m in (0.0, 0.4))
     one, other = (method(batch(method), AT).terms for method in (plain, strict))
     assert one["moco"] < other["moco"]
     assert torch.equal(one["interclr"], other["interclr"])
@@ -341,31 +341,31 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"base_weight": 1.2}, "method.base_weight is 1.2; it must be 0 to 1."),
-        ({"clusters": 1}, "method.clusters is 1; it must be at least 2, or none."),
-        ({"min_size": 0}, "method.min_size is 0; it must be at least 1."),
-        ({"negatives": 0}, "method.negatives is 0; it must be at least 1, or none."),
-        ({"refresh_steps": 0}, "method.refresh_steps is 0; it must be at least 1."),
-        ({"recluster_epochs": 0}, "method.recluster_epochs is 0; it must be at least 1."),
-        ({"labels": "never"}, "method.labels is 'never'; it must be one of online, offline."),
-        ({"label_rule": "cosine"}, "method.label_rule is 'cosine'; it must be one of dot, euclidean."),
-        ({"sampler": "soft"}, "method.sampler is 'soft'; it must be one of semihard, hard, random, semieasy."),
-        ({"pool": 0.0}, "method.pool is 0.0; it must be above 0 and at most 1, a share of the images."),
-        ({"pool_form": "all"}, "method.pool_form is 'all'; it must be one of auto, exact, candidates."),
-        ({"margin": -2.5}, "method.margin is -2.5; it must be -2 to 2."),
-        ({"margin_kind": "arc"}, "method.margin_kind is 'arc'; it must be one of cosine, angular."),
-        ({"temperature": 0.0}, "method.temperature is 0.0; it must be above 0 and finite, or none."),
-        ({"temperature": math.inf}, "method.temperature is inf; it must be above 0 and finite, or none."),
-        ({"temperature": math.nan}, "method.temperature is nan; it must be above 0 and finite, or none."),
-        ({"directions": "both"}, "method.directions is 'both'; it must be one of all, first."),
-        ({"clustered": "both"}, "method.clustered is 'both'; it must be one of key, query, features."),
-        ({"head": "two"}, "method.head is 'two'; it must be one of shared, separate."),
+        ({"base_weight": 1.2}, "base_weight is 1.2; it must be 0 to 1."),
+        ({"clusters": 1}, "clusters.number is 1; it must be at least 2, or none."),
+        ({"min_size": 0}, "clusters.min_size is 0; it must be at least 1."),
+        ({"negatives": 0}, "negatives.number is 0; it must be at least 1, or none."),
+        ({"refresh_steps": 0}, "clusters.refresh_steps is 0; it must be at least 1."),
+        ({"recluster_epochs": 0}, "clusters.recluster_epochs is 0; it must be at least 1."),
+        ({"labels": "never"}, "clusters.labels is 'never'; it must be online or offline."),
+        ({"label_rule": "cosine"}, "clusters.rule is 'cosine'; it must be dot or euclidean."),
+        ({"sampler": "soft"}, "negatives.sampler is 'soft'; it must be one of semihard, hard, random, semieasy."),
+        ({"pool": 0.0}, "negatives.pool is 0.0; it must be above 0 and at most 1."),
+        ({"pool_form": "all"}, "negatives.form is 'all'; it must be one of auto, exact, candidates."),
+        ({"margin": -2.5}, "margin.value is -2.5; it must be -2 to 2."),
+        ({"margin_kind": "arc"}, "margin.kind is 'arc'; it must be cosine or angular."),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0, or none."),
+        ({"temperature": math.inf}, "temperature is inf; it must be a finite number."),
+        ({"temperature": math.nan}, "temperature is nan; it must be a finite number."),
+        ({"directions": "both"}, "directions is 'both'; it must be all or first."),
+        ({"clustered": "both"}, "clusters.of is 'both'; it must be one of key, query, features."),
+        ({"head": "two"}, "head is 'two'; it must be shared or separate."),
         (
             {"head": "separate", "base_weight": 1.0},
-            "method.head is 'separate'; it must be shared where method.base_weight is 1, as nothing would train it.",
+            "head is 'separate'; it must be shared where base_weight is 1, as nothing would train it.",
         ),
-        ({"warmup_epochs": -1}, "method.warmup_epochs is -1; it must be at least 0."),
-        ({"bank_momentum": 1.0}, "method.bank_momentum is 1.0; it must be at least 0 and below 1."),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be at least 0."),
+        ({"bank_momentum": 1.0}, "bank_momentum is 1.0; it must be at least 0 and below 1."),
     ],
 )
 def test_wrong_settings_are_one_sentence(change, sentence):
@@ -377,9 +377,9 @@ def test_wrong_settings_are_one_sentence(change, sentence):
 @pytest.mark.parametrize(
     ("base", "change", "sentence"),
     [
-        ("moco", {"clusters": 25}, "method.clusters is 25; it must be at most the number of images, 24."),
-        ("moco", {"negatives": 13}, "method.negatives is 13; it must be at most the pool's 12 images."),
-        ("byol", {"head": "separate"}, "method.head is 'separate'; it must be shared around a base without negatives."),
+        ("moco", {"clusters": 25}, "clusters.number is 25; it must be at most the number of images, 24."),
+        ("moco", {"negatives": 13}, "negatives.number is 13; it must be at most the pool's 12 images."),
+        ("byol", {"head": "separate"}, "head is 'separate'; it must be shared around a base without negatives."),
     ],
 )
 def test_what_does_not_fit_the_images_or_the_base_is_one_sentence(base, change, sentence):
@@ -393,7 +393,7 @@ def test_what_does_not_fit_the_images_or_the_base_is_one_sentence(base, change, 
     [({}, 60, 3), ({}, 1000, 50), ({}, 50_000, 4096), ({"sampler": "random"}, 60, 59), ({"negatives": 70}, 1000, 70)],
 )
 def test_defaults_shrink_to_the_images_in_a_method_that_is_built_here_too(settings, count, negatives):
-    method = build(InterCLRConfig(base=METHODS["moco"], **settings), count=count)
+    method = build(interclr(METHODS["moco"], **settings), count=count)
     assert isinstance(method, InterCLR)
     assert method.draw_negatives.negatives == negatives
 
@@ -405,8 +405,8 @@ def test_around_a_base_without_negatives_their_number_is_not_checked():
 @pytest.mark.parametrize("name", [name for name, config in METHODS.items() if config.kind not in ("amdim", "interclr")])
 def test_settings_say_whether_their_method_takes_negatives(name):
     config = METHODS[name]
-    assert has_negatives(config) == build(config).contrastive
-    assert has_negatives(EIRConfig(base=around(name))) == build(config).contrastive
+    assert config.has_negatives() == build(config).contrastive
+    assert EIRConfig(base=around(name)).has_negatives() == build(config).contrastive
 
 
 def fitted(count: int, *settings: str, recipe: str = "interclr_moco_cifar10", **options: Any) -> tuple[Any, list[str]]:
@@ -418,57 +418,76 @@ def fitted(count: int, *settings: str, recipe: str = "interclr_moco_cifar10", **
 
 def test_defaults_shrink_to_the_images_and_a_run_says_so():
     method, notes = fitted(1000)
-    assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (20, 20, 50, "exact")
-    assert (
-        "method.clusters is 20 instead of 100, more than 1000 images, 50 to a cluster of at least 20, allow." in notes
+    assert (method.clusters.number, method.clusters.min_size, method.negatives.number, method.negatives.form) == (
+        20,
+        20,
+        50,
+        "exact",
     )
-    assert "method.negatives is 50, as the 100 images of the pool, less a large cluster, allow no more." in notes
-    assert "method.pool_form is exact, as there are no more than 10,000 images." in notes
+    assert (
+        "method.clusters.number is 20 instead of 100, more than 1000 images, 50 to a cluster of at least 20, allow."
+        in notes
+    )
+    assert "method.negatives.number is 50, as the 100 images of the pool, less a large cluster, allow no more." in notes
+    assert "method.negatives.form is exact, as there are no more than 10,000 images." in notes
 
 
 @pytest.mark.parametrize("count", [10_000, 10_001])
 def test_hard_negatives_are_sought_among_all_images_and_a_run_says_so(count):
     method, notes = fitted(count, "method.sampler=hard")
-    assert method.pool_form == "exact"
-    assert "method.pool_form is exact, as the nearest are sought among all images." in notes
+    assert method.negatives.form == "exact"
+    assert "method.negatives.form is exact, as the nearest are sought among all images." in notes
 
 
 @pytest.mark.parametrize("method", ["interclr(byol)", "interclr(eir(byol))"])
 def test_around_a_base_without_negatives_nothing_is_said_of_them(method):
     found, notes = fitted(20_000, "method.clusters=none", method=method)
-    assert (found.clusters, found.negatives, found.pool_form) == (156, None, "auto")  # 20,000 / 128
-    assert "method.clusters is 156, as one for 128 images." in notes
-    assert not any("negatives" in note or "pool_form" in note for note in notes)
+    assert (found.clusters.number, found.negatives.number, found.negatives.form) == (156, None, "auto")  # 20,000 / 128
+    assert "method.clusters.number is 156, as one for 128 images." in notes
+    assert not any("negatives" in note for note in notes)
 
 
 def test_cifar_keeps_its_hundred_clusters_and_imagenet_its_paper_settings():
     method, _ = fitted(50_000)
-    assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (100, 20, 4000, "candidates")
+    assert (method.clusters.number, method.clusters.min_size, method.negatives.number, method.negatives.form) == (
+        100,
+        20,
+        4000,
+        "candidates",
+    )
     method, notes = fitted(60_000)
-    assert method.negatives == 4096
-    assert "method.negatives is 4096, as in the paper's ablations." in notes
+    assert method.negatives.number == 4096
+    assert "method.negatives.number is 4096, as in the paper's ablations." in notes
     method, notes = fitted(1_281_167, recipe="interclr_moco_imagenet")
-    assert (method.clusters, method.min_size, method.negatives, method.pool_form) == (10_000, 20, 16_384, "candidates")
-    assert "method.pool_form is candidates, as there are more than 10,000 images." in notes
+    assert (method.clusters.number, method.clusters.min_size, method.negatives.number, method.negatives.form) == (
+        10_000,
+        20,
+        16_384,
+        "candidates",
+    )
+    assert "method.negatives.form is candidates, as there are more than 10,000 images." in notes
     config = RECIPES["interclr_moco_cifar10"]().method
-    assert [config.choices(count)["pool_form"].value for count in (10_000, 10_001)] == ["exact", "candidates"]
+    assert [config.choices(count)["negatives.form"].value for count in (10_000, 10_001)] == ["exact", "candidates"]
 
 
 def test_open_settings_follow_from_the_number_of_images_also_within_a_wrapper():
-    config = replace(RECIPES["interclr_moco_cifar10"]().method, clusters=None)
-    assert config.choices(6400)["clusters"].value == 50
-    assert config.choices(100)["clusters"].value == 2
+    config = with_value(RECIPES["interclr_moco_cifar10"]().method, "clusters", None)
+    assert config.choices(6400)["clusters.number"].value == 50
+    assert config.choices(100)["clusters.number"].value == 2
     method, notes = fitted(6400, "method.clusters=none")
-    assert method.clusters == 50
-    assert "method.clusters is 50, as one for 128 images." in notes
+    assert method.clusters.number == 50
+    assert "method.clusters.number is 50, as one for 128 images." in notes
 
 
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("method.clusters=300", "method.clusters is 300, more than 1000 images, 50 to a cluster of at least 20, allow"),
-        ("method.negatives=101", "method.negatives is 101, more than the 100 images of the pool"),
-        ("method.margin=3", "method.margin is 3.0; it must be -2 to 2."),
+        (
+            "method.clusters=300",
+            "method.clusters.number is 300, more than 1000 images, 50 to a cluster of at least 20, allow",
+        ),
+        ("method.negatives=101", "method.negatives.number is 101, more than the 100 images of the pool"),
+        ("method.margin=3", "method.margin.value is 3.0; it must be -2 to 2."),
     ],
 )
 def test_explicit_settings_that_do_not_fit_are_refused(setting, sentence):
@@ -494,7 +513,8 @@ def test_explicit_settings_that_do_not_fit_are_refused(setting, sentence):
         (
             "interclr(moco)",
             ("method.labels=offline", "method.recluster_epochs=4"),
-            "method.recluster_epochs is 4, more than 4 epochs, with one clustering between them, allow; use at most 3.",
+            "method.clusters.recluster_epochs is 4, more than 4 epochs, with one clustering between them, allow; "
+            "use at most 3.",
         ),
     ],
 )
@@ -542,4 +562,4 @@ def test_the_longest_settings_allowed_are_the_longest_that_act(epochs, rounds):
     assert acts(epochs) == (rounds > 1)
     if rounds == 1:
         assert limits["warmup_epochs"].largest == longest
-    assert limits["recluster_epochs"].largest == max(epochs * rounds - 1, 1)
+    assert limits["clusters.recluster_epochs"].largest == max(epochs * rounds - 1, 1)

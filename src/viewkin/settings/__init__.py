@@ -1,0 +1,70 @@
+"""Typed settings: checked once from their type hints, changed by their paths, written as JSON and read back."""
+
+from viewkin.settings.checked import Settings
+from viewkin.settings.fitting import Choice, Limit, below
+from viewkin.settings.hints import fits, parse
+from viewkin.settings.paths import (
+    current_path,
+    read_assignment,
+    setting_paths,
+    with_text,
+    with_value,
+    with_values,
+)
+from viewkin.settings.ranges import (
+    Bytes,
+    Count,
+    Dimension,
+    Epochs,
+    Filled,
+    Fraction,
+    LearningRates,
+    Margin,
+    Milestones,
+    Momentum,
+    NotNegative,
+    Positive,
+    Proportion,
+    Range,
+    Rising,
+    Share,
+    Side,
+    WholeNumber,
+)
+from viewkin.settings.stored import Kinds, settings_from_dict, settings_to_dict
+
+__all__ = [
+    "Bytes",
+    "Choice",
+    "Count",
+    "Dimension",
+    "Epochs",
+    "Filled",
+    "Fraction",
+    "Kinds",
+    "LearningRates",
+    "Limit",
+    "Margin",
+    "Milestones",
+    "Momentum",
+    "NotNegative",
+    "Positive",
+    "Proportion",
+    "Range",
+    "Rising",
+    "Settings",
+    "Share",
+    "Side",
+    "WholeNumber",
+    "below",
+    "current_path",
+    "fits",
+    "parse",
+    "read_assignment",
+    "setting_paths",
+    "settings_from_dict",
+    "settings_to_dict",
+    "with_text",
+    "with_value",
+    "with_values",
+]
