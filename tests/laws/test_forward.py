@@ -35,6 +35,7 @@ def test_embedding_and_helpers_change_nothing_either(name):
     batch = batch_for(method, INDEX, step=9)
     before = copied(method)
     image = next(iter(batch.views.values()))
+    image = image if image.ndim == 4 else image[:, 0]  # of four rotations
     step = method(batch, AT)
     embeddings = [method.embed(image)]
     if isinstance(method, ViewMethod):

@@ -339,9 +339,7 @@ def test_numbers_of_a_method_are_finite(method, path):
 
 
 def test_a_refusal_names_every_setting_of_a_wrapped_method_by_its_path():
-    with pytest.raises(
-        UserError, match=r"^base\.head is .*; it must be shared where base\.base_weight is 1"
-    ):
+    with pytest.raises(UserError, match=r"^base\.head is .*; it must be shared where base\.base_weight is 1"):
         with_values(TWICE, {"base.base_weight": 1.0, "base.head": "separate"})
 
 

@@ -173,6 +173,12 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return normalize_into_(views, images.clone(), mean, std)
 
 
+def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalise the channels of images (B, C, h, w)."""
+    centre, width = onto(torch.tensor((mean, std), dtype=images.dtype), images.device)[:, :, None, None]
+    return (images - centre) / width
+
+
 def normalize_into_(views: Tensor, images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Write the normalised ``images`` into ``views`` (same shape, any float dtype and memory format).
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from viewkin.augment.colour import normalize_into_
+from viewkin.augment.forms import COLOURS, RGB
 from viewkin.augment.geometry import crop_resize, flip_boxes, to_unit
-from viewkin.augment.operations import Crop, Draws, Flip
-from viewkin.augment.policies import Pipeline, Policy
+from viewkin.augment.operations import Crop, Draws, Flip, ResizedCrop
+from viewkin.augment.policies import Pipeline, Policy, Triple
 from viewkin.runtime.errors import UserError
 
 CACHED_PIXELS = 131072
@@ -30,7 +32,7 @@ class Parameters:
     shared: tuple[Draws, ...]
     """Draws of the shared operations."""
     views: dict[str, tuple[Draws, ...]]
-    """View name to the draws of its pipeline."""
+    """View name to the draws of its pipeline, and last those of its form."""
 
     def rows(self, start: int, stop: int) -> Parameters:
         """Take the rows ``start`` to ``stop`` (exclusive)."""
@@ -46,33 +48,69 @@ def _sliced(draws: tuple[Draws, ...], start: int, stop: int) -> tuple[Draws, ...
     return tuple({name: rows[start:stop] for name, rows in draw.items()} for draw in draws)
 
 
+@dataclass(frozen=True)
+class ViewSpec:
+    """What a method asks of one of its views."""
+
+    role: str
+    """Pipeline of the policy: ``first``, ``second`` or ``weak``."""
+    _: KW_ONLY
+    size: int | None = None
+    """Side, pixels; None: that of the recipe's views. Multi-crop has views of several sizes."""
+    area: tuple[float, float] | None = None
+    """Smallest and largest area of the random crop, fraction of the image; None: the policy's."""
+    form: RGB = COLOURS
+    """What the finished crop becomes: colours, Lab, four rotations, patches."""
+    shows: Literal["own", "chosen"] = "own"
+    """Whose image: the batch's ``own``, or the images that the method's ``shown`` chooses for this view."""
+
+    def pipeline(self, policy: Policy) -> Pipeline:
+        """Return the operations of this view.
+
+        Raises:
+            UserError: the policy has no such role, or a crop without an area.
+        """
+        pipeline = policy.pipeline(self.role)
+        if self.area is None:
+            return pipeline
+        if not isinstance(pipeline[0], ResizedCrop):
+            raise UserError(f"The views of policy {policy.name} have no random area, and this method sets one.")
+        return (replace(pipeline[0], scale=self.area), *pipeline[1:])
+
+
 class ViewMaker:
     """Makes the views of a batch by a policy."""
 
-    def __init__(self, policy: Policy, size: int, spec: Mapping[str, str]) -> None:
+    def __init__(self, policy: Policy, size: int, spec: Mapping[str, ViewSpec | str]) -> None:
         """Plan the views.
 
         Args:
             policy: operations of the views.
-            size: side of the views, pixels.
-            spec: view name -> role in the policy.
+            size: side of the views that have none of their own, pixels.
+            spec: view name to what it is, or only to its role in the policy.
 
         Raises:
-            UserError: the size is below 1, or there is no such role.
+            UserError: a size is below 1, or there is no such role.
         """
-        if size < 1:
-            raise UserError(f"Views of {size} pixels do not exist: choose a size of at least 1.")
-        self.policy, self.size = policy, size
-        self.pipelines = {name: policy.pipeline(role) for name, role in spec.items()}
+        self.spec = {name: ViewSpec(one) if isinstance(one, str) else one for name, one in spec.items()}
+        self.policy = policy
+        self.sizes = {name: one.size or size for name, one in self.spec.items()}
+        least = min(size, *self.sizes.values()) if self.sizes else size
+        if least < 1:
+            raise UserError(f"Views of {least} pixels do not exist: choose a size of at least 1.")
+        self.size = max(self.sizes.values(), default=size)
+        self.pipelines = {name: one.pipeline(policy) for name, one in self.spec.items()}
 
     def sample(self, count: int, generator: torch.Generator, side: int) -> Parameters:
         """Draw all random numbers for ``count`` images stored as squares of ``side`` pixels."""
 
-        def drawn(pipeline: Pipeline) -> tuple[Draws, ...]:
-            return tuple(operation.draw(count, generator, side, self.size) for operation in pipeline)
+        def drawn(pipeline: Pipeline, size: int) -> tuple[Draws, ...]:
+            return tuple(operation.draw(count, generator, side, size) for operation in pipeline)
 
-        shared = drawn(self.policy.shared)
-        views = {name: drawn(pipeline) for name, pipeline in self.pipelines.items()}
+        shared = drawn(self.policy.shared, self.size)
+        views = {name: drawn(pipeline, self.sizes[name]) for name, pipeline in self.pipelines.items()}
+        forms = {name: one.form.draw(count, generator, self.sizes[name]) for name, one in self.spec.items()}
+        views = {name: (*draws, forms[name]) for name, draws in views.items()}
         return Parameters(count=count, side=side, shared=shared, views=views)
 
     @torch.no_grad()
@@ -83,7 +121,7 @@ class ViewMaker:
         image and its row of the parameters.
 
         Returns:
-            View name to (B, 3, size, size), normalised, channels_last.
+            View name to (B, 3, size, size), normalised, channels_last, or what its form makes of it.
 
         Raises:
             UserError: number, size or type of the images differ from those that the parameters were drawn for.
@@ -91,8 +129,12 @@ class ViewMaker:
         _check_images(images, parameters.side)
         if len(images) != parameters.count:
             raise UserError(f"{len(images)} images came with random numbers for {parameters.count}: slice them alike.")
-        plans = {name: _flip_in_crop(pipeline, parameters.views[name]) for name, pipeline in self.pipelines.items()}
-        views = {name: _empty_views(images, self.size, dtype) for name in self.pipelines}
+        plans = {
+            name: _flip_in_crop(pipeline, parameters.views[name][:-1]) for name, pipeline in self.pipelines.items()
+        }
+        plain = [name for name, one in self.spec.items() if type(one.form) is RGB]
+        views = {name: _empty_views(images, self.sizes[name], dtype) for name in plain}
+        parts: dict[str, list[Tensor]] = {name: [] for name in self.spec if name not in plain}
         for start, stop in _chunks(images, self.size):
             source = to_unit(images[start:stop])
             for operation, draws in zip(self.policy.shared, _sliced(parameters.shared, start, stop), strict=True):
@@ -100,9 +142,36 @@ class ViewMaker:
             for name, (pipeline, draws) in plans.items():
                 view = source
                 for operation, rows in zip(pipeline, _sliced(draws, start, stop), strict=True):
-                    view = operation.apply(view, rows, self.size)
-                normalize_into_(views[name][start:stop], view, self.policy.mean, self.policy.std)
-        return views
+                    view = operation.apply(view, rows, self.sizes[name])
+                if name in views:
+                    normalize_into_(views[name][start:stop], view, self.policy.mean, self.policy.std)
+                    continue
+                (rows,) = _sliced(parameters.views[name][-1:], start, stop)
+                formed = self.spec[name].form.apply(view, rows, self.policy.mean, self.policy.std)
+                parts[name].append(formed.to(dtype))
+        return {name: views[name] if name in views else torch.cat(parts[name]) for name in self.spec}
+
+
+@torch.no_grad()
+def test_views(images: Tensor, size: int, policy: Policy, spec: Mapping[str, ViewSpec]) -> dict[str, Tensor]:
+    """Make the test view in the size and form of each of a method's views, without randomness.
+
+    Args:
+        images: (B, 3, side, side) uint8.
+        size: side of the views that have none of their own, pixels.
+        policy: for size of the centre crop and normalisation.
+        spec: view name to what it is.
+    """
+    none: Triple = (0.0, 0.0, 0.0)
+    one: Triple = (1.0, 1.0, 1.0)
+    views: dict[str, Tensor] = {}
+    for name, asked in spec.items():
+        if type(asked.form) is RGB:
+            views[name] = test_view(images, asked.size or size, policy)
+        else:
+            bare = test_view(images, asked.size or size, replace(policy, mean=none, std=one))
+            views[name] = asked.form.apply(bare, {}, policy.mean, policy.std)
+    return views
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.methods.base import Batch, Method, MethodConfig, Step
 from viewkin.nets.amdim import Mixture, Multiscale, MultiscaleEncoder
 from viewkin.nets.norm import check_norm, convert_norm
@@ -103,7 +104,7 @@ class AMDIM(Method):
     def __init__(self, config: AMDIMConfig, backbone: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.view_spec = {"first": "first", "second": "second"}
+        self.view_spec = {"first": ViewSpec("first"), "second": ViewSpec("second")}
         encoder = MultiscaleEncoder(backbone, config.stages(backbone), config.dim, config.head_norm)
         self.encoder: MultiscaleEncoder = convert_norm(  # pyright: ignore[reportIncompatibleVariableOverride]
             encoder, config.norm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.held import apply_held
 from viewkin.nets.init import Init
@@ -43,8 +44,9 @@ class Step:
 
     terms: dict[str, Tensor]
     """Name to weighted scalar; logged under these names."""
-    pairs: tuple[tuple[Tensor, Tensor], ...]
-    """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without."""
+    pairs: tuple[tuple[Tensor, Tensor], ...] = ()
+    """One (q, k) per direction: q (B, D) unit norm with gradient, k (B, D) its positive, without. Empty for a method
+    that does not compare views."""
     record: dict[str, Tensor] = field(default_factory=lambda: {})
     """Name to (B, ...) detached: everything that ``update`` needs. It always contains ``index`` and ``embedding``, the
     unit vector that a memory keeps of each image."""
@@ -69,6 +71,24 @@ def with_projection(backbone: nn.Module, head: Literal["linear", "mlp"], dim: in
     width = feature_dim(backbone)
     layers = (width, dim) if head == "mlp" else (dim,)
     return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))
+
+
+def per_size(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
+    """Pass views through a network, all of one size together: one forward a size, in the order of the sizes.
+
+    Args:
+        network: (B, C, h, w) -> (B, ...).
+        views: each (B, C, h, w); sides may differ (multi-crop).
+
+    Returns:
+        The network's output of each view.
+    """
+    outputs: dict[int, Tensor] = {}
+    for shape in dict.fromkeys(view.shape[1:] for view in views):
+        places = [place for place, view in enumerate(views) if view.shape[1:] == shape]
+        together = network(torch.cat([views[place] for place in places]))
+        outputs |= dict(zip(places, together.split([len(views[place]) for place in places])))
+    return [outputs[place] for place in range(len(views))]
 
 
 def queue_limit(count: int, batch_size: int) -> Limit:
@@ -136,14 +156,20 @@ class Method(nn.Module):
     communicates. ``state_dict`` is the checkpoint.
     """
 
-    view_spec: Mapping[str, str]
-    """View name to its role in the augmentation policy: ``first``, ``second`` or ``weak``."""
+    view_spec: Mapping[str, ViewSpec]
+    """View name to what it is: its role in the augmentation policy, its size, its form."""
     encoder: Encoder
     """The online network: backbone, then head."""
     dim: int
     """D, size of the embeddings of :meth:`embed` and of the record."""
+    bank: Any
+    """A :class:`FeatureBank`, a memory of all images that monitors and figures read, or None."""
     scale_free: ClassVar[bool] = True
     """Whether the loss compares unit vectors, so that the length of an embedding does not affect it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bank = None  # on the instance: a class attribute would hide the module that a method assigns
 
     @property
     def backbone(self) -> nn.Module:
@@ -181,6 +207,10 @@ class Method(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Embed images as for the loss: (B, C, H, W) -> (B, D) unit norm."""
         raise NotImplementedError
+
+    def target(self, x: Tensor) -> Tensor:
+        """Embed images as the key side does, without gradient: (B, C, H, W) -> (B, D) unit norm. Default: alike."""
+        return self.embed(x)
 
     @torch.no_grad()
     def explain(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
@@ -225,12 +255,6 @@ class ViewMethod(Method):
     """Softmax temperature tau of its loss, dimensionless (1 if the loss has none)."""
     contrastive: bool
     """Whether its loss has negatives."""
-    bank: Any
-    """Its :class:`FeatureBank`, a memory of all images, or None. A wrapper reads this bank and never writes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bank = None  # on the instance: a class attribute would hide the module that a method assigns
 
     def query(self, x: Tensor) -> Tensor:
         """Online embedding with gradient: (B, C, H, W) -> (B, D) unit norm."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
@@ -61,7 +62,7 @@ class BYOL(ViewMethod):
         super().__init__()
         self.dim = config.dim
         self.config = config
-        self.view_spec = {"first": "first", "second": "second"}
+        self.view_spec = {"first": ViewSpec("first"), "second": ViewSpec("second")}
         head = HeadConfig(layers=(config.hidden, config.dim), norm=True)
         self.encoder = convert_norm(Encoder(backbone, build_head(head, feature_dim(backbone))), config.norm)
         self.predictor = convert_norm(build_head(head, config.dim), config.norm)

@@ -1,34 +1,53 @@
-"""The registry of learners and terms; a new one is one line here."""
+"""The registry of learners and terms; a new one is one line here.
+
+The command line, the reading of stored recipes and the laws that are tested take their methods from here.
+"""
 
 from __future__ import annotations
 
-from viewkin.methods.amdim import AMDIMConfig
-from viewkin.methods.byol import BYOLConfig
-from viewkin.methods.invp import InvPConfig
-from viewkin.methods.iraug import IRAugConfig
-from viewkin.methods.isif import ISIFConfig
-from viewkin.methods.moco import MoCoConfig
-from viewkin.methods.npid import NPIDConfig
-from viewkin.methods.simclr import SimCLRConfig
-from viewkin.methods.terms.eir import EIRConfig
-from viewkin.methods.terms.interclr import InterCLRConfig
-from viewkin.methods.terms.propagation import PropagationConfig
-from viewkin.settings import Kinds
+import importlib
 
-METHOD_CONFIGS: Kinds = {
-    config.kind: config
-    for config in (
-        NPIDConfig,
-        IRAugConfig,
-        SimCLRConfig,
-        MoCoConfig,
-        BYOLConfig,
-        EIRConfig,
-        AMDIMConfig,
-        InvPConfig,
-        PropagationConfig,
-        ISIFConfig,
-        InterCLRConfig,
-    )
+from viewkin.methods.base import MethodConfig
+
+MODULES = (
+    "npid",
+    "iraug",
+    "simclr",
+    "moco",
+    "byol",
+    "amdim",
+    "invp",
+    "isif",
+    "terms.eir",
+    "terms.interclr",
+    "terms.propagation",
+)
+"""Modules under ``viewkin.methods``, each with the settings class of one method."""
+
+
+def config_of(module: str) -> type[MethodConfig]:
+    """Return the settings class that a module of a method defines.
+
+    Args:
+        module: full name of the module.
+
+    Raises:
+        LookupError: the module defines none with a ``kind``, or several.
+    """
+    own = [
+        value
+        for value in vars(importlib.import_module(module)).values()
+        if isinstance(value, type)
+        and issubclass(value, MethodConfig)
+        and value.__module__ == module
+        and hasattr(value, "kind")
+    ]
+    if len(own) != 1:
+        raise LookupError(f"{module} defines {len(own)} settings classes with a kind; it must define one.")
+    return own[0]
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
+    config.kind: config for config in (config_of(f"viewkin.methods.{module}") for module in MODULES)
 }
-"""``kind`` of each method -> its settings class; used to read stored recipes."""
+"""``kind`` of each method -> its settings class."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.mix import beta
+from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import NeighbourGraph, name_hops
 from viewkin.methods.base import Batch, Step, ViewMethod, with_projection
@@ -65,7 +66,7 @@ class InvP(ViewMethod):
         super().__init__()
         self.dim = config.dim
         self.config = config
-        self.view_spec = {"view": "first"}
+        self.view_spec = {"view": ViewSpec("first")}
         self.temperature = config.temperature
         self.encoder = with_projection(backbone, config.head, config.dim, config.head_init)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
 from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.schedules import Progress
@@ -56,7 +57,7 @@ class IRAug(ViewMethod):
         super().__init__()
         self.dim = config.dim
         self.config = config
-        self.view_spec = {"first": "first", "second": "second"}
+        self.view_spec = {"first": ViewSpec("first"), "second": ViewSpec("second")}
         self.temperature = config.temperature
         self.encoder = with_projection(backbone, config.head, config.dim)
         self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.ops.neighbours import nearest_others
 from viewkin.runtime import distributed
@@ -63,7 +64,8 @@ class ISIF(ViewMethod):
         super().__init__()
         self.dim = config.dim
         self.config = config
-        self.view_spec = {"first": "first", "second": "second"}
+        shows: Literal["own", "chosen"] = "chosen" if config.neighbour_view else "own"
+        self.view_spec = {"first": ViewSpec("first"), "second": ViewSpec("second", shows=shows)}
         self.temperature = config.temperature
         self.encoder = with_projection(backbone, config.head, config.dim)
         self.register_buffer("nearest", torch.arange(count) if config.neighbour_view else None)

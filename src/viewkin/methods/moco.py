@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, queue_limit, with_projection
 from viewkin.nets.ema import ema_update_, make_target
@@ -75,7 +76,7 @@ class MoCo(ViewMethod):
         super().__init__()
         self.dim = config.dim
         self.config = config
-        self.view_spec = {"query": "first", "key": "second"}
+        self.view_spec = {"query": ViewSpec("first"), "key": ViewSpec("second")}
         self.temperature = config.temperature
         self.encoder = convert_norm(with_projection(backbone, config.head, config.dim), config.norm)
         self.key_encoder = make_target(self.encoder)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin import losses
+from viewkin.augment.views import ViewSpec
 from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
@@ -56,7 +57,7 @@ class SimCLR(ViewMethod):
     def __init__(self, config: SimCLRConfig, backbone: nn.Module) -> None:
         super().__init__()
         self.dim, self.margin = config.dim, config.margin
-        self.view_spec = {"first": "first", "second": "second"}
+        self.view_spec = {"first": ViewSpec("first"), "second": ViewSpec("second")}
         self.temperature = config.temperature
         width = feature_dim(backbone)
         head = HeadConfig(layers=(config.hidden or width, config.dim), norm=config.head_norm)

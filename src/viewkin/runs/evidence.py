@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from viewkin.augment.policies import Policy
-from viewkin.augment.views import test_view
+from viewkin.augment.views import test_views
 from viewkin.data.source import Source
 from viewkin.encode.features import frozen
 from viewkin.figures.evidence import (
@@ -23,7 +23,7 @@ from viewkin.figures.evidence import (
     write_assignments,
     write_related,
 )
-from viewkin.methods.base import Batch, Method, ViewMethod
+from viewkin.methods.base import Batch, Method
 from viewkin.runs.run_settings import RunSettings, rebuilt
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
@@ -65,7 +65,7 @@ def explained(
     at = _progress(recipe, len(source), progress)
     policy = recipe.augment.chosen()
     anchors = torch.linspace(0, len(source) - 1, min(ANCHORS, len(source))).long()
-    bank = method.bank if isinstance(method, ViewMethod) else None
+    bank = method.bank
     finds: list[RelatedImages] = []
     parts: list[PartAssignments] = []
     with frozen(method):
@@ -94,9 +94,9 @@ def _batch(
     device: torch.device,
 ) -> Batch:
     """The anchors as they are, in the place of every view."""
-    view = test_view(source.images(index).to(device), size=recipe.augment.image_size, policy=policy)
+    views = test_views(source.images(index).to(device), recipe.augment.image_size, policy, method.view_spec)
     draw = Draw(recipe.seed, number, len(index), 0, len(index))
-    return Batch(views=dict.fromkeys(method.view_spec, view), index=index.to(device), draw=draw)
+    return Batch(views=views, index=index.to(device), draw=draw)
 
 
 def _finds(what: str, images: Tensor, index: Tensor, source: Source, bank: Any) -> list[RelatedImages]:

@@ -56,7 +56,7 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
         raise UserError(f"{checkpoint} lacks a part, or has it in another form: start the run anew.") from error
     method.to(device).eval()
     views, name = recipe.augment, f"embedding, {method.dim}-d"
-    memory = partial(bank_rows, method, state["images"]) if getattr(method, "bank", None) is not None else None
+    memory = partial(bank_rows, method, state["images"]) if method.bank is not None else None
     return Model(name, method.embed, views.image_size, views.chosen(), memory, recipe.data.value_range)
 
 

@@ -36,8 +36,9 @@ from viewkin.training.logs import Display, MetricsLog
 from viewkin.training.monitors import LABELS_NEEDED, KnnMonitor, labelled, term_gradients
 from viewkin.training.online_heads import OnlineHeads
 from viewkin.training.outcome import Outcome
+from viewkin.training.records import joined
 from viewkin.training.run_state import RunState, stated
-from viewkin.training.watch import Watch, gradient_norm, joined
+from viewkin.training.watch import Watch, gradient_norm
 
 MicroBatch = tuple[Tensor, Tensor]
 """(index (b,), images (b, 3, S, S) uint8)."""
@@ -235,7 +236,7 @@ class Trainer:
                 with recorded_features(self.method.encoder) if self.online else nullcontext([]) as features:
                     result: Step = self.forward(batch, at)
                 if self.online:
-                    self.online.see_(features, batch.index, len(result.pairs))
+                    self.online.see_(features, batch.index, max(len(result.pairs), 1))
                 if last and self._reports(at.total_step + 1):
                     with differentiating():
                         self.term_norms = term_gradients(result, self.method.last_weight)
@@ -259,8 +260,9 @@ class Trainer:
         device = self.fabric.device
         index = onto(index, device)
         views = self.views(onto(images, device), own)
-        for name, other in self.method.shown(index, draw).items():
-            views[name] = self.views(onto(self.source.images(other), device), own)[name]
+        if any(spec.shows == "chosen" for spec in self.views.spec.values()):
+            for name, other in self.method.shown(index, draw).items():
+                views[name] = self.views(onto(self.source.images(other), device), own)[name]
         if not self.channels_last:
             views = {name: view.contiguous() for name, view in views.items()}
         return Batch(views=views, index=index, draw=draw)
@@ -271,7 +273,8 @@ class Trainer:
 
     def encode(self, what: str = "embedding") -> Tensor:
         """Encode every image once by the test view: (N, D) ``embedding`` or ``target``, or (N, F) ``features``."""
-        network = getattr(self.method, {"embedding": "embed", "target": "target", "features": "backbone"}[what])
+        method = self.method
+        network = {"embedding": method.embed, "target": method.target, "features": method.backbone}[what]
         view = partial(test_view, size=self.recipe.augment.image_size, policy=self.policy)
         return encode_all(self.method, network, self.source, view, self.fabric)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from viewkin import metrics
 from viewkin.evaluation.probes.knn import KnnConfig, knn
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Method, Step, ViewMethod
+from viewkin.methods.base import Method, Step
 from viewkin.runtime.draws import generator_for
 
 LABELS_NEEDED = 20
@@ -22,21 +22,25 @@ def labelled(labels: Tensor | None) -> int:
     return 0 if labels is None else int((labels >= 0).sum())
 
 
-def health(q: Tensor, k: Tensor) -> dict[str, float]:
-    """Measure one micro-batch's pairs, both (B, D) unit norm.
+def health(step: Step) -> dict[str, float]:
+    """Measure one micro-batch.
 
     Returns:
-        ``spread``: per-dimension standard deviation x sqrt(D): 1 when the embeddings fill the sphere, 0 when all are
-        one vector; ``effective_rank``: dimensions in use, 1 to min(B, D); ``pair_accuracy``: share of queries whose
-        own key is the nearest of the batch's keys, a label-free sign of learning.
+        ``spread``: per-dimension standard deviation of the record's embeddings x sqrt(D): 1 when they fill the sphere,
+        0 when all are one vector; ``effective_rank``: dimensions in use, 1 to min(B, D); ``pair_accuracy``, for a
+        method that compares views: share of queries whose own key is the nearest of the batch's keys, a label-free
+        sign of learning.
     """
-    q, k = q.detach().float(), k.float()
-    nearest = (q @ k.T).argmax(1)
-    return {
-        "spread": float(metrics.per_dimension_std(q).mean() * q.shape[1] ** 0.5),
-        "effective_rank": float(metrics.effective_rank(q)),
-        "pair_accuracy": float((nearest == torch.arange(len(q), device=q.device)).float().mean()),
+    z = step.record["embedding"].detach().float()
+    values = {
+        "spread": float(metrics.per_dimension_std(z).mean() * z.shape[1] ** 0.5),
+        "effective_rank": float(metrics.effective_rank(z)),
     }
+    if step.pairs:
+        q, k = (side.detach().float() for side in step.pairs[0])
+        nearest = (q @ k.T).argmax(1)
+        values["pair_accuracy"] = float((nearest == torch.arange(len(q), device=q.device)).float().mean())
+    return values
 
 
 def warning_of(values: Mapping[str, float], batch_size: int, *, complete: bool = True) -> str | None:
@@ -115,7 +119,7 @@ class KnnMonitor:
         held = max(min(len(order) // 10, 1000), 1)
         self.queries, self.references = order[:held], order[held:]
         self.labels = labels
-        own = method.bank if isinstance(method, ViewMethod) else None
+        own = method.bank
         self.shared = own is not None
         self.bank = own if own is not None else FeatureBank(len(labels), dim)
 

@@ -71,7 +71,7 @@ class Watch:
         values["images_per_second"] = self.steps * self.batch_size / max(time.monotonic() - self.began, 1e-9)
         # What the run takes of the processor, so that runs compare on a machine that is shared.
         values["cpu_seconds"] = time.process_time() - self.cpu_began
-        values |= health(*last.pairs[0])
+        values |= health(last)
         values |= {"lr": lr, "epoch": at.total_step / self.steps_per_epoch, **more}
         if self.monitor and last.related:
             labels = self.monitor.labels.to(last.record["index"].device)
@@ -81,7 +81,7 @@ class Watch:
                 values["knn_monitor"] = self.knn = self.monitor.accuracy()
             self.log.write(at.total_step, values)
             self.display.numbers(values)
-            warning = warning_of(values, len(last.pairs[0][0]), complete=complete)
+            warning = warning_of(values, len(last.record["index"]), complete=complete)
             self._tell(values, ends, (warning, concern))
         self._reset()
 
@@ -96,11 +96,6 @@ class Watch:
             if warning and warning.split(":")[0] not in self._warned:
                 self._warned.add(warning.split(":")[0])
                 self.display.line(f"warning: {warning}", always=True)
-
-
-def joined(steps: list[Step]) -> dict[str, Tensor]:
-    """Join the records of all micro-batches and ranks, rows in global batch order."""
-    return {name: distributed.gather(torch.cat([s.record[name] for s in steps])) for name in steps[0].record}
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:

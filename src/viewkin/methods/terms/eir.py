@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.mix import beta, cutmix, mixup
+from viewkin.augment.views import ViewSpec
 from viewkin.memory.queue import KeyQueue
 from viewkin.methods.base import Batch, Encode, Step, ViewMethod, feature_dim, queue_limit
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
@@ -109,11 +110,11 @@ class EIR(Wrapper):
         with_bank = config.relation_weight > 0 and config.queue_size is None and not of_start
         super().__init__(base, count=count, momentum=config.bank_momentum if with_bank else None)
         self.config = config
-        roles = {role: name for name, role in base.view_spec.items()}
+        roles = {spec.role: name for name, spec in base.view_spec.items()}
         self.first = roles["first"]
         self.second = roles.get("second", PARTNER)
-        views = {**base.view_spec, self.second: "second"}
-        self.view_spec = views | {WEAK: "weak"} if self._has_teacher else views
+        views = {**base.view_spec, self.second: ViewSpec("second")}
+        self.view_spec = views | {WEAK: ViewSpec("weak")} if self._has_teacher else views
         queued = config.queue_size and config.relation_weight and not of_start
         self.queue = KeyQueue(config.queue_size or 0, base.dim) if queued else None
         kept = torch.zeros(count, feature_dim(base.backbone), dtype=torch.float16) if of_start else None
