@@ -58,6 +58,9 @@ class CropsConfig(MethodConfig):
 
     kind: ClassVar[str] = "crops"
 
+    def has_negatives(self) -> bool:
+        return False
+
     def build(self, backbone: nn.Module, *, count: int) -> Crops:
         return Crops(backbone, count)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from viewkin import losses
-from viewkin.ops.neighbours import ordered, top_k
+from viewkin.memory.storage import Replicated
 
 ROWS_PER_DRAW = 2**18
 """Number of rows that are initialised at once, to avoid a second copy of the bank."""
@@ -44,12 +44,10 @@ def bank_storage(storage: BankStorage) -> Generator[None]:
         _storage.reset(token)
 
 
-class FeatureBank(nn.Module):
+class FeatureBank(Replicated):
     """Memory of N unit embeddings, one per row, in data-set order.
 
     Reads have no side effect. :meth:`write_` takes the joined batch of all ranks, so every rank holds the same bank.
-    This is the replicated storage. Methods use :meth:`read`, :meth:`nearest`, :meth:`log_probability` and
-    :meth:`everything`, so that a sharded storage can replace it.
 
     References:
         Wu et al., NPID, 2018, section 3.1; the momentum is the weight of the **old** value.
@@ -90,41 +88,9 @@ class FeatureBank(nn.Module):
                 part.copy_(losses.unit(torch.randn(part.shape)))
         self.register_buffer("features", rows)
 
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def read(self, index: Tensor) -> Tensor:
-        """Copy rows: index of any shape (...) -> (..., D) float32 or wider."""
-        # index_select copies whole rows; indexing with a tensor is many times slower on a CPU.
-        return losses.at_least_float32(self.features.index_select(0, index.flatten()).view(*index.shape, -1))
-
     def everything(self) -> Tensor:
         """Return all rows (N, D), not a copy: read only."""
         return self.features
-
-    def nearest(self, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Search the k rows nearest to each query (B, D): similarity (B, k) falling, no gradient, and image (B, k).
-
-        In half precision (of the bank or of autocast) the search returns 8 k candidates, which are then compared in
-        full precision. On a CPU, equal similarities are ordered by image; on a GPU that would require waiting for it.
-        """
-        q, dtype = losses.at_least_float32(q.detach()), losses.product_type(self.features)
-        if dtype.itemsize >= 4:
-            return top_k(q, self.features, k, ties=q.device.type == "cpu")
-        _, image = top_k(q, self.features, 8 * k, dtype=dtype)
-        similarity, image = ordered(losses.bank_similarity(q, self.features, image), image)
-        return similarity[:, :k], image[:, :k]
-
-    def log_probability(self, q: Tensor, index: Tensor, temperature: float) -> Tensor:
-        """Log-probability of each query's own row, (B,): :func:`viewkin.losses.instance_log_probability`."""
-        return losses.instance_log_probability(q, self.features, index, temperature)
-
-    def pair_loss(self, q: Tensor, k: Tensor, index: Tensor, temperature: float) -> Tensor:
-        """Cross-entropy with k as own row: ``-q.k/tau + log( e^(q.k/tau) + sum_{j != i} e^(q.V_j/tau) )``.
-
-        Per row. If k is the own bank row, this is the full softmax of NPID.
-        """
-        return -losses.instance_log_probability(q, self.features, index, temperature, own=k)
 
     @torch.no_grad()
     def write_(self, index: Tensor, z: Tensor) -> None:

@@ -9,6 +9,7 @@ from viewkin.losses import BLOCK, at_least_float32
 from viewkin.memory.cluster_config import ClusterConfig, LabelRule
 from viewkin.memory.kmeans import kmeans, masked_two_means, renumber_like, two_means
 from viewkin.memory.members import MemberLists, Members
+from viewkin.memory.storage import Rows, rows_of
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import require
@@ -47,18 +48,19 @@ class Clusters(nn.Module):
     """() int64, images that were moved since the epoch began because a cluster was dissolved or split."""
 
     def __init__(
-        self, features: Tensor, clusters: int, *, min_size: int = 20, rule: LabelRule = "dot", refresh: int = 10
+        self, features: Rows, clusters: int, *, min_size: int = 20, rule: LabelRule = "dot", refresh: int = 10
     ) -> None:
         """Start from arbitrary labels; :meth:`fit_` computes meaningful ones.
 
         Args:
-            features: (N, D), the bank's rows.
+            features: the bank, or its rows (N, D).
             clusters: C, at most N.
             min_size: clusters with fewer members are dissolved.
             rule: ``dot`` as in the released code, ``euclidean`` as in the paper's text.
             refresh: all centroids are recomputed every so many optimiser steps.
         """
         super().__init__()
+        features = rows_of(features)
         self.min_size, self.rule, self.refresh = min_size, rule, refresh
         labels = torch.arange(len(features)) % clusters
         counts = torch.bincount(labels, minlength=clusters)
@@ -72,7 +74,7 @@ class Clusters(nn.Module):
         self.refresh_(features)
 
     @classmethod
-    def of(cls, config: ClusterConfig, features: Tensor) -> Clusters:
+    def of(cls, config: ClusterConfig, features: Rows) -> Clusters:
         """Start by settings with a number of clusters, from features (N, D).
 
         Raises:
@@ -102,7 +104,7 @@ class Clusters(nn.Module):
     @torch.no_grad()
     def fit_(
         self,
-        features: Tensor,
+        features: Rows,
         at: Progress,
         *,
         iterations: int = 20,
@@ -112,20 +114,22 @@ class Clusters(nn.Module):
         """Cluster all images by k-means; random numbers depend on seed and step.
 
         Args:
-            features: (N, D), the bank's rows, whose means are the centroids.
+            features: the bank, or its rows (N, D), whose means are the centroids.
             at: progress.
             iterations: of k-means.
             again: give each cluster the number of the previous cluster that it overlaps most, so that label churn does
                 not count mere renumbering.
             space: (N, F), what k-means sees instead of the bank's rows.
         """
+        features = rows_of(features)
         draw = generator_for(at.seed, "k-means", at.total_step)
         labels, _ = kmeans(features if space is None else space, len(self), draw, iterations=iterations)
         self.relabel_(renumber_like(labels, self.labels, len(self)) if again else labels, features)
 
     @torch.no_grad()
-    def relabel_(self, labels: Tensor, features: Tensor) -> None:
+    def relabel_(self, labels: Tensor, features: Rows) -> None:
         """Set the labels (N,) of all images, and compute members and centroids from features (N, D)."""
+        features = rows_of(features)
         self.labels.copy_(labels)
         self.counts.copy_(torch.bincount(self.labels, minlength=len(self)))
         self.lists.build_(self.labels, self.counts)
@@ -141,7 +145,7 @@ class Clusters(nn.Module):
         self.moved.zero_()
 
     @torch.no_grad()
-    def update_(self, index: Tensor, before: Tensor, features: Tensor, at: Progress) -> None:
+    def update_(self, index: Tensor, before: Tensor, features: Rows, at: Progress) -> None:
         """Label the batch by its updated rows, dissolve small clusters, and refresh the centroids.
 
         The released code refreshes before it dissolves. In our order all centroids are the exact means of their members
@@ -153,9 +157,10 @@ class Clusters(nn.Module):
         Args:
             index: (B,) int64, the joined batch.
             before: (B, D), its rows before the bank's update.
-            features: (N, D), the bank after the update.
+            features: the bank after the update, or its rows (N, D).
             at: progress before this step.
         """
+        features = rows_of(features)
         rows = features[index]
         self._shift_(index, before, rows, self.nearest(rows))
         done = at.total_step + 1
@@ -196,24 +201,26 @@ class Clusters(nn.Module):
         return torch.where(size > 0, (sums / size.clamp_min(1)).to(before.dtype), before)
 
     @torch.no_grad()
-    def refresh_(self, features: Tensor) -> None:
+    def refresh_(self, features: Rows) -> None:
         """Recompute all centroids as means of their members in features (N, D); empty clusters keep their value."""
+        features = rows_of(features)
         sums = torch.zeros_like(self.sums)
         for rows, labels in zip(features.split(BLOCK), self.labels.split(BLOCK)):
             sums.index_add_(0, labels, rows.to(sums.dtype))
         self._agree_(sums, torch.bincount(self.labels, minlength=len(self)))
 
     @torch.no_grad()
-    def dissolve_small_(self, features: Tensor, at: Progress) -> None:
+    def dissolve_small_(self, features: Rows, at: Progress) -> None:
         """Move the members of small clusters to other clusters, then give each of them half of the largest cluster.
 
         If all clusters are small, only empty ones are treated as small. Afterwards no cluster is empty. The number of
         moves depends on the data; :meth:`dissolve_few_` has fixed shapes.
 
         Args:
-            features: (N, D), the bank.
+            features: the bank, or its rows (N, D).
             at: progress, the seed of a random split if all members are equal.
         """
+        features = rows_of(features)
         small = self._small()
         if not small.any():
             return
@@ -250,12 +257,13 @@ class Clusters(nn.Module):
             self.centroids[cluster] = distributed.agree(at_least_float32(rows[part]).mean(0).to(self.centroids.dtype))
 
     @torch.no_grad()
-    def dissolve_few_(self, features: Tensor, at: Progress) -> None:
+    def dissolve_few_(self, features: Rows, at: Progress) -> None:
         """Do what :meth:`dissolve_small_` does, with fixed shapes, so that no step waits for a GPU.
 
         Only the first ``DISSOLVED_AT_ONCE`` small clusters are dissolved, and only ``SPLIT_SAMPLE`` members of the
         largest cluster are split. The arguments are the same.
         """
+        features = rows_of(features)
         small = self._small()
         number = torch.arange(len(self), 0, -1, device=small.device)
         taken, chosen = torch.where(small, number, 0).topk(min(DISSOLVED_AT_ONCE, len(self)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from viewkin import losses
 from viewkin.memory.members import Members
 from viewkin.memory.negatives_config import NegativesConfig, PoolForm, Sampler
+from viewkin.memory.storage import Rows, rows_of
 from viewkin.runtime.draws import Draw, onto
 
 SCORES = 2**24
@@ -79,18 +80,19 @@ class NegativeSampler:
         return round(self.negatives / self.pool)
 
     def __call__(
-        self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str
+        self, q: Tensor, index: Tensor, bank: Rows, members: Members, draw: Draw, purpose: str
     ) -> DrawnNegatives:
         """Draw for queries.
 
         Args:
             q: (B, D) unit norm, with gradient.
             index: (B,) int64, their images.
-            bank: (N, D) constant.
+            bank: memory of all images, or its rows (N, D), constant.
             members: the bank's labels.
             draw: random numbers of the queries within the global batch.
             purpose: name of this draw, different from all others of the same step.
         """
+        bank = rows_of(bank)
         if self.sampler == "random" and self.form == "exact":
             chance = draw.rows(purpose, lambda n, g: torch.rand(n, self.negatives, generator=g, dtype=torch.float64))
             return self._similarity_to(q, bank, members.draw_negatives(index, onto(chance, q.device)))
@@ -99,12 +101,13 @@ class NegativeSampler:
         return self._of_everything(q, index, bank, members, draw, purpose)
 
     def log_sum(
-        self, q: Tensor, index: Tensor, bank: Tensor, members: Members, draw: Draw, purpose: str, temperature: float
+        self, q: Tensor, index: Tensor, bank: Rows, members: Members, draw: Draw, purpose: str, temperature: float
     ) -> tuple[Tensor, Tensor]:
         """``log sum e^(q.V_j / tau)`` over the negatives (B,), with gradient, and some of their images (B, m).
 
         Shared candidates are summed blockwise. The arguments are those of a call, and tau.
         """
+        bank = rows_of(bank)
         if self.form == "candidates" and self.shared and self.sampler != "hard":
             return self._pooled(q, index, bank, members, draw, purpose, temperature)
         negatives = self(q, index, bank, members, draw, purpose)

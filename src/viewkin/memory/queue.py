@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from viewkin import losses
+from viewkin.memory.storage import Replicated
 
 
-class KeyQueue(nn.Module):
+class KeyQueue(Replicated):
     """First-in, first-out memory of K unit keys, shared by all queries as negatives.
 
     Keys are pushed after the loss is computed; otherwise each positive would be its own negative.
@@ -28,12 +29,13 @@ class KeyQueue(nn.Module):
         self.register_buffer("keys", losses.unit(torch.randn(size, dim)))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def read(self) -> Tensor:
+    def everything(self) -> Tensor:
         """Return all keys (K, D), not a copy: read only."""
         return self.keys
+
+    def info_nce(self, q: Tensor, k: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
+        """InfoNCE of queries against their keys, both (B, D), and all keys of the queue: (B,)."""
+        return losses.info_nce(q, k, self.keys, temperature, margin)
 
     @torch.no_grad()
     def push_(self, k: Tensor) -> None:

@@ -121,4 +121,4 @@ class MoCo(ViewMethod):
 
     def pair_loss(self, q: Tensor, k: Tensor, index: Tensor) -> Tensor:
         """InfoNCE per row against the queue."""
-        return losses.info_nce(q, k, self.queue.read(), self.temperature, self.config.margin)
+        return self.queue.info_nce(q, k, self.temperature, self.config.margin)

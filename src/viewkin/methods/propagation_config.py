@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from viewkin import losses
-from viewkin.memory.bank import FeatureBank
 from viewkin.memory.gate import Gate
 from viewkin.memory.graph import GraphConfig
 from viewkin.memory.negatives import every_nth
+from viewkin.memory.storage import Storage
 from viewkin.methods.base import MethodConfig
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress, RampConfig
@@ -63,7 +63,7 @@ class KinConfig(MethodConfig):
         return {f"ramp.{'share' if self.ramp.epochs is None else 'epochs'}": self.ramp.length(at.epochs)}
 
     def with_similarity(
-        self, q: Tensor, bank: FeatureBank, image: Tensor, index: Tensor, *, exclude_self: bool = False
+        self, q: Tensor, bank: Storage, image: Tensor, index: Tensor, *, exclude_self: bool = False
     ) -> losses.Positives:
         """Compute the similarity of queries (B, D) to the images (B, R) that the graph led to, -1 for none.
 
@@ -71,15 +71,14 @@ class KinConfig(MethodConfig):
         """
         if exclude_self or self.denominator == "paper":
             image = image.masked_fill(image == index.unsqueeze(1), -1)
-        return losses.Positives(image, losses.bank_similarity(q, bank.everything(), image))
+        return losses.Positives(image, bank.similarity(q, image))
 
     def nearest_sums(
-        self, q: Tensor, bank: FeatureBank, index: Tensor, positives: losses.Positives | None, temperature: float
+        self, q: Tensor, bank: Storage, index: Tensor, positives: losses.Positives | None, temperature: float
     ) -> losses.Nearest:
         """Sums over the M nearest bank rows of queries (B, D), with the graph's positives apart."""
-        return losses.nearest_sums(
+        return bank.nearest_sums(
             q,
-            bank.everything(),
             index,
             self.candidates,
             temperature,

@@ -60,7 +60,7 @@ def wraps(config: type) -> bool:
 
 def _around(name: str, inner: MethodConfig | None, settings: Any) -> Any:
     """Make the settings of one method, around another or around nothing."""
-    config = METHOD_CONFIGS[name]
+    config: Any = METHOD_CONFIGS[name]
     around = wraps(config)
     if around and inner is None:
         raise UserError(f"{name} is a term around another method; write which, such as {name}(moco).")

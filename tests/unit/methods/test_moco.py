@@ -41,7 +41,7 @@ def loop(q: Tensor, k: Tensor, queue: Tensor) -> float:
 def test_loss_is_the_formula_over_the_queue_before_the_push():
     method = moco()
     method.eval()  # so that the shuffle changes nothing
-    b, queue = batch(method), method.queue.read().clone()
+    b, queue = batch(method), method.queue.everything().clone()
     q, k = losses.unit(method.encoder(b.views["query"])), losses.unit(method.key_encoder(b.views["key"]))
     step = method(b, AT)
     assert step.loss.item() == pytest.approx(loop(q, k, queue), rel=1e-9)
@@ -50,7 +50,7 @@ def test_loss_is_the_formula_over_the_queue_before_the_push():
 def test_symmetric_loss_is_the_sum_of_both_directions():
     method = moco(symmetric=True)
     method.eval()
-    b, queue = batch(method), method.queue.read().clone()
+    b, queue = batch(method), method.queue.everything().clone()
     there, back = b.views["query"], b.views["key"]
     one, other = (
         loop(losses.unit(method.encoder(x)), losses.unit(method.key_encoder(y)), queue)
@@ -66,10 +66,10 @@ def test_positive_is_not_among_negatives():
     for number in range(4):
         step = method(batch(method, number), AT)
         ((_, k),) = step.pairs
-        nearest = (k @ method.queue.read().T).max()
+        nearest = (k @ method.queue.everything().T).max()
         assert nearest < 1 - 1e-6
         method.update(step.record, AT)
-        torch.testing.assert_close((k @ method.queue.read().T).max(1).values, torch.ones(8, dtype=torch.float64))
+        torch.testing.assert_close((k @ method.queue.everything().T).max(1).values, torch.ones(8, dtype=torch.float64))
 
 
 def test_update_pushes_the_keys_then_lets_the_key_encoder_follow():
@@ -80,7 +80,7 @@ def test_update_pushes_the_keys_then_lets_the_key_encoder_follow():
         for p in method.encoder.parameters():
             p.add_(1)  # stands for the optimiser's step
     method.update(step.record, AT)
-    assert torch.equal(method.queue.read()[:8], step.pairs[0][1])
+    assert torch.equal(method.queue.everything()[:8], step.pairs[0][1])
     for name, p in method.key_encoder.named_parameters():
         online = dict(method.encoder.named_parameters())[name]
         torch.testing.assert_close(p, 0.7 * old[name] + 0.3 * online)
@@ -90,7 +90,7 @@ def test_symmetric_update_pushes_both_keys():
     method = moco(symmetric=True)
     step = method(batch(method), AT)
     method.update(step.record, AT)
-    assert torch.equal(method.queue.read()[:16], torch.cat([step.pairs[0][1], step.pairs[1][1]]))
+    assert torch.equal(method.queue.everything()[:16], torch.cat([step.pairs[0][1], step.pairs[1][1]]))
     assert int(method.queue.pointer) == 16
 
 
@@ -99,7 +99,7 @@ def test_no_gradient_reaches_the_key_side():
     step = method(batch(method), AT)
     step.loss.backward()
     assert all(p.grad is None and not p.requires_grad for p in method.key_encoder.parameters())
-    assert method.queue.read().grad is None
+    assert method.queue.everything().grad is None
     assert all(not k.requires_grad for _, k in step.pairs)
 
 

@@ -14,6 +14,7 @@ from viewkin import losses
 from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.queue import KeyQueue
+from viewkin.memory.storage import Storage
 from viewkin.methods.base import Batch, Encode, Step, ViewMethod, feature_dim, queue_limit
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.nets.heads import recorded_features
@@ -113,7 +114,8 @@ class EIR(Wrapper):
         roles = {spec.role: name for name, spec in base.view_spec.items()}
         self.first = roles["first"]
         self.second = roles.get("second", PARTNER)
-        views = {**base.view_spec, self.second: ViewSpec("second")}
+        views = dict(base.view_spec)
+        views.setdefault(self.second, ViewSpec("second"))
         self.view_spec = views | {WEAK: ViewSpec("weak")} if self._has_teacher else views
         queued = config.queue_size and config.relation_weight and not of_start
         self.queue = KeyQueue(config.queue_size or 0, base.dim) if queued else None
@@ -166,7 +168,7 @@ class EIR(Wrapper):
         first, second = queries if len(queries) == 2 else (second_key, queries[0])
         orders = [(first, second), (second, first)] if config.relation == "symmetric" else [(first, second)]
         divergences = [
-            losses.relation_divergence(p.detach() if config.detach_target else p, p_hat, memory, config.temperature)
+            memory.relation_divergence(p.detach() if config.detach_target else p, p_hat, config.temperature)
             for p, p_hat in orders
         ]
         return torch.stack(divergences).mean(0)
@@ -175,7 +177,7 @@ class EIR(Wrapper):
         """Compare every query with the weak view's sharpened similarities: per row, (B,)."""
         teacher = record["eir/weak"] = self._weak_key(batch)
         temperatures = (self.config.teacher_temperature, self.config.temperature)
-        entropies = [losses.relation_cross_entropy(teacher, q, self._memory(), temperatures) for q in queries]
+        entropies = [self._memory().relation_cross_entropy(teacher, q, temperatures) for q in queries]
         return torch.stack(entropies).mean(0)
 
     def _start_relation(self, features: Tensor, directions: int, batch: Batch) -> Tensor:
@@ -200,9 +202,9 @@ class EIR(Wrapper):
         if self.start_features is not None:
             self.start_features.copy_(losses.unit(encode("features")))
 
-    def _memory(self) -> Tensor:
-        """Embeddings that views are compared with: bank (N, D) or queue (K, D)."""
-        return self.bank.everything() if self.queue is None else self.queue.read()
+    def _memory(self) -> Storage:
+        """Embeddings that views are compared with: of the bank or of the queue."""
+        return self.bank if self.queue is None else self.queue
 
     @torch.no_grad()
     def _weak_key(self, batch: Batch) -> Tensor:

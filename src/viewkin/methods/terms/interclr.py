@@ -176,7 +176,7 @@ class InterCLR(Wrapper):
         self.clusters = None
         if config.base_weight < 1:
             with inside("clusters"):
-                self.clusters = Clusters.of(config.clusters, self.memory.everything())
+                self.clusters = Clusters.of(config.clusters, self.memory)
 
     def _add_head(self, base: ViewMethod, count: int) -> None:
         """Add a head F -> F -> ReLU -> D for the inter branch and, since its space is a different one, a bank."""
@@ -242,7 +242,7 @@ class InterCLR(Wrapper):
             return self.base.pair_loss(q, positive, batch.index), positives, positives[:, :0]
         purpose = f"interclr negatives {number}"
         log_sum, negatives = self.draw_negatives.log_sum(
-            q, batch.index, self.memory.everything(), members, draw, purpose, self.inter_temperature
+            q, batch.index, self.memory, members, draw, purpose, self.inter_temperature
         )
         similarity, margin = (q * positive).sum(1), config.margin.value
         if config.margin.kind == "angular":
@@ -257,14 +257,14 @@ class InterCLR(Wrapper):
         if self.inter_bank is not None:
             self.inter_bank.write_(index, record["interclr/embedding"])
         if self.clusters is not None and before is not None and self.config.clusters.labels == "online":
-            self.clusters.update_(index, before, self.memory.everything(), at)
+            self.clusters.update_(index, before, self.memory, at)
 
     def start(self, encode: Encode, at: Progress) -> None:
         """Fill the bank with embeddings of all images and cluster them."""
         super().start(encode, at)
         if self.clusters is not None:
             self.memory.fill_(self._encoded(encode))
-            self.clusters.fit_(self.memory.everything(), at, space=self._space(encode))
+            self.clusters.fit_(self.memory, at, space=self._space(encode))
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Reset the label churn; if labels are offline, cluster all images again."""
@@ -276,7 +276,7 @@ class InterCLR(Wrapper):
                 self.clusters.fit_(self._encoded(encode), at, again=True, space=self._space(encode))
             if config.labels == "online":
                 # Steps on a GPU dissolve only few small clusters, to avoid waiting for it; the rest is done here.
-                self.clusters.dissolve_small_(self.memory.everything(), at)
+                self.clusters.dissolve_small_(self.memory, at)
         return names
 
     def _space(self, encode: Encode) -> Tensor | None:

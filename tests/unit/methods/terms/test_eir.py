@@ -173,7 +173,7 @@ def test_released_form_is_its_loops(symmetric):
     released: Any = eir_moco().method
     method, batch, step = around_moco(replace(released, queue_size=20), replace(released.base, symmetric=symmetric))
     online, slow, views = method.base.encoder, method.base.key_encoder, batch.views
-    weak, others = embedded(slow, views["eir_weak"]), method.queue.read().tolist()
+    weak, others = embedded(slow, views["eir_weak"]), method.queue.everything().tolist()
     queries = [embedded(online, views[name]) for name in (("query", "key") if symmetric else ("query",))]
     relation = mean(
         -sum(p * math.log(s) for p, s in zip(softmax(t, others, 0.04), softmax(v, others, 0.1), strict=True))
@@ -183,7 +183,7 @@ def test_released_form_is_its_loops(symmetric):
     assert step.terms["eir/relation"].item() == pytest.approx(relation, rel=1e-9)
     mixed, partner, r = mixed_of(batch)
     first = embedded(slow, views["query"]) if symmetric else queries[0]
-    second, negatives = embedded(slow, views["key"]), method.base.queue.read().tolist()
+    second, negatives = embedded(slow, views["key"]), method.base.queue.everything().tolist()
     mixture = 0.0
     for row, v in enumerate(embedded(online, mixed)):
         target = [r * a + (1 - r) * b for a, b in zip(first[row], second[partner[row]], strict=True)]
@@ -192,7 +192,7 @@ def test_released_form_is_its_loops(symmetric):
         mixture -= 2 * math.log(softmax(v, [target, *negatives], 0.2)[0]) / BATCH
     assert step.terms["eir/mixture"].item() == pytest.approx(mixture, rel=1e-9)
     method.update(step.record, AT)
-    assert method.queue.read()[:BATCH].tolist() == [pytest.approx(row, rel=1e-9) for row in weak]
+    assert method.queue.everything()[:BATCH].tolist() == [pytest.approx(row, rel=1e-9) for row in weak]
 
 
 @pytest.mark.parametrize("relation", ["views", "symmetric"])
@@ -337,7 +337,7 @@ def test_teacher_fills_its_queue_with_weak_keys_after_the_step():
     step = method(batch_for(method, INDEX), AT)
     assert not step.record["eir/weak"].requires_grad
     method.update(step.record, AT)
-    assert torch.equal(method.queue.read()[:BATCH], step.record["eir/weak"])
+    assert torch.equal(method.queue.everything()[:BATCH], step.record["eir/weak"])
 
 
 def test_without_a_relation_there_is_no_memory():
