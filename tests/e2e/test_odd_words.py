@@ -24,7 +24,7 @@ from viewkin.training.logs import read_metrics
         (("train", "photos", "--recipe", "x" * 5000), "There is no recipe 'xxx"),
         (("train", "photos", "--recipe", "/dev/zero"), "There is no recipe '/dev/zero'"),
         (("train", "photos", "--set", "data.value_range=1"), "data.value_range is '1'; it must be 2 values"),
-        (("train", "photos", "--set", "data.value_range=0,1e400"), "it must be a lower and a higher number"),
+        (("train", "photos", "--set", "data.value_range=0,1e400"), "it must be finite numbers"),
         (("train", "photos", "--set", "data.labels=perhaps"), "data.labels is 'perhaps'"),
         (("recipes", "x" * 5000), "There is no recipe 'xxx"),
         (("embed", "efficientnet_lite0.zip", "photos", "--out", "e.csv"), "There is no backbone at"),
@@ -34,7 +34,7 @@ from viewkin.training.logs import read_metrics
         (("compare", "x" * 300), "xxx is no run directory"),
         (
             ("evaluate", "linear", "RUN", "photos", "--set", "epochs=99999999999"),
-            "epochs is 99999999999; it must be at",
+            "epochs is 99999999999; it must be 1 to 1,000,000",
         ),
         (("embed", "RUN", "photos", "--out", "x" * 300 + ".csv"), "xxx.csv cannot go on (file name too long): give a"),
         (("figures", "neighbours", "RUN", "--out", "x" * 300 + ".png"), "(file name too long): give a shorter name."),

@@ -66,7 +66,7 @@ def with_larger_memories(method: MethodConfig) -> MethodConfig:
     """
     tiny = [path for path, value in setting_paths(method).items() if value == 20]
     ramps = [path for path in setting_paths(method) if path.endswith("ramp.share")]
-    clusters = [path for path in setting_paths(method) if path.rpartition(".")[2] == "clusters"]
+    clusters = [path for path in setting_paths(method) if path.endswith("clusters.number")]
     larger = dict.fromkeys(tiny, 256) | dict.fromkeys(ramps, 0.15) | dict.fromkeys(clusters, 40)
     return with_values(method, larger)
 

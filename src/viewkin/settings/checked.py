@@ -34,7 +34,7 @@ class Settings:
         """
         for name, hint in hints_of(type(self)).items():
             value = getattr(self, name)
-            require(_finite(value), name, value, "a finite number")
+            require(_finite(value), name, value, "finite numbers" if isinstance(value, tuple) else "a finite number")
             if is_value(hint) and not fits(value, hint):
                 raise SettingError(name, value, range_wanted(value, hint))
         self._check()

@@ -95,7 +95,7 @@ def range_wanted(value: Any, hint: Any) -> str:
         of_type = has_type(value, plain(bare))
         if of_type and typing.get_origin(bare) is tuple:
             _, inner = split(typing.get_args(bare)[0])
-            of_each = [f"all {mark}" for mark in inner]
+            of_each = [f"all {mark}" if marks else str(mark) for mark in inner]
             return ", ".join([*map(str, marks), *of_each]) + or_none
         if of_type and marks:
             return " and ".join(map(str, marks)) + or_none

@@ -50,8 +50,8 @@ def test_the_batch_is_shrunk_to_the_images_unless_it_was_asked_for():
     ("setting", "words"),
     [
         ({"preset": "lvis"}, "preset is 'lvis'; it must be one of small, voc, voc-invp, coco"),
-        ({"form": "c5"}, "one of c4, fpn"),
-        ({"norm": "none"}, "one of batch, frozen"),
+        ({"form": "c5"}, "c4 or fpn"),
+        ({"norm": "none"}, "batch or frozen"),
         ({"rule": "voc12"}, "voc07 or coco"),
         ({"iterations": 0}, "iterations is 0"),
         ({"warmup": -1}, "warmup is -1"),

@@ -219,7 +219,7 @@ def test_nesterov_without_momentum_is_refused():
         ("momentum", 1.0, "below 1"),
         ("weight_decay", -1.0, "at least 0"),
         ("batch_size", 1, "at least 2"),
-        ("epochs", 0, "at least 1"),
+        ("epochs", 0, "1 to 1,000,000"),
         ("schedule", "linear", "step or cosine"),
         ("milestones", (5, 3), "rising"),
         ("milestones", (-1, 3), "rising"),

@@ -148,8 +148,8 @@ def test_presets_are_the_published_ones():
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
-        ({"k": 0}, "neighbour"),
-        ({"k": ()}, "neighbour"),
+        ({"k": 0}, "^k is 0; it must be at least 1"),
+        ({"k": ()}, "^k is .*; it must be one or more, all at least 1"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
         ({"memory": 0}, "memory"),

@@ -226,9 +226,9 @@ def test_one_training_image_cannot_choose_a_rate():
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
-        ({"learning_rates": ()}, "learning rates"),
-        ({"learning_rates": (0.0,)}, "learning rates"),
-        ({"learning_rates": (1.0, math.nan)}, "learning rates"),
+        ({"learning_rates": ()}, "learning_rates is .*one or more, all above 0"),
+        ({"learning_rates": (0.0,)}, "learning_rates is .*one or more, all above 0"),
+        ({"learning_rates": (1.0, math.nan)}, "learning_rates is .*finite numbers"),
         ({"momentum": 5.0}, "momentum is 5.0; it must be at least 0 and below 1"),
         ({"weight_decay": -5.0}, "weight_decay is -5.0; it must be at least 0"),
         ({"weight_decay": math.nan}, "weight_decay is nan"),
@@ -238,7 +238,7 @@ def test_one_training_image_cannot_choose_a_rate():
         ({"init_std": -1.0}, "init_std is -1.0; it must be at least 0, or none"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),
-        ({"holdout": 1.0}, "held-out"),
+        ({"holdout": 1.0}, "holdout is 1.0; it must be between 0 and 1"),
         ({"schedule": "linear"}, "schedule"),
         ({"scaling": "whiten"}, "scaling"),
         ({"memory": 0}, "memory is 0; it must be at least 1 byte"),

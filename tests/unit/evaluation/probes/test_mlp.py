@@ -169,7 +169,7 @@ def test_too_few_images_and_divergence_are_one_sentence():
     [
         ({"hidden": 0}, "hidden is 0; it must be at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
-        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"epochs": 0}, "epochs is 0; it must be 1 to 1,000,000"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"betas": (0.8, 1.0)}, r"betas is \(0.8, 1.0\); it must be at least 0 and below 1"),

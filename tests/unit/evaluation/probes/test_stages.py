@@ -192,7 +192,7 @@ def test_what_cannot_be_judged_is_refused():
     ("name", "value", "words"),
     [
         ("maps", "layers", "one of stages, blocks, pooled"),
-        ("pooling", "max", "one of published, dims"),
+        ("pooling", "max", "published or dims"),
         ("norm", "layer", "one of channel, number, none"),
         ("dims", 0, "at least 1"),
         ("learning_rates", (), "above 0"),
@@ -200,7 +200,7 @@ def test_what_cannot_be_judged_is_refused():
         ("momentum", 0.0, "false without momentum"),
         ("weight_decay", -1.0, "at least 0"),
         ("batch_size", 1, "at least 2"),
-        ("epochs", 0, "at least 1"),
+        ("epochs", 0, "1 to 1,000,000"),
         ("milestones", (0, 3), "rising"),
         ("milestones", (-1, 3), "rising"),
         ("factor", 0.0, "above 0"),

@@ -412,7 +412,7 @@ def test_a_name_of_today_counts_more_than_an_old_one_beside_it():
     assert settings_from_dict(Renewed, {"old": 5, "new": 6}, {}).new == 6
 
 
-@pytest.mark.parametrize("stored", sorted((Path(__file__).parents[2] / "results").rglob("recipe.json")), ids=str)
+@pytest.mark.parametrize("stored", sorted((Path(__file__).parents[3] / "results").rglob("recipe.json")), ids=str)
 def test_every_stored_run_is_readable(stored):
     settings = read_run_settings(stored)
     again = settings_from_dict(Recipe, settings_to_dict(settings.recipe), METHOD_CONFIGS)
