@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -16,12 +16,20 @@ from viewkin.nets.init import Init
 from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
 
-Encode = Callable[[str], Tensor]
-"""``encode("embedding" | "target" | "features") -> (N, D)``: eval mode, test view, every image once, in index order.
 
-``target`` is the embedding of a view method's key side. For BYOL it is the projection of the EMA network, while
-``embedding`` is the online network's prediction.
-"""
+class Encode(Protocol):
+    """Encodes every image of the set once, in index order: eval mode, test view."""
+
+    def __call__(self, what: str, size: int | None = None) -> Tensor:
+        """Encode all images: (N, D).
+
+        Args:
+            what: ``embedding``, ``target`` or ``features``. ``target`` is the embedding of a view method's key side.
+                For BYOL it is the projection of the EMA network, while ``embedding`` is the online network's
+                prediction. ``features`` are the backbone's.
+            size: side of the test view, pixels; None: ``augment.image_size``.
+        """
+        ...
 
 
 @dataclass

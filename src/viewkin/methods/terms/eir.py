@@ -47,6 +47,9 @@ class EIRConfig:
     constant, sharpened relation of a weakly augmented view, by the key network, is the target of every query (released
     code); ``start``: the relation of the image to all images, by the backbone's features as they were when the run
     began, is the target of the features of every view (ours, for runs that start from weights)."""
+    start_size: int | None = None
+    """Side of the images that the target is computed on (``relation=start``), pixels; None: ``augment.image_size``. A
+    larger one costs one pass over the images, and small views then learn what the start sees in enlarged images."""
     detach_target: bool = False
     """Whether P is constant in ``views``, and the first distribution of each direction in ``symmetric``."""
     temperature: float = 0.1
@@ -88,6 +91,10 @@ class EIRConfig:
             require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "at least 0")
         for name in ("temperature", "teacher_temperature", "mixture_temperature", "mix_alpha"):
             require(getattr(self, name) > 0, f"method.{name}", getattr(self, name), "above 0")
+        side = self.start_size
+        require(side is None or 8 <= side <= 1024, "method.start_size", side, "8 to 1024 pixels, or none")
+        seen = side is None or self.relation == "start"
+        require(seen, "method.start_size", side, "none unless method.relation is start")
         size, ratio = self.queue_size, self.mix_ratio
         require(size is None or size >= 1, "method.queue_size", size, "at least 1, or none")
         require(ratio is None or 0 <= ratio <= 1, "method.mix_ratio", ratio, "0 to 1, or none")
@@ -210,7 +217,7 @@ class EIR(Wrapper):
         """Keep the features of all images as they are at the start, where these are the target."""
         super().start(encode, at)
         if self.start_features is not None:
-            self.start_features.copy_(losses.unit(encode("features")))
+            self.start_features.copy_(losses.unit(encode("features", self.config.start_size)))
 
     def _memory(self) -> Tensor:
         """Embeddings that views are compared with: bank (N, D) or queue (K, D)."""

@@ -37,7 +37,7 @@ OPTIONS = {
     "margin_kind": ("cosine", "angular"),
     "head": ("shared", "separate"),
     "directions": ("all", "first"),
-    "clustered": ("key", "query", "features"),
+    "clustered": ("key", "query", "features", "start"),
 }
 """Setting -> its allowed values."""
 
@@ -93,11 +93,14 @@ class InterCLRConfig:
     """Whether both branches share one projection head."""
     directions: Literal["all", "first"] = "all"
     """Directions of a symmetric base that have an inter term: all (averaged), or only the first."""
-    clustered: Literal["key", "query", "features"] = "key"
+    clustered: Literal["key", "query", "features", "start"] = "key"
     """What k-means sees of all images: the embedding by one side of the base, or the backbone's ``features``, which
     mean something from the first step on where training starts from weights. At the start of a run the two sides differ
     only for BYOL, whose query is a prediction. Before later epochs (``offline``) they differ if the key network is an
-    EMA copy."""
+    EMA copy. ``start``: the features when the run begins, less their mean; the labels then stay (``offline``)."""
+    start_size: int | None = None
+    """Side of the images whose features are clustered (``clustered=start``), pixels; None: ``augment.image_size``. In
+    enlarged images of small side the start finds better kin, for one pass over them."""
     warmup_epochs: int = 0
     """Number of epochs without the inter term; pseudo-labels are already updated."""
     bank_momentum: float = 0.0
@@ -114,6 +117,12 @@ class InterCLRConfig:
             require(
                 getattr(self, name) in options, f"method.{name}", getattr(self, name), f"one of {', '.join(options)}"
             )
+        kept = self.clustered == "start"
+        fitting = not kept or self.labels == "offline"
+        require(fitting, "method.labels", self.labels, "offline where method.clustered is start")
+        side = self.start_size
+        require(side is None or 8 <= side <= 1024, "method.start_size", side, "8 to 1024 pixels, or none")
+        require(side is None or kept, "method.start_size", side, "none unless method.clustered is start")
         require(0 < self.pool <= 1, "method.pool", self.pool, "above 0 and at most 1, a share of the images")
         require(-2 <= self.margin <= 2, "method.margin", self.margin, "-2 to 2")
         positive = self.temperature is None or 0 < self.temperature < math.inf
@@ -139,7 +148,7 @@ class InterCLRConfig:
         limits: dict[str, Limit] = {}
         if rounds == 1:
             limits["warmup_epochs"] = Limit(epochs - 1, f"{epochs} epochs, one of them with the inter term,")
-        if self.labels == "offline":
+        if self.labels == "offline" and self.clustered != "start":
             total = epochs * rounds
             limits["recluster_epochs"] = Limit(max(total - 1, 1), f"{total} epochs, with one clustering between them,")
         return limits
@@ -322,7 +331,8 @@ class InterCLR(Wrapper):
         if self.clusters is not None:
             self.clusters.begin_epoch_()
             done = at.round * at.epochs + at.epoch
-            if self.config.labels == "offline" and done > 0 and done % self.config.recluster_epochs == 0:
+            anew = self.config.labels == "offline" and self.config.clustered != "start"
+            if anew and done > 0 and done % self.config.recluster_epochs == 0:
                 self.clusters.fit_(self._encoded(encode), at, again=True, space=self._space(encode))
             if self.config.labels == "online":
                 # Steps on a GPU dissolve only few small clusters, to avoid waiting for it; the rest is done here.
@@ -331,7 +341,10 @@ class InterCLR(Wrapper):
 
     def _space(self, encode: Encode) -> Tensor | None:
         """What k-means sees if that is not the embedding: the features (N, F), unit norm."""
-        return losses.unit(encode("features")) if self.config.clustered == "features" else None
+        if self.config.clustered not in ("features", "start"):
+            return None
+        rows = losses.unit(encode("features", self.config.start_size))
+        return rows if self.config.clustered == "features" else losses.unit(rows - rows.mean(0))
 
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:
