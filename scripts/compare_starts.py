@@ -5,9 +5,10 @@
 
 The weights are ``efficientnet_lite0``. Each row trains on the images of the seen classes without labels. Recall@K is
 measured among the images of the unseen classes, which no training saw, once a run; and among the seen. The first row is
-the start itself. Settings were chosen with the classes 0 to 69 of Cars-196 seen and 70 to 97 unseen (docs/log.md). What
-is done stays done: a run that was stopped goes on, and one whose results lie under results/starts is not repeated.
-Images are those under VIEWKIN_DATA.
+the start itself; ``start-160`` is the start on images enlarged to 160 px. Settings were chosen with the classes 0 to 69
+of Cars-196 seen and 70 to 97 unseen (docs/log.md). What is done stays done: a run that was stopped goes on, and one
+whose results lie under results/starts is not repeated. Images are those under VIEWKIN_DATA; CIFAR-100 is unpacked
+beside the runs.
 """
 
 from __future__ import annotations
@@ -49,6 +50,13 @@ SETS = {
 }
 BASE = ("method.base.temperature=0.07", "method.base.hidden=512")
 KIN = ("method.clustered=features", "method.labels=offline", "method.min_size=5", "method.clusters=200")
+KIN_OF_START = (
+    "method.clustered=start",
+    "method.start_size=160",
+    "method.labels=offline",
+    "method.min_size=5",
+    "method.clusters=200",
+)
 RELATION = ("method.relation=start", "method.teacher_temperature=0.05", "method.temperature=0.05")
 
 
@@ -62,8 +70,13 @@ ROWS: dict[str, list[str]] = {
     "simclr": [],
     "eir-relation": around("eir", "method.relation_weight=0.1", "method.mixture_weight=0", *RELATION),
     "interclr": around("interclr", *KIN),
+    "interclr-start": around("interclr", *KIN_OF_START),
+    "simclr-12": ["--epochs", "12"],
+    "start-160": [],
 }
-"""Row to its arguments; the first is not trained."""
+"""Row to its arguments; those without a seed are not trained."""
+UNTRAINED = {"start": None, "start-160": 160}
+"""Rows of the start alone, and the side of the images that it sees; None: that of all rows."""
 KEPT = ("recipe.json", "versions.json", "metrics.jsonl")
 RESULT = "retrieval-{}.json"
 FIELDS = ("row", "seed", "unseen_r1", "unseen_r8", "seen_r1", "seen_r8", "epochs", "cpu_seconds", "commit")
@@ -75,33 +88,49 @@ def run(command: list[str], threads: int) -> None:
     subprocess.run([sys.executable, "-m", "viewkin", *command], check=True, env=environment)
 
 
+def images_of(name: str, runs: Path) -> Path:
+    """Find the images of a set, or unpack them."""
+    data = Path(os.environ.get("VIEWKIN_DATA", ROOT.parent / "shared" / "data"))
+    if name != "cifar100":
+        return data / name
+    unpacked = runs / "data" / "cifar-100-python"
+    if not unpacked.exists():
+        command = [sys.executable, str(ROOT / "scripts" / "unpack_cifar.py"), str(unpacked.parent), "--set", name]
+        subprocess.run(command, check=True)
+    return unpacked
+
+
 def finished(name: str, row: str, seed: int, runs: Path, threads: int) -> None:
     """Train and judge one row unless that is done, and keep what it leaves."""
     images, kept = SETS[name], RESULTS / f"{name}-{row}-s{seed}"
-    data = str(Path(os.environ.get("VIEWKIN_DATA", ROOT.parent / "shared" / "data")) / name)
-    model = WEIGHTS
     if (kept / RESULT.format("unseen")).exists():
         return
-    if row != "start":
+    folder = images_of(name, runs)
+    data, model = str(folder), WEIGHTS
+    if row not in UNTRAINED:
         out = runs / kept.name
         model = os.path.relpath(out)
         command = ["train", data, "--out", model]
         if (out / "last.ckpt").exists():
             command += ["--resume"]
         else:
-            chosen = (*images.settings, f"data.classes={images.seen}", f"schedule.epochs={EPOCHS}")
-            command += ["--init", WEIGHTS, *ROWS[row], "--seed", str(seed)]
+            chosen = (*images.settings, f"data.classes={images.seen}")
+            length = [] if "--epochs" in ROWS[row] else ["--epochs", str(EPOCHS)]
+            command += ["--init", WEIGHTS, *ROWS[row], *length, "--seed", str(seed)]
             command += [argument for setting in chosen for argument in ("--set", setting)]
         run([*command, "--set", f"runtime.threads={threads}"], threads)
     kept.mkdir(parents=True, exist_ok=True)
-    size = next(setting.partition("=")[2] for setting in images.settings if "image_size" in setting)
+    usual = next(setting.partition("=")[2] for setting in images.settings if "image_size" in setting)
+    size = str(UNTRAINED.get(row) or usual)
     for part, classes, split in (("seen", images.seen, "train"), ("unseen", images.unseen, images.split)):
         file = str(kept / RESULT.format(part))
         command = ["evaluate", "retrieval", model, data, "--classes", classes, "--test-split", split, "--out", file]
         run([*command, "--image-size", size, "--no-baselines"], threads)
-    if row != "start":
+    if row not in UNTRAINED:
         for file in KEPT:
             shutil.copy(runs / kept.name / file, kept / file)
+    for file in kept.glob("*.json*"):  # results name the set, not the place where it lay
+        file.write_text(file.read_text().replace(f"{folder.parent}{os.sep}", "data/"))
     gather(name)
 
 
@@ -147,7 +176,7 @@ def main() -> None:
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     for seed in options.seeds:
         for row in options.rows or ROWS:
-            if row != "start" or seed == options.seeds[0]:
+            if row not in UNTRAINED or seed == options.seeds[0]:
                 finished(options.set, row, seed, options.runs, options.threads)
 
 

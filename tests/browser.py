@@ -168,6 +168,14 @@ class Browser:
             time.sleep(0.02)  # a lasso takes a point each 10 ms
         self.mouse("mouseReleased", *places[-1], button="left", clickCount=1)
 
+    def touch(self, *steps: list[tuple[float, float]]) -> None:
+        """Put fingers on the page at the places of the first step, move them to those of the others, and let go."""
+        for number, places in enumerate([*steps, []]):
+            kind = "touchStart" if number == 0 else "touchMove" if places else "touchEnd"
+            points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+            self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def wheel(self, x: float, y: float, delta: float) -> None:
         """Turn the wheel; up is negative."""
         self.mouse("mouseMoved", x, y)

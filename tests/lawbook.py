@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +22,7 @@ from samples import CropsConfig, TurnedConfig
 from viewkin.data.source import ResidentSource, Source, SourceInfo
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
-from viewkin.methods.base import Batch, Method, MethodConfig
+from viewkin.methods.base import Batch, Encode, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.methods.invp import InvPConfig
@@ -122,6 +121,7 @@ GRID: dict[str, MethodConfig] = {
     "interclr-features": interclr(
         METHODS["simclr"], clustered="features", labels="offline", recluster_epochs=1, **CLUSTERED
     ),
+    "interclr-start": interclr(METHODS["simclr"], clustered="start", start_size=24, labels="offline", **CLUSTERED),
     "eir-start": EIRConfig(base=METHODS["simclr"], relation="start", relation_weight=0.5, mixture_weight=0.0),
     "propagation-features": PropagationConfig(base=METHODS["simclr"], edges="features", **KIN),
     "iraug-mean": IRAugConfig(dim=32, temperature=0.2, reading="mean"),
@@ -214,15 +214,16 @@ def _noise(count: int, generator: torch.Generator) -> Tensor:
     return torch.randn(count, 3, SIDE, SIDE, generator=generator)
 
 
-def encode_of(method: Method, dtype: torch.dtype) -> Callable[[str], Tensor]:
+def encode_of(method: Method, dtype: torch.dtype) -> Encode:
     """The loop's ``encode``: every image once, in eval mode."""
 
     @torch.no_grad()
-    def encode(what: str = "embedding") -> Tensor:
+    def encode(what: str = "embedding", size: int | None = None) -> Tensor:
         average_statistics_(method)
         modes = {module: module.training for module in method.modules()}
         method.eval()
         images = torch.randn(COUNT, 3, SIDE, SIDE, generator=generator_for("images")).to(dtype)
+        images = images if size is None else nn.functional.interpolate(images, size=size)
         found = getattr(method, {"embedding": "embed", "target": "target", "features": "backbone"}[what])(images)
         for module, mode in modes.items():
             module.training = mode

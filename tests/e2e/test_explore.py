@@ -68,6 +68,27 @@ def middle(browser, picture="#pictures img"):
     return left + width / 2, top + height / 2
 
 
+def corner(browser):
+    """Row of a picture that is well in view, and a place near its lower right corner."""
+    return browser.run(
+        """(() => {
+          const map = document.querySelector('#map').getBoundingClientRect();
+          for (const picture of document.querySelectorAll('#pictures img')) {
+            const { left, top } = picture.getBoundingClientRect();
+            if (left < map.left + 60 || left > map.right - 120) continue;
+            if (top < map.top + 60 || top > map.bottom - 120) continue;
+            return [Number(picture.src.split('/thumbnail/')[1].split('?')[0]), left + 46, top + 46];
+          }
+        })()"""
+    )
+
+
+def opens(browser, row):
+    """Wait until an image is shown with its neighbours."""
+    browser.until(f"document.querySelector('#view-image .subject img')?.src.includes('/thumbnail/{row}?')")
+    browser.until("document.querySelectorAll('[data-answer=\"1\"] .card').length === 12")
+
+
 def status(browser):
     return browser.text("#status")
 
@@ -232,6 +253,107 @@ def test_the_map_moves_by_keys(seen):
 
 
 @in_a_browser
+def test_one_finger_moves_the_map_two_zoom_and_a_tap_opens_an_image(seen):
+    for _ in range(3):
+        seen.click("#zoom-out")  # so that all of it stays in view
+    time.sleep(0.5)
+    left, top, width, height = seen.box("#map")
+    x, y = left + width / 2, top + height / 2
+    lefts = "[...document.querySelectorAll('#pictures img')].map(e => e.getBoundingClientRect().left)"
+    ends = f"(v => [Math.min(...v), Math.max(...v)])({lefts})"
+    low, high = seen.run(ends)
+    seen.touch([(x, y)], [(x + 20, y)], [(x + 60, y + 30)])
+    seen.until(f"Math.abs({ends}[0] - {low + 60}) < 3 && Math.abs({ends}[1] - {high + 60}) < 3")
+    seen.touch([(x - 20, y), (x + 20, y)], [(x - 25, y), (x + 25, y)], [(x - 30, y), (x + 30, y)])
+    seen.until(f"(([a, b]) => Math.abs((b - a) / {high - low} - 1.5) < 0.1)({ends})")
+    seen.click("#whole")
+    time.sleep(0.5)
+    row, *place = corner(seen)
+    seen.touch([place])
+    opens(seen, row)
+
+
+@in_a_browser
+def test_a_click_at_the_corner_of_a_picture_opens_it(seen):
+    row, *place = corner(seen)
+    seen.click(tuple(place))
+    opens(seen, row)
+
+
+def filled(seen, kind, **fields):
+    """Fill in the form of a list and send it; waits for what is found."""
+    seen.run(f"document.querySelector('#tab-{kind}').click()")
+    seen.until(f"document.querySelector('#view-{kind} form')")
+    for name, value in fields.items():
+        seen.run(f"document.querySelector('#view-{kind}-{name}').value = {json.dumps(value)}")
+    done = f"document.querySelector('#view-{kind} .export, #view-{kind} .error')"
+    seen.until(done)  # the list that empty fields ask for
+    seen.run(f"{done}.remove()")
+    seen.run(f"document.querySelector('#view-{kind} [type=submit]').click()")
+    seen.until(done)
+    return seen.run(f"[...document.querySelectorAll('#view-{kind} .card')].map(e => e.dataset.key)")
+
+
+@in_a_browser
+def test_what_the_commands_choose_is_chosen_in_the_page_too(seen, shop):  # noqa: F811
+    keys = filled(seen, "select", n="5", method="k-centre")
+    ended = viewkin("select", shop / "one.collection", "-n", "5", "--method", "k-centre", "--json")
+    assert keys == [row["key"] for row in json.loads(ended.out)]
+    seen.run("document.querySelector('#view-select .select-all').click()")
+    seen.until("document.querySelector('#view-selection h2')?.textContent === '5 images selected'")
+
+
+@in_a_browser
+def test_clusters_doubtful_labels_and_poor_pictures_are_lists_of_the_page(seen):
+    assert len(filled(seen, "clusters", k="3")) == 36
+    buttons = "[...document.querySelectorAll('#view-clusters button')]"
+    assert sum(seen.run(f"{buttons}.map(e => e.textContent)").count(f"Select these {n} images") for n in range(74)) == 3
+    seen.run(f"{buttons}.find(e => e.textContent === 'Colour by cluster').click()")
+    seen.until("document.querySelector('#status').textContent === 'Coloured by cluster.'")
+    assert len(seen.run("[...document.querySelectorAll('#legend li')].map(e => e.textContent)")) == 3
+    assert len(filled(seen, "suspects", n="4")) == 4
+    assert re.search(r"is \w+like \w+doubt 0\.\d+", seen.text("#view-suspects .card"))
+    seen.run("document.querySelector('#tab-quality').click()")
+    seen.until("document.querySelector('#view-quality').textContent.includes('0 tiny.')")
+
+
+@in_a_browser
+def test_marks_are_passed_on_as_labels_and_colour_the_map(shop, browser, tmp_path):  # noqa: F811
+    place = shutil.copytree(shop / "one.collection", tmp_path / "one.collection")
+    with served(place) as page:
+        post(page, "/api/0/marks", {"rows": [0], "mark": "keep"})
+        post(page, "/api/0/marks", {"rows": [30], "mark": "remove"})
+        browser.open(page.address)
+        browser.until("document.body.dataset.ready")
+        assert len(filled(browser, "label", labels="mark")) == 60
+        assert "2 images had a label. 71 of the other 71 have one now." in browser.text("#view-label")
+        browser.run(
+            "[...document.querySelectorAll('#view-label button')]"
+            ".find(e => e.textContent === 'Colour by predicted').click()"
+        )
+        browser.until("document.querySelector('#status').textContent === 'Coloured by predicted.'")
+        legend = browser.run("[...document.querySelectorAll('#legend li')].map(e => e.textContent.split(' ')[0])")
+        assert set(legend) == {"keep", "remove"}
+
+
+@in_a_browser
+def test_a_map_that_is_being_drawn_can_be_stopped_and_begun_again(shop, browser, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("viewkin.explorer.projection.ROUNDS", 100_000)
+    place = shutil.copytree(shop / "one.collection", tmp_path / "one.collection")
+    shutil.rmtree(place / "explore", ignore_errors=True)
+    with served(place) as page:
+        browser.open(page.address)
+        for _ in range(2):
+            browser.until("!document.querySelector('#stop-map').hidden")
+            browser.until(r"/Drawing the map [\d,]+ of 100,250/.test(document.querySelector('#status').textContent)")
+            browser.click("#stop-map")
+            browser.until("!document.querySelector('#draw-map').hidden")
+            assert browser.text("#status") == "Map by principal components."
+            browser.click("#draw-map")
+    assert not list(place.glob("explore/map-*"))
+
+
+@in_a_browser
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_its_width_and_axe_finds_nothing_wrong(seen, width):
     seen.click(middle(seen))
@@ -244,9 +366,11 @@ def test_the_page_fits_its_width_and_axe_finds_nothing_wrong(seen, width):
     if not AXE.is_file():
         pytest.skip("needs axe-core: python scripts/bundle_explore.py puts it into build/explore")
     seen.run(f"{AXE.read_text()}; 1")
-    for tab in ("image", "selection", "duplicates", "marked"):
+    for tab in ("image", "selection", "duplicates", "quality", "suspects", "clusters", "select", "label", "marked"):
         seen.run(f"document.querySelector('#tab-{tab}').click()")
         seen.until(f"document.querySelector('#view-{tab}').children.length")
+        seen.until(f"!document.querySelector('#view-{tab} progress')")
+        assert seen.run("document.documentElement.scrollWidth") <= width, tab
         found = seen.run(
             "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
         )
@@ -374,6 +498,68 @@ def test_other_marks_and_numbers_are_refused(page):
         assert ask(page, f"/api/0/neighbours/0?k={k}").status == 400
     assert ask(page, "/api/0/find?text=nothing-like-that").status == 400
     assert ask(page, "/api/0/find?text=width%3E%3Dx").status == 400
+
+
+def listed(page, address):
+    """What a list is answered once it is there."""
+    end = time.monotonic() + 60
+    while (answer := ask(page, address)).status == 202:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "options"),
+    [
+        ("duplicates", "near=0.9", ("--near", "0.9")),
+        ("outliers", "n=3&k=4", ("-n", "3", "-k", "4")),
+        ("quality", "", ()),
+        ("suspects", "", ()),
+        ("clusters", "k=3", ("-k", "3")),
+        ("select", "n=4&labelled=", ("-n", "4")),
+        ("label", "", ()),
+    ],
+)
+def test_a_list_of_the_page_is_exported_as_its_command_writes_it(page, shop, tmp_path, kind, fields, options):  # noqa: F811
+    assert ask(page, f"/api/1/findings/{kind}/csv").status == 404
+    found = listed(page, f"/api/1/findings/{kind}?{fields}")
+    assert found.status == 200, found.body
+    assert set(found.json()) == {"groups", "rows", "notes", "columns"}
+    ended = viewkin(kind, shop / "two.collection", *options, "--out", tmp_path / "list.csv")
+    assert ended.code == 0, ended.err
+    assert ask(page, f"/api/1/findings/{kind}/csv").body == (tmp_path / "list.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("select?n=x", "n is 'x'; it must be a whole number."),
+        ("select?n=99999", "-n is 99999"),
+        ("select?method=best", "--method is 'best'"),
+        ("select?labelled=nothing", "There is no column nothing."),
+        ("label?labels=mark&confidence=2", "--least-confidence is 2.0"),
+        ("suspects?labels=split", "There is no column split."),
+        ("clusters?k=0", "-k is 0"),
+        ("clusters?k=nan", "k is 'nan'"),
+        ("duplicates?near=nan", "--near is nan"),
+        ("quality?only=ugly", "--only is 'ugly'"),
+    ],
+)
+def test_fields_that_do_not_fit_are_told_in_a_sentence(page, address, why):
+    told = listed(page, f"/api/1/findings/{address}").json()
+    assert why in told["error"]
+    assert "Error" not in told["error"]
+
+
+def test_other_lists_and_fields_are_refused(page):
+    assert (
+        ask(page, "/api/0/findings/outliers?out=/tmp/x.csv").json()["error"].startswith("out is no field of outliers")
+    )
+    for body in ({}, {"draw": 1}, [], "x"):
+        assert post(page, "/api/0/map", body).status == 400
+    assert post(page, "/api/0/findings/nothing/stop", {}).status == 404
+    assert post(page, "/api/0/findings/outliers/stop", {}).status == 200
 
 
 def test_a_token_is_asked_for_where_others_reach_the_page(shop):  # noqa: F811

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.csv as pa_csv
@@ -43,11 +44,18 @@ def write_findings(out: Path | None, findings: Findings) -> None:
             if out.suffix.lower() == ".parquet":
                 pq.write_table(findings.table(), part)
             elif out.suffix.lower() == ".csv":
-                pa_csv.write_csv(findings.table(), part)
+                part.write_bytes(as_csv(findings))
             else:
                 part.write_text(as_json(findings) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {out} ({error.strerror or error}): choose a place you may write to.") from error
+
+
+def as_csv(findings: Findings) -> bytes:
+    """Write findings as CSV."""
+    sink = BytesIO()
+    pa_csv.write_csv(findings.table(), sink)
+    return sink.getvalue()
 
 
 def as_json(findings: Findings) -> str:

@@ -68,12 +68,15 @@ class Pages:
             f"{at}/kin": self._kin_rows,
             f"{at}/marks": self._marks,
             f"{at}/findings/{{kind}}": self._finding,
+            f"{at}/findings/{{kind}}/csv": self._finding_csv,
         }
         post: dict[str, Callable[[Request, Any], Response]] = {
             f"{at}/marks": self._mark,
             f"{at}/rows": self._rows,
             f"{at}/export": self._export,
             f"{at}/not-duplicates": self._part,
+            f"{at}/findings/{{kind}}/stop": self._stop,
+            f"{at}/map": self._draw,
         }
         files = [Route(address, _file_of(*PAGE[address])) for address in PAGE]
         return [
@@ -177,14 +180,41 @@ class Pages:
         return Response(one.as_csv(_rows_of(one, body)), media_type="text/csv; charset=utf-8", headers=headers)
 
     def _finding(self, request: Request) -> Response:
+        """Start a list by the fields of its form, or give it."""
         lists, kind = self._findings[self._number(request)], request.path_params["kind"]
+        fields = {name: text for name, text in request.query_params.items() if name != "again" and text.strip()}
         try:
-            if request.query_params.get("again"):
-                lists.renew(kind)
-            job = lists.job(kind)
+            job = lists.job(kind, fields, again="again" in request.query_params)
         except LookupError as error:
             raise NoSuchError("There is no such list.") from error
-        return JSONResponse(job.result) if job.ended and job.error is None else _job_told(job)
+        if job.ended and job.error is not None:  # an answer like others: that there are no labels is no fault
+            return JSONResponse({"error": job.error})
+        return JSONResponse(job.result["seen"]) if job.ended and job.result is not None else _job_told(job)
+
+    def _finding_csv(self, request: Request) -> Response:
+        kind = request.path_params["kind"]
+        try:
+            data = self._findings[self._number(request)].csv(kind)
+        except LookupError as error:
+            raise NoSuchError("There is no such list.") from error
+        headers = {"content-disposition": f'attachment; filename="{kind}.csv"'}
+        return Response(data, media_type="text/csv; charset=utf-8", headers=headers)
+
+    def _stop(self, request: Request, _: Any) -> Response:
+        try:
+            self._findings[self._number(request)].stop(request.path_params["kind"])
+        except LookupError as error:
+            raise NoSuchError("There is no such list.") from error
+        return JSONResponse({})
+
+    def _draw(self, request: Request, body: Any) -> Response:
+        """Stop drawing the map, or begin again."""
+        wanted = body.get("draw") if isinstance(body, dict) else None
+        if not isinstance(wanted, bool):
+            raise UserError('Send {"draw": true} or {"draw": false}.')
+        one = self._collection(request).map
+        one.draw(wanted)
+        return JSONResponse(one.job.told())
 
     def _part(self, request: Request, body: Any) -> Response:
         one = self._collection(request)

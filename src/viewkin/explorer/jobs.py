@@ -10,6 +10,10 @@ from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import PATIENCE, Bar, Reporter
 
 
+class StoppedError(Exception):
+    """Nobody wants the result of a job any more."""
+
+
 class Job:
     """A piece of work that runs once, in a thread of its own."""
 
@@ -38,6 +42,10 @@ class Job:
                 self._thread.start()
         return self
 
+    def stop(self) -> None:
+        """End the work at its next step, without a result."""
+        self.stopped = True
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end; whether it has come."""
         return self._ended.wait(seconds)
@@ -55,12 +63,15 @@ class Job:
             "total": self.total,
             "ended": self.ended,
             "error": self.error,
+            "stopped": self.stopped,
         }
 
     def _run(self) -> None:
         _jobs[threading.get_ident()] = self
         try:
             self.result = self._work(self)
+        except StoppedError:
+            self.result = None
         except UserError as error:
             self.error = str(error)
         except Exception as error:  # a thread has nobody to raise to; the page says it
@@ -105,6 +116,12 @@ class JobBar(Bar):
         self.update(done)
 
     def update(self, done: int, *, description: str | None = None, detail: str | None = None) -> None:
-        """Move the bar."""
+        """Move the bar.
+
+        Raises:
+            StoppedError: the job was stopped.
+        """
+        if self._job.stopped:
+            raise StoppedError
         super().update(done, description=description, detail=detail)
         self._job.description, self._job.done, self._job.total = self.description, self.done, self.total

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from viewkin.explorer.jobs import Job
+from viewkin.explorer.jobs import Job, StoppedError
 from viewkin.runtime.errors import UserError, require
 
 METHODS = ("tsne", "umap", "pca")
@@ -29,10 +29,6 @@ COMPONENTS = 50
 """Principal components that t-SNE and UMAP see; more change a map little and cost time."""
 MARGIN = 0.92
 """Share of the half side of the map that its farthest point reaches."""
-
-
-class StoppedError(Exception):
-    """Nobody wants the map any more."""
 
 
 def method_for(wanted: str, count: int) -> str:
@@ -135,6 +131,32 @@ def _umap(rows: NDArray[np.float32], job: Job, seed: int) -> NDArray[Any]:
     References:
         McInnes, Healy and Melville, UMAP, 2018.
     """
-    job.description = "Drawing the map"
+    job.description = "Finding neighbours"
     library = importlib.import_module("umap")
-    return library.UMAP(n_neighbors=min(15, len(rows) - 1), random_state=seed, n_jobs=1).fit_transform(rows)
+    shown = {"disable": False, "file": Rounds(job), "bar_format": "{n_fmt}/{total_fmt}", "mininterval": 0.2}
+    umap = library.UMAP(n_neighbors=min(15, len(rows) - 1), random_state=seed, n_jobs=1, tqdm_kwds=shown)
+    return umap.fit_transform(rows)
+
+
+class Rounds:
+    """Takes the bar of UMAP's rounds, which it can only write to a file, and tells a job of it."""
+
+    def __init__(self, job: Job) -> None:
+        """Take a job."""
+        self._job = job
+
+    def write(self, text: str) -> int:
+        """Take a line such as ``12/200``.
+
+        Raises:
+            StoppedError: the job was stopped.
+        """
+        if self._job.stopped:
+            raise StoppedError
+        done, _, total = text.strip().partition("/")
+        if done.isdecimal() and total.isdecimal():
+            self._job.description, self._job.done, self._job.total = "Drawing the map", int(done), int(total)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: there is no file."""

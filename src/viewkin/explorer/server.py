@@ -73,8 +73,8 @@ class Page:
         self.address = f"http://{_named(request.host)}:{port}/" + (f"?token={token}" if token else "")
         """What to open in a browser."""
         models = [*request.models, *[None] * len(self.collections)]
-        findings = [FindingLists(one, model, request.device) for one, model in zip(self.collections, models)]
-        guard = Guard(application(Pages(self.collections, findings)), Access(hosts_of(request.host, port), token))
+        self._findings = [FindingLists(one, model, request.device) for one, model in zip(self.collections, models)]
+        guard = Guard(application(Pages(self.collections, self._findings)), Access(hosts_of(request.host, port), token))
         config = uvicorn.Config(
             guard,
             http="h11",
@@ -102,7 +102,9 @@ class Page:
             finally:
                 self._socket.close()
                 for one in self.collections:
-                    one.map.job.stopped = True
+                    one.map.job.stop()
+                for one in self._findings:
+                    one.stop()
 
     def stop(self) -> None:
         """End :meth:`run`, from another thread."""

@@ -110,6 +110,21 @@ class ShownCollection:
         job = self._cluster_job.start()
         return coloured(job.result) if job.ended and job.error is None else job
 
+    def values(self, name: str) -> list[Any]:
+        """Give the values of a column that is there, by row.
+
+        Raises:
+            LookupError: there is no such column.
+        """
+        return self._columns[name]
+
+    def add_column(self, name: str, rows: Sequence[int], values: Sequence[Any]) -> None:
+        """Add a column to colour by, or replace it; other rows have no value."""
+        column: list[Any] = [None] * len(self.reader)
+        for row, value in zip(rows, values):
+            column[row] = value
+        self._columns[name] = column
+
     def _clustered(self, job: Job) -> list[str]:
         found = clusters(self.reader.vectors)
         names = names_of(self.reader.rows.keys, found.number)

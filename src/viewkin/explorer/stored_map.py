@@ -43,9 +43,19 @@ class MapOfCollection:
         self._reader = reader
         self.method = method_for(wanted, len(reader))
         """How the map will be drawn."""
-        self.job = Job(self._made, "Opening the map")
+        self.job = self._fresh()
         """Reads or draws the map."""
         self._first: PlaneMap | None = None
+
+    def _fresh(self) -> Job:
+        return Job(self._made, "Opening the map")
+
+    def draw(self, wanted: bool) -> None:
+        """Begin to draw the map anew where that was stopped or failed, or stop it."""
+        if not wanted:
+            self.job.stop()
+        elif self.job.ended and self.job.result is None:
+            self.job = self._fresh().start()
 
     def now(self) -> tuple[PlaneMap, bool]:
         """Give the best map there is, and whether it is the wanted one."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from viewkin.settings import Choice, Count, Limit, Range, Settings
+from viewkin.runtime.errors import require
+from viewkin.settings import Choice, Count, ImageSide, Limit, Range, Settings
 
 PER_CLUSTER = 128
 """Default number of images per cluster: ImageNet's 1,281,167 in 10,000."""
@@ -31,11 +32,24 @@ class ClusterConfig(Settings):
     """All centroids are recomputed every so many optimiser steps (``online``)."""
     recluster_epochs: Count = 1
     """k-means runs every so many epochs (``offline``)."""
-    of: Literal["key", "query", "features"] = "key"
+    of: Literal["key", "query", "features", "start"] = "key"
     """What k-means sees of all images: the embedding by one side of the base, or the backbone's ``features``, which
     mean something from the first step on where training starts from weights. At the start of a run the two sides differ
     only for BYOL, whose query is a prediction. Before later epochs (``offline``) they differ if the key network is an
-    EMA copy."""
+    EMA copy. ``start``: the features when the run begins, less their mean; the labels then stay (``offline``)."""
+    start_size: ImageSide | None = None
+    """Side of the images whose features are clustered (``of=start``), pixels; None: ``augment.image_size``. In enlarged
+    images of small side the start finds better kin, for one pass over them."""
+
+    def _check(self) -> None:
+        kept = self.of == "start"
+        require(not kept or self.labels == "offline", "labels", self.labels, "offline where {here}of is start")
+        require(self.start_size is None or kept, "start_size", self.start_size, "none unless {here}of is start")
+
+    @property
+    def renewed(self) -> bool:
+        """Whether all images are clustered anew between epochs."""
+        return self.labels == "offline" and self.of != "start"
 
     def limits(self, count: int) -> Mapping[str, Limit]:
         """Limit size and number of clusters by the number of images."""
@@ -47,7 +61,7 @@ class ClusterConfig(Settings):
 
     def lasting(self, epochs: int) -> Mapping[str, Limit]:
         """Leave room for one new clustering of offline labels."""
-        if self.labels == "online":
+        if not self.renewed:
             return {}
         return {"recluster_epochs": Limit(max(epochs - 1, 1), f"{epochs} epochs, with one clustering between them,")}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,20 @@ from viewkin.runtime.draws import Draw
 from viewkin.schedules import Progress
 from viewkin.settings import Choice, Limit, Settings
 
-Encode = Callable[[str], Tensor]
-"""``encode("embedding" | "target" | "features") -> (N, D)``: eval mode, test view, every image once, in index order.
 
-``target`` is the embedding of a view method's key side. For BYOL it is the projection of the EMA network, while
-``embedding`` is the online network's prediction.
-"""
+class Encode(Protocol):
+    """Encodes every image of the set once, in index order: eval mode, test view."""
+
+    def __call__(self, what: str, size: int | None = None) -> Tensor:
+        """Encode all images: (N, D).
+
+        Args:
+            what: ``embedding``, ``target`` or ``features``. ``target`` is the embedding of a view method's key side.
+                For BYOL it is the projection of the EMA network, while ``embedding`` is the online network's
+                prediction. ``features`` are the backbone's.
+            size: side of the test view, pixels; None: ``augment.image_size``.
+        """
+        ...
 
 
 @dataclass
@@ -142,6 +150,10 @@ class MethodConfig(Settings):
     def choices(self, count: int) -> Mapping[str, Choice]:
         """Values of settings that are left open, chosen by the number of images. Default: none."""
         return {}
+
+    def sizes(self) -> Iterable[int]:
+        """Sides of images, pixels, that it encodes besides views and ``augment.image_size``. Default: none."""
+        return ()
 
     def delays(self, at: Progress) -> Mapping[str, float]:
         """Epochs of this round for which a setting keeps a term out. Default: every term acts at once."""

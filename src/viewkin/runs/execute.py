@@ -30,7 +30,7 @@ from viewkin.runtime.errors import UserError, inside, require
 from viewkin.runtime.processor import physical_memory
 from viewkin.runtime.progress import reporter
 from viewkin.runtime.provenance import device_name
-from viewkin.training.config import Recipe
+from viewkin.training.config import Recipe, nested
 from viewkin.training.fabric import accelerator_of, make_fabric, precision_of
 from viewkin.training.loop import Trainer
 from viewkin.training.outcome import Outcome
@@ -154,7 +154,8 @@ def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:
         recipe.backbone.channels == 3, "backbone.channels", recipe.backbone.channels, "3, as images are opened in RGB"
     )
     backbone.eval()
-    for side in {recipe.augment.side, recipe.augment.image_size}:
+    asked = [side for _, method in nested(recipe.method) for side in method.sizes()]
+    for side in {recipe.augment.side, recipe.augment.image_size, *asked}:
         try:
             with torch.no_grad():
                 backbone(torch.zeros(1, recipe.backbone.channels, side, side))

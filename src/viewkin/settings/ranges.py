@@ -97,6 +97,8 @@ Bytes = Annotated[int, Range(least=1, unit="byte")]
 """A size of memory."""
 Side = Annotated[int, Range(least=8, unit="pixels")]
 """Side of an image."""
+ImageSide = Annotated[int, Range(least=8, most=1024, unit="pixels")]
+"""Side of the images that a network is trained on."""
 LearningRates = Annotated[tuple[Positive, ...], Filled()]
 """Learning rates to choose from."""
 Milestones = Annotated[tuple[int, ...], Rising()]

@@ -16,10 +16,7 @@ from viewkin.nets.held import hold_start
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
-from viewkin.settings import Count, Momentum, Positive, Range, Settings, Share, WholeNumber, below
-
-Side = Annotated[int, Range(least=8, most=1024, unit="pixels")]
-"""Side of a square image."""
+from viewkin.settings import Count, ImageSide, Momentum, Positive, Range, Settings, Share, WholeNumber, below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +25,9 @@ class AugmentConfig(Settings):
 
     policy: str = "moco-v2"
     """Name in the augmentation catalogue."""
-    image_size: Side = 224
+    image_size: ImageSide = 224
     """Side of the images that the backbone is used on, pixels."""
-    view_size: Side | None = None
+    view_size: ImageSide | None = None
     """Side of the views that it trains on; None: ``image_size``. Crops show objects enlarged, so that smaller views
     train faster and match the objects' size at test (Touvron et al., FixRes, 2019)."""
     least_area: Share | None = None
@@ -104,7 +101,7 @@ class DataConfig(Settings):
     classes: str | None = None
     """Classes whose images are used, such as ``0:98``, where retrieval on the others is to follow; None: all. Labels
     choose the images and never reach a loss."""
-    stored_size: Side | None = None
+    stored_size: ImageSide | None = None
     """Side at which photographs are kept, pixels; None: image_size * 256/224, or their own size when uniform."""
     image_column: str | None = None
     """Column of Parquet files that holds the images; None: ``image`` or another usual name, or the only one."""

@@ -271,11 +271,11 @@ class Trainer:
         """Whether the log gets a line once so many steps are done: every few steps, and at an epoch's end."""
         return done % self.recipe.runtime.log_every == 0 or done % self.loader.steps == 0
 
-    def encode(self, what: str = "embedding") -> Tensor:
+    def encode(self, what: str = "embedding", size: int | None = None) -> Tensor:
         """Encode every image once by the test view: (N, D) ``embedding`` or ``target``, or (N, F) ``features``."""
         method = self.method
         network = {"embedding": method.embed, "target": method.target, "features": method.backbone}[what]
-        view = partial(test_view, size=self.recipe.augment.image_size, policy=self.policy)
+        view = partial(test_view, size=size or self.recipe.augment.image_size, policy=self.policy)
         return encode_all(self.method, network, self.source, view, self.fabric)
 
     def _housekeeping(self) -> bool:

@@ -48,11 +48,16 @@ def test_equal_images_lie_in_the_middle():
     assert not project(np.ones((3, 4), np.float32) / 2, "pca", Job(lambda _: None, "")).any()
 
 
-def test_a_stopped_map_ends():
-    job = Job(lambda told: project(blobs(), "tsne", told), "")
-    job.stopped = True
-    assert job.start().wait(60)
-    assert "StoppedError" in str(job.error)
+@pytest.mark.parametrize(("method", "module"), [("tsne", "openTSNE"), ("umap", "umap")])
+def test_a_map_tells_how_far_it_is_and_ends_when_it_is_stopped(method, module):
+    pytest.importorskip(module)
+    job = Job(lambda told: project(blobs(), method, told), "")
+    assert job.start().wait(120)
+    assert (job.error, job.description, job.done) == (None, "Drawing the map", job.total)
+    stopped = Job(lambda told: project(blobs(), method, told), "")
+    stopped.stop()
+    assert stopped.start().wait(120)
+    assert (stopped.result, stopped.error) == (None, None)
 
 
 def test_the_way_is_chosen_by_what_is_installed(monkeypatch):

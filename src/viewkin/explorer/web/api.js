@@ -33,16 +33,18 @@ export const postImage = async (path, blob) =>
 
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Ask until a long piece of work has ended; `tell` is told how far it is. */
-export async function getWhenReady(path, tell) {
-  let first = path;
+/** Ask until a long piece of work has ended; `tell` is told how far it is, and says by `false` that nobody waits. */
+export async function getWhenReady(path, tell, first = path) {
+  let asking = first;
   for (;;) {
-    const answer = await asked(first);
+    const answer = await asked(asking);
     const told = await answer.json();
+    if (told.error) throw new Error(told.error);
     if (answer.status !== 202) return told;
-    tell(told);
-    first = path.split("?")[0]; // what is made anew is made anew once
+    if (tell(told) === false) return null;
+    asking = path; // what is made anew is made anew once
     await pause(400);
+    if (tell(told) === false) return null;
   }
 }
 

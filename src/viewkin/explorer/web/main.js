@@ -23,6 +23,8 @@ function listenToTools(page) {
     page.pictures.turn(!page.pictures.on);
     byId("show-pictures").setAttribute("aria-pressed", String(page.pictures.on));
   });
+  on("stop-map", () => page.tried(page.draw(false)));
+  on("draw-map", () => page.tried(page.draw(true)));
   on("large-close", () => byId("large").close());
 }
 

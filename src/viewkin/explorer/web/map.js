@@ -6,6 +6,7 @@ import { colouring } from "./colours.js";
 import { passTouches } from "./touch.js";
 
 const ZOOM = 1.5;
+const STILL = 5; // pixels that a click may move
 const STEP = 0.15; // share of the view that an arrow key moves
 
 const sizeFor = (count) => (count > 50000 ? 2.5 : count > 10000 ? 3.5 : count > 1000 ? 5 : 8);
@@ -33,6 +34,7 @@ export class PointMap {
       spatialIndexUseWorker: false,
     });
     this.listen(told);
+    this.listenToPictures(told);
     passTouches(canvas);
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
@@ -53,6 +55,25 @@ export class PointMap {
     on("pointout", told.out);
     on("view", told.moved);
     on("draw", told.moved);
+  }
+
+  /** Let a click anywhere on a picture count as one on its point; `told.pictureAt(x, y)` gives its row. */
+  listenToPictures(told) {
+    let pressed = null;
+    const options = { capture: true };
+    const place = (event) => {
+      const { left, top } = this.canvas.getBoundingClientRect();
+      return [event.clientX - left, event.clientY - top];
+    };
+    this.canvas.addEventListener("mousedown", (event) => (pressed = place(event)), options);
+    this.canvas.addEventListener("click", (event) => {
+      const [x, y] = place(event);
+      if (pressed === null || Math.hypot(x - pressed[0], y - pressed[1]) > STILL) return;
+      const row = told.pictureAt(x, y);
+      if (row === null) return;
+      event.stopImmediatePropagation();
+      told.point(row);
+    }, options);
   }
 
   /** Put points of (x, y) pairs on the map, in the colours of a column. */

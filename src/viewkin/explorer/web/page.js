@@ -1,6 +1,6 @@
 // The page as a whole: what is shown of which collection, and how its parts hear of each other.
 
-import { get, getResponse, getWhenReady, pause, progressText } from "./api.js";
+import { get, getResponse, getWhenReady, pause, post, progressText } from "./api.js";
 import { byId, element } from "./elements.js";
 import { partByKey, showFindings } from "./findings_view.js";
 import { listenToKeys } from "./cards.js";
@@ -10,6 +10,16 @@ import { Marks } from "./marks.js";
 import { Pictures } from "./pictures.js";
 import { showMarked, showSelection } from "./selection_view.js";
 import { Tabs } from "./tabs.js";
+
+const LISTS = {
+  duplicates: "Duplicates",
+  outliers: "Outliers",
+  quality: "Quality",
+  suspects: "Suspects",
+  clusters: "Clusters",
+  select: "To label",
+  label: "Pass labels on",
+};
 
 export class Page {
   constructor() {
@@ -26,13 +36,13 @@ export class Page {
       over: (row, x, y) => this.tip(row, x, y),
       out: () => (byId("tip").hidden = true),
       moved: () => this.pictures?.soon(),
+      pictureAt: (x, y) => this.pictures?.at(x, y) ?? null,
     });
     this.pictures = new Pictures(byId("pictures"), this.map, (row) => this.thumbnail(this.current, row));
     this.tabs = new Tabs({
       image: ["Image"],
       selection: ["Selection"],
-      duplicates: ["Duplicates", () => this.list("duplicates")],
-      outliers: ["Outliers", () => this.list("outliers")],
+      ...Object.fromEntries(Object.entries(LISTS).map(([kind, title]) => [kind, [title, () => this.list(kind)]])),
       marked: ["Marked", () => this.tried(showMarked(this, this.tabs.view("marked"), this.current))],
     });
     listenToKeys(this, byId("views"), (event, card) => partByKey(this, event, card));
@@ -55,16 +65,41 @@ export class Page {
     const one = this.collections[number];
     byId("title").textContent = `${one.name}: ${one.images.toLocaleString("en")} images`;
     document.title = `${one.name} – viewkin explore`;
-    byId("colour").replaceChildren(...["", ...one.columns].map((name) => element("option", { value: name }, name || "(nothing)")));
+    this.fillColours();
     const first = one.columns.find((name) => name === "label") ?? one.columns.find((name) => name === "top folder" || name === "folder") ?? "";
     byId("colour").value = first;
     this.loaded.clear();
     this.pictures.clear();
-    for (const name of ["duplicates", "outliers"]) this.tabs.view(name).replaceChildren();
+    for (const name of Object.keys(LISTS)) this.tabs.view(name).replaceChildren();
     this.select([], { tab: false });
     if (this.tabs.current !== "image") this.tabs.show(this.tabs.current);
     await this.colourBy(first, false);
     await this.drawMap();
+  }
+
+  fillColours() {
+    const names = ["", ...this.collections[this.current].columns];
+    byId("colour").replaceChildren(...names.map((name) => element("option", { value: name }, name || "(nothing)")));
+  }
+
+  /** Offer columns that a list gave; the choice stays as it is. */
+  async offerColumns(collection) {
+    this.collections[collection] = (await get("/api/collections"))[collection];
+    if (collection !== this.current) return;
+    const chosen = byId("colour").value;
+    this.fillColours();
+    byId("colour").value = chosen;
+  }
+
+  chooseColour(name) {
+    byId("colour").value = name;
+    return this.colourBy(name);
+  }
+
+  /** Stop drawing the wanted map, or begin again. */
+  async draw(wanted) {
+    await post(`/api/${this.current}/map`, { draw: wanted });
+    if (wanted) await this.drawMap();
   }
 
   /** Draw the map that is there, and the wanted one when it is ready. */
@@ -79,6 +114,8 @@ export class Page {
         this.legend(await this.map.show(this.points, this.column, { glide: round > 0 }));
         document.body.dataset.map = answer.headers.get("x-map");
       }
+      byId("stop-map").hidden = ready;
+      byId("draw-map").hidden = !ready || answer.headers.get("x-map") === this.collections[shown].map;
       if (ready) {
         document.body.dataset.ready = "yes";
         this.say(`Map by ${{ tsne: "t-SNE", umap: "UMAP", pca: "principal components" }[answer.headers.get("x-map")]}.`);
@@ -94,9 +131,10 @@ export class Page {
     for (;;) {
       const told = await get(`/api/${shown}/progress`);
       if (shown !== this.current) return;
+      if (told.stopped && !told.ended) this.say("Stopping …");
       if (told.error) this.say(`The map could not be drawn: ${told.error}`, true);
       if (told.ended) return;
-      this.say(`Map by principal components for now. ${progressText(told)}`);
+      if (!told.stopped) this.say(`Map by principal components for now. ${progressText(told)}`);
       await pause(700);
     }
   }
@@ -171,7 +209,7 @@ export class Page {
   list(kind) {
     if (this.loaded.has(kind)) return;
     this.loaded.add(kind);
-    this.tried(showFindings(this, this.tabs.view(kind), this.current, kind), () => this.loaded.delete(kind));
+    showFindings(this, this.tabs.view(kind), this.current, kind);
   }
 
   marked() {
@@ -198,7 +236,7 @@ export class Page {
     try {
       return await work;
     } catch (error) {
-      failed();
+      failed(error);
       this.say(error.message, true);
       return null;
     }

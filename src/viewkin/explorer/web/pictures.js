@@ -4,6 +4,7 @@ import { element } from "./elements.js";
 
 const MOST = 600; // points in view from which on there are none
 const CELL = 56; // pixels that one takes
+const HALF = 26; // half the side of one
 const WAIT = 90; // milliseconds between two rounds
 
 export class Pictures {
@@ -82,7 +83,17 @@ export class Pictures {
     return found;
   }
 
+  /** The row whose picture lies at a place of the layer; the last that was laid there is on top. */
+  at(x, y) {
+    let found = null;
+    for (const row of this.shown.keys()) {
+      const [left, top] = this.map.place(row);
+      if (Math.abs(left - x) <= HALF && Math.abs(top - y) <= HALF) found = row;
+    }
+    return found;
+  }
+
   put(picture, [x, y]) {
-    picture.style.transform = `translate(${x - 26}px, ${y - 26}px)`;
+    picture.style.transform = `translate(${x - HALF}px, ${y - HALF}px)`;
   }
 }

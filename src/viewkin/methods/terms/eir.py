@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
@@ -22,7 +22,7 @@ from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
-from viewkin.settings import Count, Fraction, Limit, Momentum, NotNegative, Positive
+from viewkin.settings import Count, Fraction, ImageSide, Limit, Momentum, NotNegative, Positive
 
 Relation = Literal["views", "symmetric", "teacher", "start"]
 Mix = Literal["cutmix", "mixup"]
@@ -48,6 +48,9 @@ class EIRConfig(TermConfig):
     constant, sharpened relation of a weakly augmented view, by the key network, is the target of every query (released
     code); ``start``: the relation of the image to all images, by the backbone's features as they were when the run
     began, is the target of the features of every view (ours, for runs that start from weights)."""
+    start_size: ImageSide | None = None
+    """Side of the images that the target is computed on (``relation=start``), pixels; None: ``augment.image_size``. A
+    larger one costs one pass over the images, and small views then learn what the start sees in enlarged images."""
     detach_target: bool = False
     """Whether P is constant in ``views``, and the first distribution of each direction in ``symmetric``."""
     temperature: Positive = 0.1
@@ -81,6 +84,12 @@ class EIRConfig(TermConfig):
         readings = get_args(Reading) if self.negatives == "batch" else ("sumlog",)
         should = f"{' or '.join(readings)} with these negatives"
         require(self.mixture_reading in readings, "mixture_reading", self.mixture_reading, should)
+        seen = self.start_size is None or self.relation == "start"
+        require(seen, "start_size", self.start_size, "none unless {here}relation is start")
+
+    def sizes(self) -> Iterable[int]:
+        """The images of the target."""
+        return () if self.start_size is None else (self.start_size,)
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image; add the base's limits."""
@@ -200,7 +209,7 @@ class EIR(Wrapper):
         """Keep the features of all images as they are at the start, where these are the target."""
         super().start(encode, at)
         if self.start_features is not None:
-            self.start_features.copy_(losses.unit(encode("features")))
+            self.start_features.copy_(losses.unit(encode("features", self.config.start_size)))
 
     def _memory(self) -> Storage:
         """Embeddings that views are compared with: of the bank or of the queue."""

@@ -65,6 +65,7 @@ class InterCLRConfig(TermConfig):
         "refresh_steps": "clusters.refresh_steps",
         "recluster_epochs": "clusters.recluster_epochs",
         "clustered": "clusters.of",
+        "start_size": "clusters.start_size",
         "sampler": "negatives.sampler",
         "negatives": "negatives.number",
         "pool": "negatives.pool",
@@ -120,6 +121,10 @@ class InterCLRConfig(TermConfig):
         if self.has_negatives():
             chosen |= below("negatives", self.negatives.choices(count, self.clusters.large(count)))
         return chosen
+
+    def sizes(self) -> Iterable[int]:
+        """The images of the clusters."""
+        return () if self.clusters.start_size is None else (self.clusters.start_size,)
 
     def delays(self, at: Progress) -> Mapping[str, float]:
         """The warm-up keeps the inter term out, in the first round."""
@@ -272,7 +277,7 @@ class InterCLR(Wrapper):
         if self.clusters is not None:
             self.clusters.begin_epoch_()
             config, done = self.config.clusters, at.round * at.epochs + at.epoch
-            if config.labels == "offline" and done > 0 and done % config.recluster_epochs == 0:
+            if config.renewed and done > 0 and done % config.recluster_epochs == 0:
                 self.clusters.fit_(self._encoded(encode), at, again=True, space=self._space(encode))
             if config.labels == "online":
                 # Steps on a GPU dissolve only few small clusters, to avoid waiting for it; the rest is done here.
@@ -281,7 +286,11 @@ class InterCLR(Wrapper):
 
     def _space(self, encode: Encode) -> Tensor | None:
         """What k-means sees if that is not the embedding: the features (N, F), unit norm."""
-        return losses.unit(encode("features")) if self.config.clusters.of == "features" else None
+        config = self.config.clusters
+        if config.of not in ("features", "start"):
+            return None
+        rows = losses.unit(encode("features", config.start_size))
+        return rows if config.of == "features" else losses.unit(rows - rows.mean(0))
 
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:

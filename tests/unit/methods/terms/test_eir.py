@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lawbook import BATCH, COUNT, METHODS, batch_for, build, copied, differing, encode_of
+from lawbook import BATCH, COUNT, METHODS, SIDE, batch_for, build, copied, differing, encode_of
 from viewkin import losses
 from viewkin.augment.mix import beta, cutmix
 from viewkin.methods.moco import MoCoConfig
@@ -91,6 +91,16 @@ def test_the_start_is_kept_for_a_resume_and_steps_do_not_move_it():
     method.update(step.record, AT)
     assert torch.equal(method.state_dict()["start_features"], before)
     assert "start_features" not in build(METHODS["eir"]).state_dict()
+
+
+def test_the_start_sees_images_of_the_side_that_is_set():
+    method = build(replace(of_start("simclr"), start_size=2 * SIDE)).double()
+    encode = encode_of(method, torch.float64)
+    method.start(encode, AT)
+    assert torch.equal(method.start_features, losses.unit(encode("features", 2 * SIDE)))
+    assert not torch.equal(method.start_features, losses.unit(encode("features")))
+    with pytest.raises(UserError, match=r"^start_size is 32; it must be none unless"):
+        EIRConfig(base=METHODS["simclr"], start_size=32)
 
 
 @pytest.mark.parametrize("partners", ["first", "second"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lawbook import BATCH, CLUSTERED, COUNT, METHODS, batch_for, build, copied, differing, encode_of, interclr
+from lawbook import BATCH, CLUSTERED, COUNT, METHODS, SIDE, batch_for, build, copied, differing, encode_of, interclr
 from viewkin import losses
 from viewkin.data.dataset import Survey
 from viewkin.memory.kmeans import kmeans
@@ -169,6 +169,40 @@ def test_features_are_clustered_again_as_they_have_become():
     together = method.clusters.labels.unsqueeze(1) == method.clusters.labels
     assert torch.equal(together, again.unsqueeze(1) == again), "the same clusters, under any numbers"
     assert not torch.equal(method.clusters.labels, before)
+
+
+def test_clusters_of_the_start_are_those_of_its_features_less_their_mean_and_stay():
+    kept = {"clustered": "start", "labels": "offline"}
+    method = started(around("simclr", **kept, start_size=2 * SIDE))
+    encode = encode_of(method, torch.float64)
+    rows = losses.unit(encode("features", 2 * SIDE))
+    expected, _ = kmeans(
+        losses.unit(rows - rows.mean(0)), 3, generator_for(AT.seed, "k-means", AT.total_step), iterations=20
+    )
+    assert torch.equal(method.clusters.labels, expected)
+    assert not torch.equal(expected, started(around("simclr", **kept)).clusters.labels), "the side makes a difference"
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weight in method.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    method.epoch(encode, Progress(steps=10, step=5, epoch=1, epochs=2))
+    assert torch.equal(method.clusters.labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"clustered": "start"}, r"clusters\.labels is 'online'; it must be offline"),
+        ({"start_size": 64}, r"clusters\.start_size is 64; it must be none unless"),
+        (
+            {"clustered": "start", "labels": "offline", "start_size": 4},
+            r"clusters\.start_size is 4; it must be 8 to 1024",
+        ),
+    ],
+)
+def test_settings_of_the_start_are_checked(settings, said):
+    with pytest.raises(UserError, match=said):
+        around("simclr", **settings)
 
 
 def test_temperature_and_margin_of_the_inter_branch_are_its_own():
@@ -358,7 +392,7 @@ def test_a_head_of_its_own_stays_in_the_graph_while_the_base_warms_up():
         ({"temperature": math.inf}, "temperature is inf; it must be a finite number."),
         ({"temperature": math.nan}, "temperature is nan; it must be a finite number."),
         ({"directions": "both"}, "directions is 'both'; it must be all or first."),
-        ({"clustered": "both"}, "clusters.of is 'both'; it must be one of key, query, features."),
+        ({"clustered": "both"}, "clusters.of is 'both'; it must be one of key, query, features, start."),
         ({"head": "two"}, "head is 'two'; it must be shared or separate."),
         (
             {"head": "separate", "base_weight": 1.0},
