@@ -1,4 +1,4 @@
-"""The methods that stand under the laws of DESIGN 7, and the small world in which the laws are tried.
+"""The methods that stand under the laws (``docs/laws.md``), and the small world in which the laws are tried.
 
 Every method of the catalogue comes under every law, by its line in :data:`METHODS` or by its defaults.
 """

@@ -1,4 +1,4 @@
-"""The laws of DESIGN 7 as functions that raise AssertionError where one is broken."""
+"""The laws (``docs/laws.md``) as functions that raise AssertionError where one is broken."""
 
 from __future__ import annotations
 

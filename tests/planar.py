@@ -1,4 +1,4 @@
-"""Fixture F of the methods manual (METHODS 2.7): unit vectors in the plane, by their angles in degrees."""
+"""Fixture F of the methods manual: unit vectors in the plane, by their angles in degrees."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from viewkin.settings import Fraction, NotNegative, Settings
 class Progress:
     """Progress of training; every schedule is a function of it.
 
-    Counts restart in a new round, which restarts the schedules and keeps network, optimiser and memory (METHODS 5.2).
+    Counts restart in a new round, which restarts the schedules and keeps network, optimiser and memory.
     """
 
     step: int = 0

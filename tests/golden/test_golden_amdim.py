@@ -1,4 +1,4 @@
-"""The methods manual's worked values of AMDIM (METHODS 4.9)."""
+"""The methods manual's worked values of AMDIM."""
 
 import pytest
 import torch

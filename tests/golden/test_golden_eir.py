@@ -1,4 +1,4 @@
-"""Worked values of METHODS 5.5, on fixture F (see planar)."""
+"""Worked values of EIR, on fixture F (see planar)."""
 
 import pytest
 import torch

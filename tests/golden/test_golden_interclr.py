@@ -1,4 +1,4 @@
-"""Worked values of METHODS 6.9 beside those of MarginNCE in ``test_golden_methods``."""
+"""Worked values of InterCLR beside those of MarginNCE in ``test_golden_methods``."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The methods manual's worked values of InvP and ISIF, on its fixture F (METHODS 2.7, 3.8 and 7.2)."""
+"""The methods manual's worked values of InvP and ISIF, on its fixture F."""
 
 import math
 
@@ -142,7 +142,7 @@ def test_gaussian_ramp(t, expected):
     assert RampConfig(shape="gaussian", epochs=30).weight_at(at) == gaussian_ramp(t, 30)
 
 
-# ---------------------------------------------------------------- ISIF (METHODS 7.2)
+# ---------------------------------------------------------------- ISIF
 
 VIEWS = (0, 60, 10, 80)
 OWN, PARTNER = torch.arange(4), torch.tensor([2, 3, 0, 1])

@@ -1,6 +1,6 @@
 """The methods manual's worked values: what the equations give on six unit vectors in the plane.
 
-Fixture F (METHODS 2.7): bank rows at 0, 30, 60, 90, 180 and 270 degrees, a query at 10 degrees for row 0, its second
+Fixture F: bank rows at 0, 30, 60, 90, 180 and 270 degrees, a query at 10 degrees for row 0, its second
 view at 40 degrees, temperature 0.5.
 """
 
@@ -15,7 +15,7 @@ from viewkin.optim import ScheduleConfig
 from viewkin.recipes.baselines import npid_cifar10
 from viewkin.schedules import Progress, momentum_cosine
 
-# ---------------------------------------------------------------- instance recognition (METHODS 2.7, 5.5, 7.1)
+# ---------------------------------------------------------------- instance recognition
 
 
 @PRECISIONS
@@ -69,7 +69,7 @@ def test_noise_contrastive_estimation(dtype, tolerance):
     near(losses.partition_estimate(positive, noise, TAU, 6), 14.143894, 6 * tolerance)
 
 
-# ---------------------------------------------------------------- MarginNCE (METHODS 6.9)
+# ---------------------------------------------------------------- MarginNCE
 
 
 @PRECISIONS
@@ -104,7 +104,7 @@ def test_bank_update_of_interclr_by_its_own_convention(weight_of_new, angle):
     torch.testing.assert_close(bank.everything(), u(angle), rtol=0, atol=1e-12)
 
 
-# ---------------------------------------------------------------- NT-Xent and BYOL (METHODS 7.2, 7.10, 7.11)
+# ---------------------------------------------------------------- NT-Xent and BYOL
 
 
 @PRECISIONS
@@ -126,7 +126,7 @@ def test_momentum_of_the_target_network(fraction, expected):
     assert momentum_cosine(0.996, fraction) == pytest.approx(expected, abs=5e-7)
 
 
-# ---------------------------------------------------------------- the schedule of CIFAR recipes (METHODS 5.5)
+# ---------------------------------------------------------------- the schedule of CIFAR recipes
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_learning_rate_of_the_cifar_recipes(epoch, lr):
         assert recipe.optim.base_lr(128) * schedule.factor_at(at) == pytest.approx(lr, rel=1e-12)
 
 
-# ---------------------------------------------------------------- analytic cases (METHODS 10.3)
+# ---------------------------------------------------------------- analytic cases
 
 
 def test_uniform_similarities_give_log_n():

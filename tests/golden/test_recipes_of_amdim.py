@@ -1,4 +1,4 @@
-"""The settings that METHODS 4.1 to 4.5 list, in the recipes of AMDIM."""
+"""The settings of the paper and its release, in the recipes of AMDIM."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The settings that METHODS 5.1, 5.2 and 5.3 list, in the recipes of EIR."""
+"""The settings of the paper and its release, in the recipes of EIR."""
 
 from dataclasses import replace
 from typing import Any

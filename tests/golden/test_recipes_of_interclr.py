@@ -1,4 +1,4 @@
-"""The settings that METHODS 6.2 to 6.6 list, in the recipes of InterCLR and of its bases."""
+"""The settings of the paper and its release, in the recipes of InterCLR and of its bases."""
 
 from typing import Any
 
@@ -130,7 +130,7 @@ def test_the_small_npidv2_has_the_studys_negatives_and_what_small_images_ask_for
     recipe = recipe_named("interclr_npidv2_cifar10")
     base: Any = recipe.method.base
     assert (base.kind, base.loss, base.head, base.temperature) == ("npid", "infonce", "mlp", 0.1)
-    assert (base.negatives, base.bank_momentum) == (4096, 0.5)  # K of METHODS 6.10
+    assert (base.negatives, base.bank_momentum) == (4096, 0.5)
     assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("sgd", 0.03, 5e-4)
     assert (recipe.data.batch_size, recipe.schedule.epochs, recipe.schedule.kind) == (256, 200, "cosine")
     small(recipe, "moco-cifar")

@@ -1,4 +1,4 @@
-"""The settings that METHODS 3.4 and 7.2 list, in the recipes of InvP and ISIF."""
+"""The settings of the papers and their releases, in the recipes of InvP and ISIF."""
 
 from typing import Any
 

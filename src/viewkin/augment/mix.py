@@ -41,7 +41,7 @@ def cut_box(ratio: float, centre: tuple[int, int], width: int, height: int) -> t
         The box, and r = 1 - (its area) / (W H).
 
     References:
-        Yun et al., CutMix, 2019, section 3.1; METHODS 5.1.
+        Yun et al., CutMix, 2019, section 3.1.
     """
     side = (1 - ratio) ** 0.5
     half_width, half_height = int(width * side) // 2, int(height * side) // 2

@@ -33,7 +33,7 @@ from viewkin.runs.models import baselines, device_named, open_model
 from viewkin.runtime.errors import UserError, require
 
 RECALIBRATED = 50
-"""Batches that move BatchNorm's statistics, where settings ask for it (METHODS 4.6)."""
+"""Batches that move BatchNorm's statistics, where settings ask for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ def train_view_policy(policy: Policy, *, least_area: float, colour: bool = False
     """Random resized crop and flip, with a policy's normalisation; ``colour`` adds jitter and PCA lighting.
 
     References:
-        InterCLR's linear classification, METHODS 8.2: jitter (.4, .4, .4, 0), lighting of deviation 0.1.
+        InterCLR's linear classification: jitter (.4, .4, .4, 0), lighting of deviation 0.1.
     """
     pipeline: Pipeline = (ResizedCrop(scale=(least_area, 1.0)), Flip())
     if colour:

@@ -129,7 +129,7 @@ SEMI_PRESETS = {
     "simclr-10": replace(_SIMCLR, share=0.1, epochs=30),
 }
 """Name to published settings of ``semi``. ``search`` is InterCLR's grid for the methods it compares with. For SimCLR,
-rate, epochs and zero weight decay follow METHODS 8.5 (from general knowledge); Nesterov's momentum, the cosine without
+rate, epochs and zero weight decay follow what is usual; Nesterov's momentum, the cosine without
 warm-up and the zero-initialised head follow the released code's linear evaluation (model_util.py, README)."""
 
 
@@ -206,5 +206,5 @@ STAGES_PRESETS = {
     "moco": _MOCO,
     "eir-moco": replace(_MOCO, learning_rates=(10.0,)),
 }
-"""Name to published settings: InterCLR on ImageNet and on Places205, InvP on both, MoCo on ImageNet (METHODS 8.2 and
-3.6), EIR's released code on ImageNet-100 (METHODS 5.2)."""
+"""Name to published settings: InterCLR on ImageNet and on Places205, InvP on both, MoCo on ImageNet, EIR's
+released code on ImageNet-100."""

@@ -66,7 +66,7 @@ def retrieval(config: RetrievalConfig, features: Tensor, labels: Tensor, *, prog
 
     References:
         Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, section 4.2;
-        Musgrave, Belongie and Lim, A Metric Learning Reality Check, 2020, section 3.2; METHODS 8.7.
+        Musgrave, Belongie and Lim, A Metric Learning Reality Check, 2020, section 3.2.
     """
     began = time.perf_counter()
     features, labels = checked_features("test", features, labels, features.device)

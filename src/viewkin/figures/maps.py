@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PERPLEXITY = 30.0
-"""Perplexity of t-SNE (METHODS 8.8)."""
+"""Perplexity of t-SNE."""
 SEEDS = 2**32
 """The libraries accept seeds from 0 to below this."""
 SIDE = 430.0

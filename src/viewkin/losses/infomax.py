@@ -46,7 +46,7 @@ def infomax_match(
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        and the released code; METHODS 4.2.
+        and the released code.
     """
     source, target = at_least_float32(source), at_least_float32(target)
     rows = max(at_once // (target.shape[0] * target.shape[1]), 1)
@@ -81,7 +81,7 @@ def infomax_scores(positive: Tensor, negative: Tensor) -> Tensor:
     :class:`MatchScores`. Other positions of the own image are not negatives. The loss is minus the mean.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.2.
+        Bachman, Hjelm and Buchwalter, 2019.
     """
     return positive - torch.logaddexp(positive, negative.unsqueeze(1))
 
@@ -102,7 +102,7 @@ def mixture_objective(scores: Tensor, sharpness: float) -> Tensor:
         sharpness: tau, the *inverse* of a temperature.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.3.
+        Bachman, Hjelm and Buchwalter, 2019.
     """
     q = responsibilities(scores, sharpness).detach()
     return (q * scores).sum(1) + torch.special.entr(q).sum(1) / sharpness
@@ -118,7 +118,7 @@ def clipped_cross_entropy(logits: Tensor, labels: Tensor, clip: float = 10.0, we
         weight: weight of the penalty on z before clipping.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, the released code; METHODS 4.2.
+        Bachman, Hjelm and Buchwalter, 2019, the released code.
     """
     z = at_least_float32(logits)
     total = functional.cross_entropy(clip * torch.tanh(z / clip), labels, reduction="sum")

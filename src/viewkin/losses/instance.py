@@ -126,7 +126,7 @@ def two_view_instance_loss(log_p: Tensor, log_p_hat: Tensor, reading: str) -> Te
     (the equation as printed; may be negative, never below -ln 2).
 
     References:
-        Exploring Instance Relations, 2021, equations 2-3; METHODS 5.1 on the readings.
+        Exploring Instance Relations, 2021, equations 2-3.
     """
     if reading == "logsum":
         return -torch.logaddexp(log_p, log_p_hat)

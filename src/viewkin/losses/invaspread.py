@@ -55,7 +55,7 @@ def blended_similarity(similarity: Tensor, share: float, *, constant: bool = Tru
             kept).
 
     References:
-        METHODS 7.2 on aISIF: the first formula is certain, the second is our reading.
+        Of aISIF the first formula is certain; the second is our reading.
     """
     s = at_least_float32(similarity)
     square = share**2 + (1 - share) ** 2 + 2 * share * (1 - share) * s

@@ -21,7 +21,7 @@ def angular_margin(similarity: Tensor, margin: float) -> Tensor:
         margin: m, radians; above 0 stricter, below 0 looser.
 
     References:
-        Xie et al., InterCLR, 2022, the released code (METHODS 6.2); after Deng et al., ArcFace, 2019.
+        Xie et al., InterCLR, 2022, the released code; after Deng et al., ArcFace, 2019.
     """
     c = at_least_float32(similarity)
     # The root's slope is infinite at 0.

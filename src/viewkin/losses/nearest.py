@@ -122,7 +122,7 @@ def nearest_sums(
         edge: how many of the M nearest the sample holds.
 
     References:
-        InvP, 2020, section 3.3; METHODS 3.2 and 3.7 on the two forms.
+        InvP, 2020, section 3.3.
     """
     q, paper, kind = at_least_float32(q), denominator == "paper", exponential_type(bank, temperature)
     own = (q * bank[index].to(q.dtype)).sum(1)

@@ -1,7 +1,7 @@
 """InvP's losses: an image among its nearest neighbours, and its attraction to positives from a neighbour graph.
 
 Letters in addition to the package's: M nearest rows, C images reached in the graph, P of them chosen. ``paper`` and
-``code`` are the two denominators of METHODS 3.2: the paper's sets, and the sums of the released training code.
+``code`` are two denominators: the paper's sets, and the sums of the released training code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def nearest_instance_loss(nearest: Nearest, denominator: Denominator = "code") -
         (B,).
 
     References:
-        InvP, 2020, section 3.3; METHODS 3.2.
+        InvP, 2020, section 3.3.
     """
     own = nearest.own - nearest.level
     if denominator == "paper":
@@ -80,7 +80,7 @@ def propagation_loss(
         (B,); 0 without positives.
 
     References:
-        InvP, 2020, section 3.3; METHODS 3.2 and 3.7.
+        InvP, 2020, section 3.3.
     """
     none = (chosen.image < 0).all(1)
     # Without positives, any finite number keeps the gradient finite.
@@ -104,7 +104,7 @@ def mixed_instance_loss(log_p: Tensor, log_p_partner: Tensor, share: Tensor) -> 
         share: (B,) weight a of the first image in the mixture, 0 to 1.
 
     References:
-        The older release of InvP; METHODS 3.4.
+        The older release of InvP.
     """
     return -torch.logaddexp(
         torch.logaddexp(share.log() + log_p, (1 - share).log() + log_p_partner), log_p.new_full((), FLOOR).log()

@@ -176,8 +176,7 @@ def mixed_target(own: Tensor, other: Tensor, share: float) -> Tensor:
 def interpolation(mixed: Tensor, target: Tensor, temperature: float, rows: slice = slice(None)) -> Tensor:
     """Interpolation relation: ``-log e^(v^k.v~^k/tau) / sum_j e^(v^j.v~^k/tau)``, j over the mixtures of the batch.
 
-    Equation 9 has the sum over k inside the logarithm (:func:`interpolation_of_sum`), which we take for a misprint
-    (METHODS 5.1).
+    Equation 9 has the sum over k inside the logarithm (:func:`interpolation_of_sum`), which we take for a misprint.
 
     Args:
         mixed: (B, D) unit embeddings of the mixtures of the whole global batch, v^k.

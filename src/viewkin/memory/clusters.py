@@ -31,7 +31,7 @@ class Clusters(nn.Module):
     members and sums of features are updated incrementally, and centroids are their quotients.
 
     References:
-        Xie et al., InterCLR, 2022, section 3.2 and the released code; METHODS 6.4.
+        Xie et al., InterCLR, 2022, section 3.2 and the released code.
     """
 
     labels: Tensor

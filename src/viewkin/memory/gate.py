@@ -17,7 +17,7 @@ class Gate(nn.Module):
     together. A state saved before there were gates is taken up as one that was open from the start.
 
     References:
-        METHODS 11.7: above the limit, a loss falls fastest when all embeddings become alike.
+        Ours: above the limit, a loss falls fastest when all embeddings become alike.
     """
 
     total: Tensor

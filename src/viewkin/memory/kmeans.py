@@ -37,7 +37,7 @@ def kmeans(
         labels (N,) int64, without an empty cluster, and centroids (C, D), the means of the members.
 
     References:
-        Lloyd, 1982. InterCLR's release runs FAISS with 20 iterations on all points (METHODS 6.4).
+        Lloyd, 1982. InterCLR's release runs FAISS with 20 iterations on all points.
     """
     first = torch.randperm(len(points), generator=generator)[:clusters]
     with progress_bar("k-means", iterations, shown=shown and distributed.rank() == 0) as bar:

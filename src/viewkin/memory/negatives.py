@@ -55,7 +55,7 @@ class NegativeSampler:
     If the whole pool has the query's label, the query has no negative.
 
     References:
-        Xie et al., InterCLR, 2022, section 3.3 and the released code; METHODS 6.3.
+        Xie et al., InterCLR, 2022, section 3.3 and the released code.
     """
 
     sampler: Sampler

@@ -96,7 +96,7 @@ class AMDIM(Method):
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        and the released code; METHODS 4.
+        and the released code.
     """
 
     scale_free = False

@@ -75,7 +75,7 @@ def feature_dim(backbone: nn.Module) -> int:
 
 
 def with_projection(backbone: nn.Module, head: Literal["linear", "mlp"], dim: int, init: Init = "default") -> Encoder:
-    """Add a projection head to a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm (METHODS 2.2)."""
+    """Add a projection head to a backbone: F -> D, or F -> F -> ReLU -> D without BatchNorm."""
     width = feature_dim(backbone)
     layers = (width, dim) if head == "mlp" else (dim,)
     return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))

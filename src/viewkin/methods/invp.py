@@ -56,7 +56,7 @@ class InvP(ViewMethod):
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, sections 3.1-3.3; the
-        released code where it differs (METHODS 3.2-3.7).
+        released code where it differs.
     """
 
     bank: FeatureBank

@@ -47,7 +47,7 @@ class IRAug(ViewMethod):
     """Instance discrimination of two views: ``-log P(i) - log P^(i)``; one of the views updates the bank.
 
     References:
-        Exploring Instance Relations, 2021, equations 1-3; METHODS 5.1 lists the readings.
+        Exploring Instance Relations, 2021, equations 1-3.
     """
 
     bank: FeatureBank

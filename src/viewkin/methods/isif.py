@@ -52,8 +52,7 @@ class ISIF(ViewMethod):
     """Invariance to the partner view and spread of all others, over both views of the global batch.
 
     References:
-        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7;
-        METHODS 7.2 on what the release does and on aISIF.
+        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7, and the released code.
     """
 
     contrastive = True

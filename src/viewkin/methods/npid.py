@@ -63,7 +63,7 @@ class NPID(ViewMethod):
 
     References:
         Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, equations 2-8.
-        As in the released code there is no proximal term; the bank momentum replaces it (METHODS 7.1).
+        As in the released code there is no proximal term; the bank momentum replaces it.
     """
 
     bank: FeatureBank

@@ -37,7 +37,7 @@ class KinConfig(MethodConfig):
     ramp: RampConfig = field(default_factory=RampConfig)
     """w(t), when the propagation term starts: T is 30 epochs of 200 or 800 in the paper."""
     denominator: Literal["code", "paper"] = "code"
-    """``code`` as released; ``paper`` leaves all positives except the hard ones out of it (METHODS 3.2)."""
+    """``code`` as released; ``paper`` leaves all positives except the hard ones out of it."""
     exclusive: bool = True
     """Leave the query's own bank row out of the propagation term's denominator (``code``; ``paper`` never has it)."""
     bank_momentum: Momentum = 0.5

@@ -29,7 +29,7 @@ class ConvRes(nn.Module):
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        and the released code; METHODS 4.1.
+        and the released code.
     """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int, norm: bool) -> None:
@@ -74,7 +74,7 @@ class AMDIMNet(nn.Module):
     pixels), 16/8 and 32/8 (64), 35/16 and 67/16 (128).
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
+        Bachman, Hjelm and Buchwalter, 2019, and the released code.
     """
 
     def __init__(self, name: str, *, width: int, rkhs: int, depth: int, channels: int = 3, norm: bool = False) -> None:
@@ -136,7 +136,7 @@ class EmbeddingHead(nn.Module):
     diagonal, so that a new head is nearly the identity.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019, and the released code; METHODS 4.1.
+        Bachman, Hjelm and Buchwalter, 2019, and the released code.
     """
 
     def __init__(self, width: int, rkhs: int, norm: bool = False) -> None:
@@ -169,7 +169,7 @@ class Mixture(nn.Module):
     The W2_j are initialised differently; equal components would get equal gradients and stay equal.
 
     References:
-        Bachman, Hjelm and Buchwalter, 2019; METHODS 4.3.
+        Bachman, Hjelm and Buchwalter, 2019.
     """
 
     def __init__(self, rkhs: int, components: int) -> None:

@@ -1,4 +1,4 @@
-"""Recipes of AMDIM (Bachman, Hjelm and Buchwalter, 2019; METHODS 4)."""
+"""Recipes of AMDIM (Bachman, Hjelm and Buchwalter, 2019)."""
 
 from __future__ import annotations
 

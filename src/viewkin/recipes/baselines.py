@@ -15,7 +15,7 @@ from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 
 def npid_cifar10() -> Recipe:
-    """NPID / IR, full softmax (Wu et al., 2018; METHODS 7.1): kNN(200) 80.8."""
+    """NPID / IR, full softmax (Wu et al., 2018): kNN(200) 80.8."""
     return Recipe(
         name="npid_cifar10",
         about="NPID / IR with the full softmax, ResNet-18, 200 epochs (Wu et al. 2018)",
@@ -40,7 +40,7 @@ def iraug_cifar10() -> Recipe:
 
 
 def simclr_cifar10() -> Recipe:
-    """SimCLR on CIFAR-10 (Chen et al., 2020, appendix B.9; METHODS 7.10): linear about 91."""
+    """SimCLR on CIFAR-10 (Chen et al., 2020, appendix B.9): linear about 91."""
     return Recipe(
         name="simclr_cifar10",
         about="SimCLR, ResNet-18, LARS, 1000 epochs (Chen et al. 2020)",
@@ -54,7 +54,7 @@ def simclr_cifar10() -> Recipe:
 
 
 def moco_cifar10() -> Recipe:
-    """MoCo's CIFAR-10 demo (METHODS 7.9): kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs.
+    """MoCo's CIFAR-10 demo: kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs.
 
     All convolutions start by ``kaiming``; the demo's first one, which replaces torchvision's, by PyTorch's default.
     """
@@ -82,7 +82,7 @@ def moco_cifar10_symmetric() -> Recipe:
 
 
 def byol_cifar10() -> Recipe:
-    """BYOL on CIFAR-10 as solo-learn runs it (METHODS 7.15): online linear 92.6."""
+    """BYOL on CIFAR-10 as solo-learn runs it: online linear 92.6."""
     return Recipe(
         name="byol_cifar10",
         about="BYOL, ResNet-18, LARS, 1000 epochs (solo-learn's settings)",
@@ -133,7 +133,7 @@ def npidv2_imagenet() -> Recipe:
 
 
 def moco_v1_imagenet() -> Recipe:
-    """MoCo v1 (He et al., 2020; METHODS 7.9): linear top-1 60.6 with ResNet-50."""
+    """MoCo v1 (He et al., 2020): linear top-1 60.6 with ResNet-50."""
     return Recipe(
         name="moco_v1_imagenet",
         about="MoCo v1: linear head, ResNet-50, queue of 65,536, 200 epochs (He et al. 2020)",
@@ -146,7 +146,7 @@ def moco_v1_imagenet() -> Recipe:
 
 
 def moco_v2_imagenet() -> Recipe:
-    """MoCo v2 (Chen et al., 2020; METHODS 7.9): linear top-1 67.5 with ResNet-50, 200 epochs."""
+    """MoCo v2 (Chen et al., 2020): linear top-1 67.5 with ResNet-50, 200 epochs."""
     return Recipe(
         name="moco_v2_imagenet",
         about="MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)",
@@ -173,7 +173,7 @@ def simclr_imagenet() -> Recipe:
 
 
 def byol_imagenet() -> Recipe:
-    """BYOL (Grill et al., 2020) at InterCLR's 200 epochs (METHODS 6.5): linear top-1 70.6."""
+    """BYOL (Grill et al., 2020) at InterCLR's 200 epochs: linear top-1 70.6."""
     return Recipe(
         name="byol_imagenet",
         about="BYOL, ResNet-50, LARS, batch 4096 in 16 parts, 200 epochs (InterCLR's settings)",

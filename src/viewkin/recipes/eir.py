@@ -1,4 +1,4 @@
-"""Recipes of EIR (Exploring Instance Relations, 2021; METHODS 5) and of its baseline where only EIR has it."""
+"""Recipes of EIR (Exploring Instance Relations, 2021) and of its baseline where only EIR has it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def eir_cifar10() -> Recipe:
 
 
 def eir_cifar10_rounds() -> Recipe:
-    """EIR in five rounds of 200 epochs: kNN(200) 89.1. What a round keeps is AND's way (METHODS 5.2)."""
+    """EIR in five rounds of 200 epochs: kNN(200) 89.1. What a round keeps is AND's way."""
     base = eir_cifar10()
     return replace(
         base,

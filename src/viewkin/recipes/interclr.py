@@ -1,6 +1,6 @@
-"""Recipes of InterCLR (Xie et al., 2022; METHODS 6) and of the bases that only InterCLR has.
+"""Recipes of InterCLR (Xie et al., 2022) and of the bases that only InterCLR has.
 
-On small sets: ten clusters a class and otherwise the inter branch of ImageNet (METHODS 6.6), around bases that have the
+On small sets: ten clusters a class and otherwise the inter branch of ImageNet, around bases that have the
 settings small images are known to need (docs/methods/interclr.md lists them); nothing is published there.
 """
 

@@ -1,4 +1,4 @@
-"""Recipes of InvP (METHODS 3.4)."""
+"""Recipes of InvP."""
 
 from __future__ import annotations
 

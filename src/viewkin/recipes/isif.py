@@ -1,4 +1,4 @@
-"""Recipes of ISIF (METHODS 7.2)."""
+"""Recipes of ISIF."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
 
 def isif_cifar10() -> Recipe:
-    """ISIF on CIFAR-10 (Ye et al., 2019; METHODS 10.8): kNN(200) about 83.6."""
+    """ISIF on CIFAR-10 (Ye et al., 2019): kNN(200) about 83.6."""
     return Recipe(
         name="isif_cifar10",
         about="ISIF, ResNet-18, 301 epochs (Ye et al. 2019)",

@@ -33,7 +33,7 @@ class OnlineHeads:
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019, the
-        released code; METHODS 4.2.
+        released code.
     """
 
     def __init__(

@@ -211,7 +211,7 @@ def test_a_number_of_some_labels_stands_beside_as_many_of_them():
     def shown(settings: Any) -> list[float]:
         return [one.value for one in published(stored, imagenet, "semi", "top-5", "backbone", settings)]
 
-    assert [shown({"share": share}) for share in (0.01, 0.1, 0.05)] == [[72.7], [85.9], []]  # METHODS 6.7
+    assert [shown({"share": share}) for share in (0.01, 0.1, 0.05)] == [[72.7], [85.9], []]
     assert shown(None) == []
 
 
@@ -222,7 +222,7 @@ def test_an_ablation_s_number_stands_beside_the_same_weights_instead_of_the_whol
     weights = {"method.relation_weight": relation, "method.mixture_weight": mixture}
     group = [read_record(run_in(tmp_path / "a", {"knn@200": 1.0}, **weights))]
     (line,) = [line for line in lines_of(group) if (line.features, line.measure) == ("embedding", "knn@200")]
-    assert line.published == str(number)  # METHODS 5.3
+    assert line.published == str(number)
 
 
 def test_the_settings_of_an_evaluation_say_which_number_is_shown(tmp_path):
@@ -235,7 +235,7 @@ def test_the_settings_of_an_evaluation_say_which_number_is_shown(tmp_path):
     ]
     write_results(place / "evaluation-semi.json", results)
     shown = {line.mean: line.published for line in lines_of([read_record(place)])}
-    assert shown == {50.01: "78.2", 50.1: ""}  # METHODS 3.5
+    assert shown == {50.01: "78.2", 50.1: ""}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['recipe']} {row['measure']} {row['images']}")

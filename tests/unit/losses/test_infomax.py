@@ -24,7 +24,7 @@ def loss_of(source: Tensor, target: Tensor, clip: float = 20.0) -> Tensor:
 
 
 def loop_scores(source: Tensor, target: Tensor, clip: float) -> list[list[float]]:
-    """METHODS 4.2 as printed: [i][l] with the sum over the other images' locations only."""
+    """The scores as printed: [i][l] with the sum over the other images' locations only."""
     r, count, places = source.shape[1], len(target), target.shape[1]
 
     def clipped(i: int, j: int, place: int) -> float:

@@ -69,7 +69,7 @@ def test_where_nothing_is_small_nothing_changes():
 
 
 def test_a_lone_member_moves_to_the_closer_cluster_and_the_largest_is_halved():
-    # METHODS 6.9: counts 7, 1, 4, at least 2. Cluster 0 lies at 0 and 20 degrees, cluster 2 at 90, the lone one at 60.
+    # Counts 7, 1, 4, at least 2. Cluster 0 lies at 0 and 20 degrees, cluster 2 at 90, the lone one at 60.
     features = at([0, 1, 2, 3, 20, 21, 22, 60, 90, 91, 92, 93])
     state = labelled(features, [0] * 7 + [1] + [2] * 4, 3, min_size=2)
     assert state.counts.tolist() == [7, 1, 4]

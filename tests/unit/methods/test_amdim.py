@@ -39,7 +39,7 @@ def batch_of(method: AMDIM, *, side: int = 16, step: int = 0) -> Batch:
 
 
 def loop_task(source: Tensor, target: Tensor, clip: float, sharpness: float) -> tuple[float, float]:
-    """METHODS 4.2 and 4.3: minus the mean objective, and the mean square, of source (B, k, r) and target (B, L, r)."""
+    """Minus the mean objective, and the mean square, of source (B, k, r) and target (B, L, r)."""
     count, k, r = source.shape
     total, square = 0.0, 0.0
     for i in range(count):
@@ -222,7 +222,7 @@ def test_assignments_of_one_component_are_all_zero_and_change_nothing():
 
 
 def test_unset_it_is_the_release():
-    # METHODS 4.1 to 4.3: scores clipped at 20, the code's 0.05 rather than the paper's 0.04, BatchNorm in the heads at
+    # As in the release: scores clipped at 20, the code's 0.05 rather than the paper's 0.04, BatchNorm in the heads at
     # their end alone. The paper's mixtures were not recovered: they are off, and tau is 1.
     config = AMDIMConfig()
     assert (config.clip, config.penalty, config.mixtures, config.sharpness) == (20, 0.05, 1, 1)

@@ -12,7 +12,7 @@ from viewkin.runtime.errors import UserError
 
 N, R = 4, 40
 NAMES = pytest.mark.parametrize("name", AMDIM_SIDES)
-# Receptive field and stride of f7 and f5 (METHODS 4.1).
+# Receptive field and stride of f7 and f5.
 FIELDS = {
     "amdim32": {"f7": (8, 4), "f5": (16, 4)},
     "amdim64": {"f7": (16, 8), "f5": (32, 8)},
@@ -85,7 +85,7 @@ def test_new_block_is_an_average_pool_with_zero_channels_appended(kernel, stride
     assert not found[:, 4:].any()
 
 
-# METHODS 4.1 as a table: how many plain convolutions, each with ReLU, stand first, with their stride; then kernel and
+# The release as a table: how many plain convolutions, each with ReLU, stand first, with their stride; then kernel and
 # stride of the blocks of f7, of f5 and of f1, where "..." are depth - 1 of kernel 1.
 LAYERS = {
     "amdim32": ((1,), ((1, 1), (4, 2), ..., (2, 2), ...), ((3, 1), ...), ((3, 1), ..., (3, 1))),

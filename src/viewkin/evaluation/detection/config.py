@@ -61,7 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rule": "coco",
     },
 }
-"""``voc`` and ``coco`` follow METHODS 8.6, with Detectron2's warm-up and train sides; ``voc-invp`` follows METHODS 3.6,
+"""``voc`` and ``coco`` follow MoCo, with Detectron2's warm-up and train sides; ``voc-invp`` follows InvP,
 with the same sides; ``small`` is this library's own."""
 
 
@@ -70,7 +70,7 @@ class DetectionConfig(Settings):
     """How a detector is fine-tuned and measured; None stands for the preset's value.
 
     References:
-        Ren et al., Faster R-CNN, 2015; He et al., MoCo, 2020, section 4.2; METHODS 8.6.
+        Ren et al., Faster R-CNN, 2015; He et al., MoCo, 2020, section 4.2.
     """
 
     preset: Preset = "small"

@@ -84,7 +84,7 @@ def detection(
             larger than the training set, or the loss diverged.
 
     References:
-        Ren et al., Faster R-CNN, 2015; He et al., MoCo, 2020, section 4.2; METHODS 8.6.
+        Ren et al., Faster R-CNN, 2015; He et al., MoCo, 2020, section 4.2.
     """
     began = time.perf_counter()
     if train.classes != test.classes:

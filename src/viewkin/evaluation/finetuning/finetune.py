@@ -81,7 +81,7 @@ def finetune(
             training diverges.
 
     References:
-        METHODS 3.6 (InvP's code).
+        Wang et al., InvP, 2020, and the released code.
     """
     began = time.perf_counter()
     labels, y = number_training_classes(train)
@@ -109,7 +109,7 @@ def semi(config: SemiConfig, network: Network, train: Source, test: Source, *, p
     Arguments and errors are those of :func:`finetune`.
 
     References:
-        Xie et al., Delving into inter-image invariance, 2022, and the authors' code; METHODS 8.5.
+        Xie et al., Delving into inter-image invariance, 2022, and the authors' code.
     """
     labels, _ = number_training_classes(train)
     rows = (

@@ -63,7 +63,7 @@ KNN_PRESETS = {
     "invp": KnnConfig(k=MANY, temperature=0.07),
     "simsiam": KnnConfig(k=MANY, temperature=0.2),
 }
-"""Name to published settings (METHODS 8.1)."""
+"""Name to published settings."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,8 +74,8 @@ LINEAR_PRESETS = {
     "eir-moco": replace(_MOCO, learning_rates=(10.0,)),
     "invp": LinearConfig(learning_rates=(30.0,), schedule="step", init_std=None),
 }
-"""Name to published settings: ``eir`` for EIR's LC (its optimiser is not published: METHODS 8.2), ``moco`` on ImageNet,
-``eir-moco`` of EIR's released code on ImageNet-100 (METHODS 5.2), ``invp`` on CIFAR and SVHN (METHODS 3.6)."""
+"""Name to published settings: ``eir`` for EIR's LC (its optimiser is not published), ``moco`` on ImageNet,
+``eir-moco`` of EIR's released code on ImageNet-100, ``invp`` on CIFAR and SVHN."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ MLP_PRESETS = {
     "imagenet": MlpConfig(views="augmented", epochs=30, milestones=(15, 25)),
     "places": MlpConfig(views="augmented", epochs=15, milestones=(7, 12)),
 }
-"""Name to published settings (METHODS 4.6)."""
+"""Name to published settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def mlp(
 
     References:
         Bachman, Hjelm and Buchwalter, Learning representations by maximizing mutual information across views, 2019,
-        and the released code; METHODS 4.6.
+        and the released code.
     """
     began = time.perf_counter()
     first = train(0) if callable(train) else train

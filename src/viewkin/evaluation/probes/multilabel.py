@@ -102,7 +102,7 @@ def multilabel(
 
     References:
         Wang et al., Unsupervised Representation Learning by Invariance Propagation, 2020, and the authors' code
-        (voc_linear.py); METHODS 3.6.
+        (voc_linear.py).
     """
     began = time.perf_counter()
     targets, test_targets, classes, notes = binary_targets(labels_of(train), labels_of(test))

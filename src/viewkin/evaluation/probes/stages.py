@@ -94,7 +94,7 @@ def stages(
 
     References:
         Goyal et al., Scaling and Benchmarking Self-Supervised Visual Representation Learning, 2019; Xie et al., 2022,
-        and the authors' code; METHODS 8.2.
+        and the authors' code.
     """
     began = time.perf_counter()
     labels, y = number_training_classes(train)

@@ -112,7 +112,7 @@ def lowshot(
 
     References:
         Goyal et al., Scaling and Benchmarking Self-Supervised Visual Representation Learning, 2019, section 6.2 and
-        the released code; Li et al., Prototypical Contrastive Learning, 2021, section 4.1 (one cost); METHODS 8.4.
+        the released code; Li et al., Prototypical Contrastive Learning, 2021, section 4.1 (one cost).
     """
     began = time.perf_counter()
     task = prepare_task(train, train_labels, test, test_labels)

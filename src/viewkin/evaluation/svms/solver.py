@@ -136,7 +136,7 @@ def train_svm(config: MachineConfig, rows: Rows, positive: NDArray[np.bool_], co
         cost: C of LIBLINEAR.
 
     References:
-        Fan et al., LIBLINEAR: A Library for Large Linear Classification, 2008; settings of METHODS 8.3.
+        Fan et al., LIBLINEAR: A Library for Large Linear Classification, 2008; settings of InterCLR's released code.
     """
     machine: Any = _scikit_learn("svm").LinearSVC(
         penalty="l2",

@@ -99,7 +99,7 @@ def svm(
 
     References:
         Goyal et al., Scaling and Benchmarking Self-Supervised Visual Representation Learning, 2019, section 6.1 and
-        the released code; METHODS 8.3.
+        the released code.
     """
     began = time.perf_counter()
     task = prepare_task(train, train_labels, test, test_labels)

@@ -109,7 +109,7 @@ class EIR(Wrapper):
     permutation of the global batch.
 
     References:
-        Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant; METHODS 5.1 on the readings.
+        Exploring Instance Relations, 2021, equations 4-10 and the released MoCo variant.
     """
 
     start_features: Tensor | None

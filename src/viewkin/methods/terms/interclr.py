@@ -151,7 +151,7 @@ class InterCLR(Wrapper):
 
     References:
         Xie, Zhan, Liu, Ong, Loy, Delving into Inter-Image Invariance for Unsupervised Visual Representations, 2022,
-        equations 5-7 and algorithm 1; METHODS 6.
+        equations 5-7 and algorithm 1.
     """
 
     clusters: Clusters | None

@@ -96,7 +96,7 @@ def test_schedules_and_views_are_the_published_ones():
 
 
 def test_unset_it_is_the_protocol_of_cifar_and_stl():
-    # METHODS 4.6, "Adam as above" of 4.4; the batch is the one that the network trains with. Published heads see a new
+    # Adam as in training; the batch is the one that the network trains with. Published heads see a new
     # view of every image each epoch, which costs a pass of the network: the presets do, and a bare config does not.
     config = MlpConfig()
     assert (config.hidden, config.dropout, config.epochs, config.batch_size) == (1024, 0.2, 120, 480)
