@@ -52,7 +52,8 @@ class ISIF(ViewMethod):
     """Invariance to the partner view and spread of all others, over both views of the global batch.
 
     References:
-        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7, and the released code.
+        Ye et al., Unsupervised Embedding Learning via Invariant and Spreading Instance Feature, 2019, equation 7,
+        and the released code.
     """
 
     contrastive = True
