@@ -508,14 +508,21 @@ def test_an_empty_collection_is_opened_and_says_so(place):
         Reader(to.with_name("empty")).nearest([], 3)
 
 
+THREADS = """if True:
+    import os, sys
+    from pathlib import Path
+    import pyarrow as pa
+    from viewkin.collection.reader import Reader
+    def threads(): return len(os.listdir("/proc/self/task"))
+    pa.array([1]).to_pylist()
+    reader, before = Reader(Path(sys.argv[1])), threads()
+    reader.rows.table
+    print(threads() - before)
+"""
+
+
 def test_reading_a_part_starts_no_thread_of_arrow_that_could_abort_the_end_of_the_process(tmp_path):
     gathered(tmp_path / "c", pictures(tmp_path / "photos", range(3)))
-    script = (
-        "import os, sys, pyarrow as pa; from pathlib import Path; from viewkin.collection.reader import Reader\n"
-        "pa.array([1]).to_pylist(); reader = Reader(Path(sys.argv[1])); tasks = lambda: len(os.listdir('/proc/self/task'))\n"
-        "before = tasks(); reader.rows.table; print(tasks() - before)"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "c")], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "c")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout == "0\n"
