@@ -26,7 +26,7 @@ import torch
 from cleaning_peers import FINDERS, PEERS, cleanlab_scores, cleanvision_issues, found_by
 from machine import RESULTS, origin, write
 from numpy.typing import NDArray
-from planted import FAULTS, KINDS, SETS, features, plant_copies, plant_faults
+from planted import FAULTS, KINDS, SETS, cifar, features, plant_copies, plant_faults
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
@@ -40,6 +40,10 @@ from viewkin.commands.quality import QualityRequest, quality
 
 IMAGES, COPIES = 2000, 150
 DRAWS = 5
+FOREIGN = (("cars", "mini"), ("cars", "cifar, no cars"), ("cars", "cifar"), ("cifar", "mini"), ("mini", "cars"))
+"""A set, and the one that foreign images are planted from."""
+CARS_OF_CIFAR = (1, 9)
+"""Labels of CIFAR-10 that are not foreign among cars: automobile, truck."""
 
 
 def embedded(folder: Path) -> tuple[Path, float]:
@@ -119,9 +123,14 @@ def outliers_part(options: argparse.Namespace) -> dict[str, Any]:
     vectors = {}
     for name in SETS:
         reader = Reader(embedded(plant_copies(options.work / name, name, IMAGES, COPIES))[0])
-        vectors[name] = reader.vectors[[not kind_of(key) for key in reader.rows.keys]]
+        originals = np.array([not kind_of(key) for key in reader.rows.keys])
+        vectors[name] = reader.vectors[originals]
+        if name == "cifar":
+            labels = cifar("test", 10_000)[1]
+            numbers = [int(stem(key)) for key in reader.rows.keys]
+            vectors["cifar, no cars"] = reader.vectors[originals & ~np.isin(labels[numbers], CARS_OF_CIFAR)]
     truth, found = np.r_[np.zeros(IMAGES), np.ones(20)], []
-    for home, foreign in (("cars", "mini"), ("cars", "cifar"), ("cifar", "mini"), ("mini", "cars")):
+    for home, foreign in FOREIGN:
         scores: list[float] = []
         for draw in range(DRAWS):
             chosen = np.random.default_rng(draw).permutation(len(vectors[foreign]))[:20]
@@ -135,8 +144,8 @@ def outliers_part(options: argparse.Namespace) -> dict[str, Any]:
 def quality_part(options: argparse.Namespace) -> dict[str, Any]:
     """Look for planted faults, and for alarms on pictures as they are."""
     report: dict[str, Any] = {"clean": 1000, "planted of each": 50}
-    for name in ("mini", "cars"):
-        folder = plant_faults(options.work / f"{name}-faults", name, 1000, 50)
+    for name in ("mini", "cars", "mini test"):
+        folder = plant_faults(options.work / f"{name.replace(' ', '-')}-faults", name, 1000, 50)
         place, _ = embedded(folder)
         began = time.perf_counter()
         ours = [(row["key"], row["issue"]) for row in quality(QualityRequest(collection=place))]
@@ -264,6 +273,7 @@ def main() -> None:
     for name in options.only:
         began = time.perf_counter()
         source = origin("cleaning", options.threads, torch.device("cpu")) | {"seed": 0, "peers": PEERS}
+        source["command"] = f"python benchmarks/cleaning.py --threads {options.threads} --work DIR --only {name}"
         found = PARTS[name](options)
         report["parts"][name] = found | {"source": source | {"seconds": time.perf_counter() - began}}
         write(options.out, report)

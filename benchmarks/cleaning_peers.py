@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from viewkin.commands.duplicates import DuplicatesRequest, duplicates
+from viewkin.nets.pretrained import read_pretrained
 
 FINDERS = ("ours", "imagededup PHash", "imagededup CNN", "cleanvision")
 
@@ -83,9 +84,17 @@ def phash(folder: Path) -> list[tuple[str, str]]:
 
 
 def cnn(folder: Path) -> list[tuple[str, str]]:
+    """Search by imagededup's CNN with the network that ours has, since its own weights have to be downloaded."""
     from imagededup.methods import CNN
+    from imagededup.utils import CustomModel
+    from torchvision import transforms
 
-    found = CNN(verbose=False).find_duplicates(image_dir=str(folder), num_enc_workers=0, num_sim_workers=0)
+    start = read_pretrained("efficientnet_lite0")
+    steps = [transforms.Resize((224, 224)), transforms.ToTensor(), transforms.Normalize(start.mean, start.std)]
+    config = CustomModel(name="efficientnet_lite0", model=start.network(), transform=transforms.Compose(steps))
+    found = CNN(verbose=False, model_config=config).find_duplicates(
+        image_dir=str(folder), num_enc_workers=0, num_sim_workers=0
+    )
     return [(a, b) for a, others in found.items() for b in others]
 
 

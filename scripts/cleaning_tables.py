@@ -19,7 +19,9 @@ PAGE, REPORT = ROOT / "docs" / "cleaning.md", ROOT / "results" / "benchmarks" / 
 SETS = {
     "cars": "Cars-196",
     "mini": "mini-ImageNet",
+    "mini test": "mini-ImageNet, validation",
     "cifar": "CIFAR-10",
+    "cifar, no cars": "CIFAR-10, no cars or trucks",
     "cifar_train": "CIFAR-10",
     "mini_train": "mini-ImageNet",
 }
@@ -46,7 +48,7 @@ def source(part: dict[str, Any]) -> str:
     one = part["source"]
     peers = ", ".join(f"{name} {version}" for name, version in one["peers"].items())
     return (
-        f"`{one['command'].split(' --work')[0]}`, commit {one['commit']}, {one['device']}, {one['threads']} thread, "
+        f"`{one['command']}`, commit {one['commit']}, {one['device']}, {one['threads']} thread, "
         f"seed {one['seed']}, load of the machine {one['load_average']:.1f}, torch {one['torch']}, {peers}.\n"
     )
 
@@ -56,7 +58,7 @@ def duplicates(part: dict[str, Any]) -> str:
     for name in ("cars", "mini", "cifar"):
         for finder, one in part[name]["finders"].items():
             if "error" in one:
-                rows.append([SETS[name], finder, *["-"] * 8])
+                rows.append([SETS[name], finder, *["-"] * 9])
                 continue
             spent = [f"{one['processor seconds']:.0f}", f"{one['megabytes']:.0f}"]
             recall = [percent(one["recall"][kind]) for kind in KINDS]
@@ -89,14 +91,10 @@ def quality(part: dict[str, Any]) -> str:
             str(one["flat called blurred"]),
             f"{one['seconds']:.0f}",
         ]
-        for name in ("mini", "cars")
+        for name in ("mini", "cars", "mini test")
         for by, one in part[name].items()
     ]
     return table(["set", "by", *FAULTS, "false alarms, %", "flat called blurred", "seconds"], rows)
-
-
-def alarms(one: dict[str, Any]) -> list[str]:
-    return [percent(one["false alarms"]), str(one["flat called blurred"]), f"{one['seconds']:.0f}"]
 
 
 def suspects(part: dict[str, Any]) -> str:

@@ -57,6 +57,18 @@ KIN_OF_START = (
     "method.min_size=5",
     "method.clusters=200",
 )
+EDGES_OF_START = (
+    "method.edges=start",
+    "method.start_size=160",
+    "method.weight=0.3",
+    "method.candidates=1024",
+    "method.graph.neighbours=4",
+    "method.graph.hops=1",
+    "method.graph.positives=4",
+    "method.ramp.share=0",
+    "method.ramp.gate=false",
+    "method.bank_momentum=0",
+)
 RELATION = ("method.relation=start", "method.teacher_temperature=0.05", "method.temperature=0.05")
 
 
@@ -71,6 +83,7 @@ ROWS: dict[str, list[str]] = {
     "eir-relation": around("eir", "method.relation_weight=0.1", "method.mixture_weight=0", *RELATION),
     "interclr": around("interclr", *KIN),
     "interclr-start": around("interclr", *KIN_OF_START),
+    "propagation-start": around("propagation", *EDGES_OF_START),
     "simclr-12": ["--epochs", "12"],
     "start-160": [],
 }

@@ -124,6 +124,7 @@ GRID: dict[str, MethodConfig] = {
     "interclr-start": interclr(METHODS["simclr"], clustered="start", start_size=24, labels="offline", **CLUSTERED),
     "eir-start": EIRConfig(base=METHODS["simclr"], relation="start", relation_weight=0.5, mixture_weight=0.0),
     "propagation-features": PropagationConfig(base=METHODS["simclr"], edges="features", **KIN),
+    "propagation-start": PropagationConfig(base=METHODS["simclr"], edges="start", start_size=24, **KIN),
     "iraug-mean": IRAugConfig(dim=32, temperature=0.2, reading="mean"),
     "iraug-logsum": IRAugConfig(dim=32, temperature=0.2, reading="logsum", bank_view="second"),
     "eir(iraug-logsum)": EIRConfig(

@@ -146,6 +146,17 @@ def test_links_are_to_what_is_kept_and_nothing_is_deleted(here, trained, flags):
     assert "is not empty: name a new folder" in again.err
 
 
+def test_links_are_all_made_or_none(here, trained, monkeypatch):
+    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(18, "Invalid cross-device link")))
+    ended = viewkin("duplicates", "photos.collection", "--link", "clean", "--hard")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "error: clean cannot be filled with links (Invalid cross-device link): leave out --hard, or name a folder on "
+        "the disk of the images.\n"
+    )
+    assert not [path for path in here.iterdir() if "clean" in path.name]
+
+
 def test_thresholds_can_be_given(here):
     assert groups(rows_of("duplicates", "photos.collection", "--near", "1", "--scene", "1"), "near", "scene") == []
     loose = rows_of("duplicates", "photos.collection", "--near", "1", "--scene", "0.2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def check_links(folder: Path | None, reader: Reader) -> None:
 
 
 def link_images(folder: Path, reader: Reader, rows: Sequence[int], *, hard: bool) -> int:
-    """Make a link for each image under its key; gives how many were made.
+    """Make a link for each image under its key, all or none; gives how many were made.
 
     Args:
         folder: where; made.
@@ -41,25 +42,25 @@ def link_images(folder: Path, reader: Reader, rows: Sequence[int], *, hard: bool
     Raises:
         UserError: the system makes no such links there.
     """
-    made, files = 0, files_of(reader)
-    for row in rows:
-        file = files[row]
-        if file is None:
-            continue
-        place = folder / reader.rows.keys[row]
-        try:
+    files = files_of(reader)
+    wanted = [(reader.rows.keys[row], file) for row in rows if (file := files[row]) is not None]
+    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        for key, file in wanted:
+            place = part / key
             place.parent.mkdir(parents=True, exist_ok=True)
             if hard:
                 os.link(file, place)
             else:
                 place.symlink_to(file)
-        except OSError as error:
-            other = "leave out --hard" if hard else "add --hard"
-            raise UserError(
-                f"{place} cannot be linked ({error.strerror or error}): {other}, or name another folder."
-            ) from error
-        made += 1
-    return made
+        part.rename(folder)
+    except OSError as error:
+        other = "leave out --hard, or name a folder on the disk of the images" if hard else "name another folder"
+        raise UserError(f"{folder} cannot be filled with links ({error.strerror or error}): {other}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return len(wanted)
 
 
 def files_of(reader: Reader) -> list[Path | None]:

@@ -506,3 +506,23 @@ def test_an_empty_collection_is_opened_and_says_so(place):
     assert len(Reader(to.with_name("empty"))) == 0
     with pytest.raises(UserError, match="holds no images: fill it by"):
         Reader(to.with_name("empty")).nearest([], 3)
+
+
+THREADS = """if True:
+    import os, sys
+    from pathlib import Path
+    import pyarrow as pa
+    from viewkin.collection.reader import Reader
+    def threads(): return len(os.listdir("/proc/self/task"))
+    pa.array([1]).to_pylist()
+    reader, before = Reader(Path(sys.argv[1])), threads()
+    reader.rows.table
+    print(threads() - before)
+"""
+
+
+def test_reading_a_part_starts_no_thread_of_arrow_that_could_abort_the_end_of_the_process(tmp_path):
+    gathered(tmp_path / "c", pictures(tmp_path / "photos", range(3)))
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "c")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout == "0\n"

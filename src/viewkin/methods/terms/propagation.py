@@ -19,7 +19,7 @@ from viewkin.ops.neighbours import top_k
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
-from viewkin.settings import Limit
+from viewkin.settings import ImageSide, Limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,24 @@ class PropagationConfig(KinConfig, TermConfig):
 
     kind: ClassVar[str] = "propagation"
 
-    edges: Literal["embedding", "features"] = "embedding"
+    edges: Literal["embedding", "features", "start"] = "embedding"
     """What neighbours are found by: ``embedding``, at every step for the batch (the paper); or the backbone's
     ``features``, before every epoch for all images. These mean something from the first step on where training starts
-    from weights; the term's own bank is then filled at the start."""
+    from weights; the term's own bank is then filled at the start. ``start``: the features when the run begins, less
+    their mean; the graph then stays."""
+    start_size: ImageSide | None = None
+    """Side of the images by whose features neighbours are found (``edges=start``), pixels; None:
+    ``augment.image_size``. In enlarged images of small side the start finds better kin, for one pass over them."""
 
     def _check(self) -> None:
         super()._check()
         require(self.weight > 0, "weight", self.weight, "above 0")
+        kept = self.edges == "start"
+        require(self.start_size is None or kept, "start_size", self.start_size, "none unless {here}edges is start")
+
+    def sizes(self) -> Iterable[int]:
+        """The images of the edges."""
+        return () if self.start_size is None else (self.start_size,)
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit neighbours and candidates to the number of images; add the base's limits."""
@@ -115,19 +125,25 @@ class Propagation(Wrapper):
             self.gate.update_(record["propagation/instance"], at)
 
     def start(self, encode: Encode, at: Progress) -> None:
-        """Fill the term's own bank, where neighbours are found by features."""
+        """Fill the term's own bank, where neighbours are found by features; find them by those of the start."""
         super().start(encode, at)
-        if self.config.edges == "features" and self.own_bank is not None:
+        if self.config.edges != "embedding" and self.own_bank is not None:
             self.own_bank.fill_(encode("target"))
+        if self.config.edges == "start":
+            rows = losses.unit(encode("features", self.config.start_size))
+            self._find_neighbours(losses.unit(rows - rows.mean(0)))
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Find the neighbours of all images anew, where these are found by features."""
         names = super().epoch(encode, at)
         if self.config.edges == "features":
-            rows = losses.unit(encode("features"))
-            nearest = top_k(rows, rows, self.config.graph.neighbours + 1)[1]
-            self.graph.update_(torch.arange(len(rows), device=nearest.device), distributed.agree(nearest))
+            self._find_neighbours(losses.unit(encode("features")))
         return names
+
+    def _find_neighbours(self, rows: Tensor) -> None:
+        """Give every image its nearest by rows (N, F) of unit norm."""
+        nearest = top_k(rows, rows, self.config.graph.neighbours + 1)[1]
+        self.graph.update_(torch.arange(len(rows), device=nearest.device), distributed.agree(nearest))
 
     def waits(self, at: Progress) -> bool:
         """Tell whether a term of the base, or this one, is kept out by its gate."""

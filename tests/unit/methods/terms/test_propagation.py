@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lawbook import BATCH, COUNT, KIN, METHODS, batch_for, build, encode_of
+from lawbook import BATCH, COUNT, KIN, METHODS, SIDE, batch_for, build, encode_of
 from viewkin import losses
 from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.runtime.errors import UserError
@@ -56,6 +56,34 @@ def test_steps_leave_edges_alone_and_epochs_find_them_anew():
     assert len(before) == COUNT
 
 
-def test_other_edges_are_refused():
-    with pytest.raises(UserError, match=r"^edges is 'both'; it must be embedding or features"):
-        PropagationConfig(base=METHODS["simclr"], edges="both", **KIN)
+def test_edges_of_the_start_are_those_of_its_features_less_their_mean_and_stay():
+    config = PropagationConfig(base=METHODS["simclr"], edges="start", start_size=2 * SIDE, **KIN)
+    method = build(config).double()
+    encode = encode_of(method, torch.float64)
+    method.start(encode, AT)
+    method.epoch(encode, AT)
+    rows = losses.unit(encode("features", 2 * SIDE))
+    assert torch.equal(edges_of(method), nearest_by(rows - rows.mean(0)))
+    assert not torch.equal(edges_of(method), nearest_by(encode("features")))
+    torch.testing.assert_close(method.bank.everything(), encode("target"))
+    before = method.graph.neighbours.clone()
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for weight in method.backbone.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    method.update(method(batch_for(method, INDEX, dtype=torch.float64), AT).record, AT)
+    method.epoch(encode, Progress(steps=3, step=3, epoch=1, epochs=4))
+    assert torch.equal(method.graph.neighbours, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"edges": "both"}, r"^edges is 'both'; it must be one of embedding, features, start"),
+        ({"start_size": 64}, r"^start_size is 64; it must be none unless"),
+        ({"edges": "start", "start_size": 4}, r"^start_size is 4; it must be 8 to 1024"),
+    ],
+)
+def test_settings_of_edges_are_checked(settings, said):
+    with pytest.raises(UserError, match=said):
+        PropagationConfig(base=METHODS["simclr"], **settings, **KIN)
