@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 
 from aims import aims
+from cleaned import cleaning, cleaning_aims, explore, explore_aims
 from machine import RESULTS
 from searches import collection_aims, collections
 from steps import parent, start, train_step
@@ -21,6 +22,7 @@ from writing import Report, table
 def main() -> None:
     reports = {name: [json.loads(path.read_text()) for path in sorted(RESULTS.glob(name))] for name, _ in SECTIONS}
     rows = aims(reports) + collection_aims(reports["collection*.json"])
+    rows += cleaning_aims(reports["cleaning.json"]) + explore_aims(reports["explore.json"])
     parts = [HEAD, AIMS + table(["aim", "measured", "met"], rows)]
     parts += [section(reports[name]) for name, section in SECTIONS if reports[name]]
     (RESULTS / "README.md").write_text("\n".join(parts))
@@ -31,7 +33,8 @@ HEAD = """# Benchmarks
 
 Made from the JSON files beside this page by `python benchmarks/page.py`. Each section names the commands of its files:
 `make bench` runs them, but for those of [earlier commits](#against-an-earlier-commit) (`make bench-parent`), of the
-[samplers' accuracy](#accuracy-of-candidate-sampling) and of [collections](#collections). A time is a median with the
+[samplers' accuracy](#accuracy-of-candidate-sampling), of [collections](#collections), of [cleaning](#cleaning) and of
+[the page](#the-page-of-a-collection). A time is a median with the
 lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and the traffic of
 memory need at the rates measured in the same run: large bfloat16 products, and copies.
 """
@@ -52,6 +55,8 @@ SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
     ("knn*.json", knn),
     ("decode.json", decode),
     ("collection*.json", collections),
+    ("cleaning.json", cleaning),
+    ("explore.json", explore),
     ("start.json", start),
 ]
 """Files to the section that shows them, in the page's order."""
