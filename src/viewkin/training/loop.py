@@ -260,7 +260,7 @@ class Trainer:
         device = self.fabric.device
         index = onto(index, device)
         views = self.views(onto(images, device), own)
-        if any(spec.shows == "chosen" for spec in self.views.spec.values()):
+        if any(spec.shows == "chosen" for spec in self.method.view_spec.values()):
             for name, other in self.method.shown(index, draw).items():
                 views[name] = self.views(onto(self.source.images(other), device), own)[name]
         if not self.channels_last:
