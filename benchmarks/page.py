@@ -13,7 +13,7 @@ from collections.abc import Callable
 from aims import aims
 from cleaned import cleaning, cleaning_aims, explore, explore_aims
 from machine import RESULTS
-from searches import collection_aims, collections
+from searches import collection_aims, collections, forms
 from steps import parent, start, train_step
 from terms import clusters, decode, growth, interclr, knn, sampling
 from writing import Report, table
@@ -33,7 +33,8 @@ HEAD = """# Benchmarks
 
 Made from the JSON files beside this page by `python benchmarks/page.py`. Each section names the commands of its files:
 `make bench` runs them, but for those of [earlier commits](#against-an-earlier-commit) (`make bench-parent`), of the
-[samplers' accuracy](#accuracy-of-candidate-sampling), of [collections](#collections), of [cleaning](#cleaning) and of
+[samplers' accuracy](#accuracy-of-candidate-sampling), of [collections](#collections), of
+[forms of a network](#forms-of-a-network), of [cleaning](#cleaning) and of
 [the page](#the-page-of-a-collection). A time is a median with the
 lowest and highest of its repeats; peers ran in turn with ours. The *floor* is what the arithmetic and the traffic of
 memory need at the rates measured in the same run: large bfloat16 products, and copies.
@@ -55,6 +56,7 @@ SECTIONS: list[tuple[str, Callable[[list[Report]], str]]] = [
     ("knn*.json", knn),
     ("decode.json", decode),
     ("collection*.json", collections),
+    ("forms.json", forms),
     ("cleaning.json", cleaning),
     ("explore.json", explore),
     ("start.json", start),

@@ -93,3 +93,22 @@ def collection_aims(reports: list[Report]) -> list[list[str]]:
                 limits["unchanged_seconds"],
             )
     return rows
+
+
+def forms(reports: list[Report]) -> str:
+    """Write how fast a frozen network is in each form, alone and in the whole of an embedding."""
+    parts = ["## Forms of a network\n"]
+    for report in reports:
+        rows = [
+            [f"{case['network']}, {case['size']} px", what, form, shown(one["ratio"])]
+            for case in report["cases"]
+            for what, field in (("network alone", "passes"), ("embed, from JPEG files to vectors", "embed"))
+            for form, one in case[field].items()
+        ]
+        said = (
+            f"Images a second over those of the first form, in turns, on {report['images']:,} images. `embed` has the "
+            "start of the form in it: int8 is exported and calibrated first, so it pays for many images only.\n\n"
+        )
+        head = ["network", "what", "form", "times the first"]
+        parts += [said + table(head, rows), f"* {source_of(report)}"]
+    return "\n".join(parts)
