@@ -66,6 +66,20 @@ def test_without_a_gpu_the_first_stages_are_not_trained_unless_it_is_said(first,
     assert frozen == (0 if torch.cuda.is_available() else 3)
 
 
+def test_kin_are_found_in_images_of_the_side_that_the_weights_know(first, workplace):
+    assert train(first, "run").code == 0
+    method = json.loads(Path("run/recipe.json").read_text())["recipe"]["method"]
+    assert (method["kind"], method["base"]["kind"], method["edges"]) == ("propagation", "simclr", "start")
+    assert method["start_size"] is None, "the weights are those of a run on images of 16 px, and these have that side"
+    neighbours = load_checkpoint(Path("run/last.ckpt"))["method"]["graph.neighbours"]
+    assert (neighbours >= 0).all()
+    assert train(first, "larger", "--set", "method.start_size=32").code == 0
+    other = load_checkpoint(Path("larger/last.ckpt"))["method"]["graph.neighbours"]
+    assert not torch.equal(neighbours, other)
+    assert train(first, "plain", "--method", "simclr").code == 0
+    assert json.loads(Path("plain/recipe.json").read_text())["recipe"]["method"]["kind"] == "simclr"
+
+
 def test_frozen_stages_stay_and_a_lower_rate_moves_less(first, workplace):
     assert train(first, "frozen", "--set", "init.frozen=3").code == 0
     start, end = (load_backbone(place).state_dict() for place in ("frozen/start.safetensors", "frozen"))
@@ -85,7 +99,7 @@ def test_start_and_end_are_averaged_in_what_is_kept(first, workplace):
     assert train(first, "run", "--set", "init.average=0.25").code == 0
     start, kept = load_backbone("run/start.safetensors").state_dict(), load_backbone("run").state_dict()
     end = {
-        name.removeprefix("encoder.backbone."): v
+        name.removeprefix("base.encoder.backbone."): v
         for name, v in load_checkpoint(Path("run/last.ckpt"))["method"].items()
     }
     for name in ("conv1.weight", "layer4.1.bn2.bias"):

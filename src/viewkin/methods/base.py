@@ -29,7 +29,7 @@ class Encode(Protocol):
             what: ``embedding``, ``target`` or ``features``. ``target`` is the embedding of a view method's key side.
                 For BYOL it is the projection of the EMA network, while ``embedding`` is the online network's
                 prediction. ``features`` are the backbone's.
-            size: side of the test view, pixels; None: ``augment.image_size``.
+            size: least side of the test view, pixels; None or less than it: ``augment.image_size``.
         """
         ...
 

@@ -66,6 +66,9 @@ def with_start(recipe: Recipe, given: Set[str]) -> tuple[Recipe, Set[str], list[
         usual["augment.image_size"] = start.size
     if "squash" in start.extra:
         usual["augment.squash"] = start.extra["squash"]
+    enlarged: int | None = getattr(recipe.method, "start_size", None)
+    if enlarged is not None and recipe.init.weights is None:  # weights find few kin at sides that they do not know
+        usual["method.start_size"] = None if start.only_size else min(enlarged, start.size)
     chosen |= {path: value for path, value in usual.items() if path not in given}
     settled = {f"backbone.{name}" for name in asdict(backbone)} | chosen.keys() | given
     statistics = f"{STATISTICS[recipe.init.statistics]}."

@@ -275,7 +275,7 @@ class Trainer:
         """Encode every image once by the test view: (N, D) ``embedding`` or ``target``, or (N, F) ``features``."""
         method = self.method
         network = {"embedding": method.embed, "target": method.target, "features": method.backbone}[what]
-        view = partial(test_view, size=size or self.recipe.augment.image_size, policy=self.policy)
+        view = partial(test_view, size=max(size or 0, self.recipe.augment.image_size), policy=self.policy)
         return encode_all(self.method, network, self.source, view, self.fabric)
 
     def _housekeeping(self) -> bool:

@@ -34,8 +34,9 @@ class PropagationConfig(KinConfig, TermConfig):
     from weights; the term's own bank is then filled at the start. ``start``: the features when the run begins, less
     their mean; the graph then stays."""
     start_size: ImageSide | None = None
-    """Side of the images by whose features neighbours are found (``edges=start``), pixels; None:
-    ``augment.image_size``. In enlarged images of small side the start finds better kin, for one pass over them."""
+    """Side of the images by whose features neighbours are found (``edges=start``), pixels; None, or less
+    than it: ``augment.image_size``. In enlarged images of small side the start finds better kin, for one pass over
+    them."""
 
     def _check(self) -> None:
         super()._check()
@@ -150,7 +151,12 @@ class Propagation(Wrapper):
         return super().waits(at) or self.config.waits(self.gate, at)
 
     def concern(self, record: Mapping[str, Tensor], at: Progress) -> str | None:
-        """The base's concern, or that the term waits for its gate, or that it began too early without one."""
+        """The base's concern, or that the term waits for its gate, or that it began too early without one.
+
+        Neighbours that the start finds are kin from the first step on, so that a term of theirs is never too early.
+        """
+        if self.config.edges == "start" and self.gate is None:
+            return super().concern(record, at)
         own = self.config.concern(self.gate, record.get("propagation/instance"), len(self.bank), at)
         return super().concern(record, at) or own
 

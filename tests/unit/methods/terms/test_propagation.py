@@ -66,6 +66,7 @@ def test_edges_of_the_start_are_those_of_its_features_less_their_mean_and_stay()
     assert torch.equal(edges_of(method), nearest_by(rows - rows.mean(0)))
     assert not torch.equal(edges_of(method), nearest_by(encode("features")))
     torch.testing.assert_close(method.bank.everything(), encode("target"))
+    assert method.concern({"propagation/instance": torch.full((BATCH,), 99.0)}, AT) is None, "never too early"
     before = method.graph.neighbours.clone()
     torch.manual_seed(7)
     with torch.no_grad():
