@@ -49,13 +49,18 @@ SETS = {
     "cifar100": Images("0:20", "20:100", "test", ("augment.image_size=64",)),
 }
 BASE = ("method.base.temperature=0.07", "method.base.hidden=512")
-KIN = ("method.clustered=features", "method.labels=offline", "method.min_size=5", "method.clusters=200")
+KIN = (
+    "method.clusters.of=features",
+    "method.clusters.labels=offline",
+    "method.clusters.min_size=5",
+    "method.clusters.number=200",
+)
 KIN_OF_START = (
-    "method.clustered=start",
-    "method.start_size=160",
-    "method.labels=offline",
-    "method.min_size=5",
-    "method.clusters=200",
+    "method.clusters.of=start",
+    "method.clusters.start_size=160",
+    "method.clusters.labels=offline",
+    "method.clusters.min_size=5",
+    "method.clusters.number=200",
 )
 EDGES_OF_START = (
     "method.edges=start",
@@ -77,14 +82,15 @@ def around(term: str, *values: str) -> list[str]:
     return ["--method", f"{term}(simclr)", *(part for value in (*values, *BASE) for part in ("--set", value))]
 
 
+PLAIN = ["--method", "simclr", *(part for value in BASE for part in ("--set", value.replace("base.", "")))]
 ROWS: dict[str, list[str]] = {
     "start": [],
-    "simclr": [],
+    "simclr": PLAIN,
     "eir-relation": around("eir", "method.relation_weight=0.1", "method.mixture_weight=0", *RELATION),
     "interclr": around("interclr", *KIN),
     "interclr-start": around("interclr", *KIN_OF_START),
     "propagation-start": around("propagation", *EDGES_OF_START),
-    "simclr-12": ["--epochs", "12"],
+    "simclr-12": [*PLAIN, "--epochs", "12"],
     "start-160": [],
 }
 """Row to its arguments; those without a seed are not trained."""

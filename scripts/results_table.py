@@ -4,7 +4,8 @@
 
 In docs/results.md, every ``results/<run>`` gives a row of the first table. ``results/methods/cifar10_cpu.csv``, which
 ``scripts/compare_methods.py`` writes, gives the second: the mean over seeds, and the standard deviation where there are
-several. ``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of docs/evaluation.md.
+several. ``results/starts/*.csv``, which ``scripts/compare_starts.py`` writes, give the tables of training from weights.
+``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from typing import Any
 
 MODELS = ("chance", "raw pixels", "untrained", "backbone", "embedding")
 """Columns of results; what a model is called before its dimension."""
-MARKERS = {"docs/results.md": ("results", "methods"), "docs/evaluation.md": ("evaluations",)}
+STARTS = ("cars196", "cifar100")
+"""Sets on which training from weights was compared."""
+MARKERS = {
+    "docs/results.md": ("results", *(f"starts-{name}" for name in STARTS), "methods"),
+    "docs/evaluation.md": ("evaluations",),
+}
 """Page to the names of its tables."""
 
 
@@ -83,6 +89,29 @@ def spread(runs: list[dict[str, str]], field: str, digits: int = 1) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
+def start_rows(table: Path) -> list[str]:
+    """One table row a way of training from weights, with the seeds in which it is ahead of plain SimCLR."""
+    runs: dict[str, dict[str, dict[str, str]]] = {}
+    if table.exists():
+        for run in csv.DictReader(table.read_text().splitlines()):
+            runs.setdefault(run["row"], {})[run["seed"]] = run
+    lines: list[str] = []
+    for name, by_seed in runs.items():
+        ours = list(by_seed.values())
+        trained, plain = bool(ours[0]["commit"]), runs.get("simclr", {})
+        both = [seed for seed in by_seed if seed in plain] if trained and name != "simclr" else []
+        ahead = sum(float(by_seed[seed]["unseen_r1"]) > float(plain[seed]["unseen_r1"]) for seed in both)
+        each = ", ".join(f"{float(run['unseen_r1']):.2f}" for run in ours)
+        row = [name, spread(ours, "unseen_r1"), each, f"{ahead} of {len(both)}" if both else ""]
+        row += [spread(ours, field) for field in ("unseen_r8", "seen_r1")]
+        row += [
+            ours[0]["epochs"],
+            f"{statistics.mean(float(run['cpu_seconds']) for run in ours):.0f}" if trained else "",
+        ]
+        lines.append(f"| {' | '.join([*row, ', '.join(sorted({run['commit'] for run in ours}))])} |")
+    return lines
+
+
 def protocol_rows(table: Path) -> list[str]:
     """One table row a measure, one column a model, in the order of the file."""
     found: dict[tuple[str, str], dict[str, str]] = {}
@@ -118,6 +147,10 @@ def main() -> None:
     header = "| run | recipe | seed | epochs | minutes | % | chance | raw pixels | untrained | backbone | embedding "
     header += "| device | commit | command |"
     text = put(page.read_text(), "results", header, run_rows(results))
+    header = "| row | Recall@1 unseen | each seed | ahead of simclr | Recall@8 unseen | Recall@1 seen | epochs "
+    header += "| CPU seconds | commit |"
+    for name in STARTS:
+        text = put(text, f"starts-{name}", header, start_rows(results / "starts" / f"{name}.csv"))
     header = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
     page.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
     page = root / "docs" / "evaluation.md"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from results_table import MARKERS, protocol_rows, put
+from results_table import MARKERS, protocol_rows, put, start_rows
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,6 +16,21 @@ def test_a_measure_is_one_row_with_a_column_for_each_model(tmp_path: Path):
     )
     assert protocol_rows(table) == ["| knn | knn@5 | 10.0 | 20.0 | 30.1 | nan |", "| cells | AP |  |  |  | 1.0 |"]
     assert protocol_rows(tmp_path / "none.csv") == []
+
+
+def test_a_way_of_training_from_weights_is_compared_with_simclr_seed_by_seed(tmp_path: Path):
+    table = tmp_path / "set.csv"
+    table.write_text(
+        "row,seed,unseen_r1,unseen_r8,seen_r1,seen_r8,epochs,cpu_seconds,commit\nstart,0,20.0,50.0,18.0,45.0,,,\n"
+        "simclr,0,30.0,60.0,25.0,55.0,6,100,a1\nsimclr,1,28.0,60.0,25.0,55.0,6,100,a1\n"
+        "term,1,29.0,62.0,26.0,55.0,6,200,b2\nterm,0,29.0,62.0,26.0,55.0,6,210,b2\nterm,2,99.0,62.0,26.0,55.0,6,205,b2\n"
+    )
+    start, simclr, term = start_rows(table)
+    assert start == "| start | 20.0 | 20.00 |  | 50.0 | 18.0 |  |  |  |"
+    assert simclr.startswith("| simclr | 29.0 ± 1.4 | 30.00, 28.00 |  |")
+    assert "| 29.00, 29.00, 99.00 | 1 of 2 |" in term, "the third seed has no partner"
+    assert term.endswith("| 6 | 205 | b2 |")
+    assert start_rows(tmp_path / "none.csv") == []
 
 
 def test_a_table_takes_the_place_of_what_stood_between_its_markers_and_of_nothing_else():
