@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from viewkin.data.source import Source
+from viewkin.encode.features import frozen
 from viewkin.nets.norm import average_statistics_
 from viewkin.runtime import distributed
 
@@ -25,7 +26,8 @@ def encode_all(
     """Encode every image of a source once, the ranks sharing the work.
 
     Args:
-        method: put in eval mode with BatchNorm statistics averaged over ranks, and back in its modes afterwards.
+        method: put in eval mode with BatchNorm statistics averaged over ranks, and back in its modes afterwards, also
+            after an error.
         network: part of it, (B, 3, h, w) -> (B, D).
         source: N images.
         view: the test view, uint8 (B, 3, S, S) -> (B, 3, h, w).
@@ -36,19 +38,16 @@ def encode_all(
         (N, D) float32, rows in index order, on every rank.
     """
     average_statistics_(method)
-    modes = {module: module.training for module in method.modules()}
-    method.eval()
     share = -(-len(source) // distributed.world())
     start = min(distributed.rank() * share, len(source) - 1)  # a rank without a share encodes a row that is cut off
     kind = next(method.parameters()).dtype
     own: Tensor | None = None
-    for index, images in source.blocks(block, start, min(start + share, len(source))):
-        with fabric.autocast():
-            rows = network(view(images.to(fabric.device)).to(kind))
-        if own is None:
-            own = rows.new_zeros(share, rows.shape[1], dtype=torch.float32)
-        own.narrow(0, int(index[0]) - start, len(index)).copy_(rows)
+    with frozen(method):
+        for index, images in source.blocks(block, start, min(start + share, len(source))):
+            with fabric.autocast():
+                rows = network(view(images.to(fabric.device)).to(kind))
+            if own is None:
+                own = rows.new_zeros(share, rows.shape[1], dtype=torch.float32)
+            own.narrow(0, int(index[0]) - start, len(index)).copy_(rows)
     assert own is not None
-    for module, mode in modes.items():
-        module.training = mode
     return distributed.gather(own)[: len(source)]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def replacing(path: Path) -> Generator[Path]:
         A path beside ``path`` to write to; it takes the place of ``path`` when the block ends without an error, and is
         removed otherwise.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
     try:
         yield unfinished
         unfinished.replace(path)

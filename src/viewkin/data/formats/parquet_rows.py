@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from secrets import token_hex
 from threading import Lock
 from typing import Any
 
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 from viewkin.data.cache import Stamp, key_of, stamp_of
 from viewkin.data.listing import evenly
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 
 
 @dataclass
@@ -100,20 +99,16 @@ class ParquetRows:
             UserError: the cache folder cannot take it.
         """
         path = folder / f"{key_of(self.stamps(), 0)}.arrow"
-        part = path.with_suffix(f".{token_hex(4)}.part")
         try:
             if not path.exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                self._unpack(part)
-                part.replace(path)
+                with replacing(path) as part:
+                    self._unpack(part)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot take the unpacked Parquet images ({error}): name a writable cache folder by "
                 "VIEWKIN_CACHE, or raise the memory limit."
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
         return Packed(path)
 
     def _unpack(self, target: Path) -> None:
