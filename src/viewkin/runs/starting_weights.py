@@ -20,7 +20,7 @@ from viewkin.nets.pretrained import Pretrained, of_backbone, read_pretrained
 from viewkin.runs.models import backbone_of
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
-from viewkin.settings import with_values
+from viewkin.settings import setting_paths, with_values
 from viewkin.training.config import Recipe
 
 RECALIBRATED = 2048
@@ -66,9 +66,10 @@ def with_start(recipe: Recipe, given: Set[str]) -> tuple[Recipe, Set[str], list[
         usual["augment.image_size"] = start.size
     if "squash" in start.extra:
         usual["augment.squash"] = start.extra["squash"]
-    enlarged: int | None = getattr(recipe.method, "start_size", None)
-    if enlarged is not None and recipe.init.weights is None:  # weights find few kin at sides that they do not know
-        usual["method.start_size"] = None if start.only_size else min(enlarged, start.size)
+    if recipe.init.weights is None:  # weights find few kin at sides that they do not know
+        for path, side in setting_paths(recipe.method, "method.").items():
+            if path.endswith("start_size") and side is not None:
+                usual[path] = None if start.only_size else min(side, start.size)
     chosen |= {path: value for path, value in usual.items() if path not in given}
     settled = {f"backbone.{name}" for name in asdict(backbone)} | chosen.keys() | given
     statistics = f"{STATISTICS[recipe.init.statistics]}."
