@@ -57,7 +57,7 @@ def train(
     warmup: int,
 ) -> float:
     """Train in this process; seconds of ``steps`` steps."""
-    import lightning  # first: this library takes Fabric from it without the rest, which is needed here
+    import lightning
     import stable_pretraining as spt
     import torch
     from peer import Pictures

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from viewkin.data.source import Source
 from viewkin.encode.features import frozen
 from viewkin.nets.norm import average_statistics_
 from viewkin.runtime import distributed
+from viewkin.runtime.fabric_package import Fabric
 
 
 @torch.no_grad()

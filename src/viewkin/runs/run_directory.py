@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 
 from viewkin.data.frozen_listing import write_listing
 from viewkin.data.identity import fingerprint_of
@@ -20,6 +19,7 @@ from viewkin.runs.resolve import TrainRequest
 from viewkin.runs.run_settings import write_settings
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.fabric_package import Fabric
 from viewkin.runtime.files import clear_unfinished
 from viewkin.runtime.places import remedy
 from viewkin.runtime.progress import reporter

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric, wrappers
-from lightning.fabric.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from viewkin.data.source import Source
 from viewkin.runtime.errors import UserError, require
+from viewkin.runtime.fabric_package import DDPStrategy, Fabric, wrappers
 from viewkin.runtime.processor import has_bf16
 from viewkin.training.config import RuntimeConfig
 
@@ -56,7 +55,7 @@ def make_fabric(runtime: RuntimeConfig, network: nn.Module) -> Fabric:
         raise UserError(f"{local} GPU(s) are wanted and {there} are here; set runtime.devices or runtime.accelerator.")
     strategy: Any = _ddp() if world > 1 else "auto"
     # Fabric's notes ("Using bfloat16 ...", "Initializing distributed ...") repeat what the run says itself.
-    for name in ("lightning.fabric", "lightning.pytorch"):  # whichever was imported last speaks for both
+    for name in ("lightning_fabric", "lightning.fabric", "lightning.pytorch"):  # the last to be imported speaks for all
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():

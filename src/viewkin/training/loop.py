@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch._functorch.config
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from viewkin.augment.policies import Policy
@@ -27,6 +26,7 @@ from viewkin.runtime import distributed
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.draws import Draw, generator_for, onto, seed_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.fabric_package import Fabric
 from viewkin.runtime.progress import Reporter, reporter
 from viewkin.schedules import Progress
 from viewkin.training.config import Recipe, delays

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 
 from viewkin.data.source import Source
 from viewkin.methods.base import Method
 from viewkin.nets.norm import average_statistics_
 from viewkin.runtime import distributed
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.fabric_package import Fabric
 from viewkin.runtime.progress import reporter
 from viewkin.schedules import Progress
 from viewkin.settings import setting_paths

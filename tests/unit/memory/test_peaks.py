@@ -4,17 +4,17 @@ import sys
 
 import pytest
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from lawbook import noise_source
 from resident import printed
 from viewkin.encode.over_ranks import encode_all
 from viewkin.runtime import distributed
+from viewkin.runtime.fabric_package import Fabric
 
 PEAK = """
 import torch
-from lightning.fabric import Fabric
+from viewkin.runtime.fabric_package import Fabric
 from torch import nn
 from resident import forget_peak, resident
 from viewkin.data.source import SourceInfo, ResidentSource

@@ -244,7 +244,7 @@ def test_importing_viewkin_is_light_and_loading_needs_no_trainer(run):
     code = (
         "import sys, viewkin; assert 'torch' not in sys.modules; assert 'load_backbone' in dir(viewkin);"
         f"viewkin.load_backbone({str(run)!r});"
-        "assert not {'lightning', 'torchvision', 'timm', 'viewkin.training'} & set(sys.modules)"
+        "assert not {'lightning_fabric', 'torchvision', 'timm', 'viewkin.training'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
