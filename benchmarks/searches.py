@@ -1,4 +1,4 @@
-"""The page's section on collections, and their rows among the aims."""
+"""The page's sections on collections and on the forms of a network, and what collections add to the aims."""
 
 from __future__ import annotations
 

@@ -270,6 +270,14 @@ def _parallel(method: nn.Module) -> Any:
     return DistributedDataParallel(method, **{option: False})
 
 
+@torch.no_grad()
+def shake_(network: nn.Module, *, seed: int) -> None:
+    """Move every weight, as a long training would."""
+    torch.manual_seed(seed)
+    for weight in network.parameters():
+        weight.add_(torch.randn_like(weight), alpha=0.3)
+
+
 def copied(module: nn.Module) -> dict[str, Tensor]:
     """Copy a module's state."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from viewkin.augment.colour import normalized
 from viewkin.augment.operations import Draws
+from viewkin.augment.policies import Triple
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import UserError
 
-Triple = tuple[float, float, float]
 TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 """Linear sRGB to XYZ (ITU-R BT.709), rows."""
 WHITE: Triple = (0.95047, 1.0, 1.08883)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 from viewkin.evaluation.network import Precision
 from viewkin.runtime.errors import require
 from viewkin.settings import (
+    BatchSize,
     Count,
     Epochs,
     LearningRates,
@@ -16,7 +17,6 @@ from viewkin.settings import (
     NotNegative,
     Positive,
     Proportion,
-    Range,
     Settings,
     Share,
 )
@@ -43,7 +43,7 @@ class FinetuneConfig(Settings):
     """Whether to use Nesterov's momentum."""
     weight_decay: NotNegative = 1e-6
     """L2 penalty on every parameter."""
-    batch_size: Annotated[int, Range(least=2)] = 128
+    batch_size: BatchSize = 128
     """Images per step."""
     epochs: Epochs = 81
     """Passes over the training images."""
@@ -82,7 +82,7 @@ class SemiConfig(FinetuneConfig):
     """The head's rate is the backbone's times this; of several pairs, the best on held-out *train* images is used."""
     weight_decay: NotNegative = 5e-4
     """L2 penalty on every parameter."""
-    batch_size: Annotated[int, Range(least=2)] = 256
+    batch_size: BatchSize = 256
     """Images per step."""
     epochs: Epochs = 20
     """Passes over the training images."""
@@ -154,7 +154,7 @@ class StagesConfig(Settings):
     """Whether to use Nesterov's momentum."""
     weight_decay: NotNegative = 1e-4
     """L2 penalty on weights and biases of the classifiers."""
-    batch_size: Annotated[int, Range(least=2)] = 256
+    batch_size: BatchSize = 256
     """Images per step."""
     epochs: Epochs = 90
     """Passes over the training images."""

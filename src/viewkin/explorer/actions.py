@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from viewkin.collection.findings import Findings
@@ -86,7 +86,7 @@ def _duplicates(asked: Asked) -> Findings:
 def _outliers(asked: Asked) -> Findings:
     count, k = asked.number("n", int), asked.number("k", int)
     request = OutliersRequest(collection=asked.shown.reader.folder, count=count)
-    return list_outliers(request if k is None else OutliersRequest(collection=request.collection, count=count, k=k))
+    return list_outliers(request if k is None else replace(request, k=k))
 
 
 def _quality(asked: Asked) -> Findings:

@@ -81,6 +81,17 @@ def with_projection(backbone: nn.Module, head: Literal["linear", "mlp"], dim: in
     return Encoder(backbone, build_head(HeadConfig(layers=layers, init=init), width))
 
 
+def centred_features(encode: Encode, size: int | None) -> Tensor:
+    """Encode the features of all images less their mean: (N, F) unit norm, purer in kin than the features themselves.
+
+    Args:
+        encode: of the loop.
+        size: least side of the images, pixels.
+    """
+    rows = losses.unit(encode("features", size))
+    return losses.unit(rows - rows.mean(0))
+
+
 def per_size(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
     """Pass views through a network, all of one size together: one forward a size, in the order of the sizes.
 
@@ -151,9 +162,12 @@ class MethodConfig(Settings):
         """Values of settings that are left open, chosen by the number of images. Default: none."""
         return {}
 
-    def sizes(self) -> Iterable[int]:
-        """Sides of images, pixels, that it encodes besides views and ``augment.image_size``. Default: none."""
-        return ()
+    def sizes(self) -> Mapping[str, int]:
+        """Settings by which it encodes images of another side than views and ``augment.image_size``, and these sides.
+
+        In pixels. Default: none.
+        """
+        return {}
 
     def delays(self, at: Progress) -> Mapping[str, float]:
         """Epochs of this round for which a setting keeps a term out. Default: every term acts at once."""

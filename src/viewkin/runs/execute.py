@@ -154,7 +154,7 @@ def check_sizes(backbone: nn.Module, recipe: Recipe) -> None:
         recipe.backbone.channels == 3, "backbone.channels", recipe.backbone.channels, "3, as images are opened in RGB"
     )
     backbone.eval()
-    asked = [side for _, method in nested(recipe.method) for side in method.sizes()]
+    asked = [side for _, method in nested(recipe.method) for side in method.sizes().values()]
     for side in {recipe.augment.side, recipe.augment.image_size, *asked}:
         try:
             with torch.no_grad():

@@ -20,8 +20,8 @@ from viewkin.nets.pretrained import Pretrained, of_backbone, read_pretrained
 from viewkin.runs.models import backbone_of
 from viewkin.runtime.draws import generator_for
 from viewkin.runtime.errors import UserError
-from viewkin.settings import setting_paths, with_values
-from viewkin.training.config import Recipe
+from viewkin.settings import below, with_values
+from viewkin.training.config import Recipe, nested
 
 RECALIBRATED = 2048
 """Images at most by which BatchNorm's statistics are computed anew."""
@@ -67,8 +67,8 @@ def with_start(recipe: Recipe, given: Set[str]) -> tuple[Recipe, Set[str], list[
     if "squash" in start.extra:
         usual["augment.squash"] = start.extra["squash"]
     if recipe.init.weights is None:  # weights find few kin at sides that they do not know
-        for path, side in setting_paths(recipe.method, "method.").items():
-            if path.endswith("start_size") and side is not None:
+        for owner, method in nested(recipe.method):
+            for path, side in below(owner, method.sizes()).items():
                 usual[path] = None if start.only_size else min(side, start.size)
     chosen |= {path: value for path, value in usual.items() if path not in given}
     settled = {f"backbone.{name}" for name in asdict(backbone)} | chosen.keys() | given

@@ -12,6 +12,7 @@ from viewkin.settings.paths import (
     with_values,
 )
 from viewkin.settings.ranges import (
+    BatchSize,
     Bytes,
     Count,
     Dimension,
@@ -35,6 +36,7 @@ from viewkin.settings.ranges import (
 from viewkin.settings.stored import Kinds, settings_from_dict, settings_to_dict
 
 __all__ = [
+    "BatchSize",
     "Bytes",
     "Choice",
     "Count",

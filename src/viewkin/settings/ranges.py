@@ -89,6 +89,8 @@ Momentum = Annotated[float, Range(least=0, below=1)]
 """Weight of an old value in an average."""
 Margin = Annotated[float, Range(least=-2, most=2)]
 """Margin of a cosine."""
+BatchSize = Annotated[int, Range(least=2)]
+"""Images of a step, where BatchNorm needs two."""
 Dimension = Annotated[int, Range(least=2)]
 """Size of an embedding."""
 Epochs = Annotated[int, Range(least=1, most=1_000_000)]

@@ -16,7 +16,7 @@ from viewkin.nets.held import hold_start
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
-from viewkin.settings import Count, ImageSide, Momentum, Positive, Range, Settings, Share, WholeNumber, below
+from viewkin.settings import BatchSize, Count, ImageSide, Momentum, Positive, Range, Settings, Share, WholeNumber, below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class InitConfig(Settings):
 class DataConfig(Settings):
     """How images are read."""
 
-    batch_size: Annotated[int, Range(least=2)] = 256
+    batch_size: BatchSize = 256
     """Images of one optimiser step, over all processes and micro-batches."""
     accumulate: Count = 1
     """Micro-batches of one optimiser step."""

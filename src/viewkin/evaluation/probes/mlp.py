@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,17 @@ from viewkin.runtime.draws import generator_for, own_random
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import progress_bar
 from viewkin.schedules import step_decay, warmup
-from viewkin.settings import Count, Epochs, Milestones, Momentum, NotNegative, Positive, Range, Settings, WholeNumber
+from viewkin.settings import (
+    BatchSize,
+    Count,
+    Epochs,
+    Milestones,
+    Momentum,
+    NotNegative,
+    Positive,
+    Settings,
+    WholeNumber,
+)
 
 Recalibrate = Literal["none", "train", "test"]
 Views = Literal["test", "augmented"]
@@ -34,7 +44,7 @@ class MlpConfig(Settings):
     """Dropout probability of the MLP's inputs and hidden units."""
     epochs: Epochs = 120
     """Passes over the training features."""
-    batch_size: Annotated[int, Range(least=2)] = 480
+    batch_size: BatchSize = 480
     """Images per step."""
     learning_rate: Positive = 2e-4
     """Adam's rate, absolute."""

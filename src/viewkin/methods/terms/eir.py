@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
@@ -87,9 +87,9 @@ class EIRConfig(TermConfig):
         seen = self.start_size is None or self.relation == "start"
         require(seen, "start_size", self.start_size, "none unless {here}relation is start")
 
-    def sizes(self) -> Iterable[int]:
+    def sizes(self) -> Mapping[str, int]:
         """The images of the target."""
-        return () if self.start_size is None else (self.start_size,)
+        return {} if self.start_size is None else {"start_size": self.start_size}
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image; add the base's limits."""

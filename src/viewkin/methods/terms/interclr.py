@@ -17,7 +17,7 @@ from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler
 from viewkin.memory.negatives_config import NegativesConfig
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Encode, Step, ViewMethod, centred_features, feature_dim
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.nets.heads import HeadConfig, build_head, recorded_features
 from viewkin.runtime.draws import onto
@@ -122,9 +122,10 @@ class InterCLRConfig(TermConfig):
             chosen |= below("negatives", self.negatives.choices(count, self.clusters.large(count)))
         return chosen
 
-    def sizes(self) -> Iterable[int]:
+    def sizes(self) -> Mapping[str, int]:
         """The images of the clusters."""
-        return () if self.clusters.start_size is None else (self.clusters.start_size,)
+        side = self.clusters.start_size
+        return {} if side is None else {"clusters.start_size": side}
 
     def delays(self, at: Progress) -> Mapping[str, float]:
         """The warm-up keeps the inter term out, in the first round."""
@@ -287,10 +288,9 @@ class InterCLR(Wrapper):
     def _space(self, encode: Encode) -> Tensor | None:
         """What k-means sees if that is not the embedding: the features (N, F), unit norm."""
         config = self.config.clusters
-        if config.of not in ("features", "start"):
-            return None
-        rows = losses.unit(encode("features", config.start_size))
-        return rows if config.of == "features" else losses.unit(rows - rows.mean(0))
+        if config.of == "start":
+            return centred_features(encode, config.start_size)
+        return losses.unit(encode("features")) if config.of == "features" else None
 
     @torch.no_grad()
     def _encoded(self, encode: Encode) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.losses import Nearest, nearest_instance_loss
 from viewkin.memory.graph import NeighbourGraph, name_hops
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod
+from viewkin.methods.base import Batch, Encode, Step, ViewMethod, centred_features
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.ops.neighbours import top_k
@@ -44,9 +44,9 @@ class PropagationConfig(KinConfig, TermConfig):
         kept = self.edges == "start"
         require(self.start_size is None or kept, "start_size", self.start_size, "none unless {here}edges is start")
 
-    def sizes(self) -> Iterable[int]:
+    def sizes(self) -> Mapping[str, int]:
         """The images of the edges."""
-        return () if self.start_size is None else (self.start_size,)
+        return {} if self.start_size is None else {"start_size": self.start_size}
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit neighbours and candidates to the number of images; add the base's limits."""
@@ -131,8 +131,7 @@ class Propagation(Wrapper):
         if self.config.edges != "embedding" and self.own_bank is not None:
             self.own_bank.fill_(encode("target"))
         if self.config.edges == "start":
-            rows = losses.unit(encode("features", self.config.start_size))
-            self._find_neighbours(losses.unit(rows - rows.mean(0)))
+            self._find_neighbours(centred_features(encode, self.config.start_size))
 
     def epoch(self, encode: Encode, at: Progress) -> Iterable[str]:
         """Find the neighbours of all images anew, where these are found by features."""

@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from lawbook import BATCH, CLUSTERED, COUNT, METHODS, SIDE, batch_for, build, copied, differing, encode_of, interclr
+from lawbook import (
+    BATCH,
+    CLUSTERED,
+    COUNT,
+    METHODS,
+    SIDE,
+    batch_for,
+    build,
+    copied,
+    differing,
+    encode_of,
+    interclr,
+    shake_,
+)
 from viewkin import losses
 from viewkin.data.dataset import Survey
 from viewkin.memory.kmeans import kmeans
@@ -156,10 +169,7 @@ def test_features_may_be_clustered_while_centroids_stay_means_of_the_bank(labels
 
 def test_features_are_clustered_again_as_they_have_become():
     method = started(around("simclr", clustered="features", labels="offline"))
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for weight in method.backbone.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
+    shake_(method.backbone, seed=5)
     encode, before = encode_of(method, torch.float64), method.clusters.labels.clone()
     at = Progress(steps=10, step=5, epoch=1, epochs=2)
     method.epoch(encode, at)
@@ -181,10 +191,7 @@ def test_clusters_of_the_start_are_those_of_its_features_less_their_mean_and_sta
     )
     assert torch.equal(method.clusters.labels, expected)
     assert not torch.equal(expected, started(around("simclr", **kept)).clusters.labels), "the side makes a difference"
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for weight in method.backbone.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
+    shake_(method.backbone, seed=5)
     method.epoch(encode, Progress(steps=10, step=5, epoch=1, epochs=2))
     assert torch.equal(method.clusters.labels, expected)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lawbook import BATCH, COUNT, KIN, METHODS, SIDE, batch_for, build, encode_of
+from lawbook import BATCH, COUNT, KIN, METHODS, SIDE, batch_for, build, encode_of, shake_
 from viewkin import losses
 from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.runtime.errors import UserError
@@ -46,10 +46,7 @@ def test_steps_leave_edges_alone_and_epochs_find_them_anew():
     step = method(batch_for(method, INDEX, dtype=torch.float64), AT)
     method.update(step.record, AT)
     assert torch.equal(method.graph.neighbours, before)
-    torch.manual_seed(7)
-    with torch.no_grad():
-        for weight in method.backbone.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
+    shake_(method.backbone, seed=7)
     method.epoch(encode, Progress(steps=3, step=3, epoch=1, epochs=4))
     assert torch.equal(edges_of(method), nearest_by(encode("features")))
     assert not torch.equal(method.graph.neighbours, before)
@@ -68,10 +65,7 @@ def test_edges_of_the_start_are_those_of_its_features_less_their_mean_and_stay()
     torch.testing.assert_close(method.bank.everything(), encode("target"))
     assert method.concern({"propagation/instance": torch.full((BATCH,), 99.0)}, AT) is None, "never too early"
     before = method.graph.neighbours.clone()
-    torch.manual_seed(7)
-    with torch.no_grad():
-        for weight in method.backbone.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
+    shake_(method.backbone, seed=7)
     method.update(method(batch_for(method, INDEX, dtype=torch.float64), AT).record, AT)
     method.epoch(encode, Progress(steps=3, step=3, epoch=1, epochs=4))
     assert torch.equal(method.graph.neighbours, before)
