@@ -76,6 +76,8 @@ EDGES_OF_START = (
 )
 RELATION = ("method.relation=start", "method.teacher_temperature=0.05", "method.temperature=0.05")
 
+MOCO = ("method.temperature=0.07", "method.momentum=0.99", "method.queue_size=2048", "method.symmetric=true")
+
 
 def around(term: str, *values: str) -> list[str]:
     """Write the arguments of a term around SimCLR."""
@@ -90,7 +92,12 @@ ROWS: dict[str, list[str]] = {
     "interclr": around("interclr", *KIN),
     "interclr-start": around("interclr", *KIN_OF_START),
     "propagation-start": around("propagation", *EDGES_OF_START),
+    "eir-mixture": around(
+        "eir", "method.relation_weight=0", "method.mixture_weight=0.3", "method.mixture_temperature=0.07"
+    ),
+    "moco": ["--method", "moco", *(part for value in MOCO for part in ("--set", value))],
     "simclr-12": [*PLAIN, "--epochs", "12"],
+    "simclr-averaged": [*PLAIN, "--set", "init.average=0.3"],
     "start-160": [],
 }
 """Row to its arguments; those without a seed are not trained."""
