@@ -272,5 +272,5 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint(server, workplace)
     assert "cannot be written" in last
     assert "make room" in last
     assert checkpoint_of(workplace / "run")[".progress.step"] == 0
-    assert not list((workplace / "run").glob("*.partial"))
+    assert not list((workplace / "run").glob("*.part"))
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

@@ -24,7 +24,6 @@ from viewkin.cli.duplicates import duplicates
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.embed import embed
 from viewkin.cli.explore import explore
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model
 from viewkin.cli.search import GreedyOptions, search
@@ -219,11 +218,10 @@ def evaluate(
     """  # noqa: D301 (click reads \b as: keep the lines)
     check_models(model)
     check_images(data)
-    with swift_imports():
-        from viewkin.cli.output import say, show_evaluation
-        from viewkin.commands.evaluate import EvaluateRequest
-        from viewkin.commands.evaluate import evaluate as run
-        from viewkin.data.reading import Reading
+    from viewkin.cli.output import say, show_evaluation
+    from viewkin.commands.evaluate import EvaluateRequest
+    from viewkin.commands.evaluate import evaluate as run
+    from viewkin.data.reading import Reading
 
     request = EvaluateRequest(
         protocol=protocol,
@@ -273,9 +271,8 @@ def demo(
 ) -> int:
     """Train on a small image set for a few minutes and show what was learnt."""
     check_images(data)
-    with swift_imports():
-        from viewkin.cli.output import show_training
-        from viewkin.commands.demo import demo as run
+    from viewkin.cli.output import show_training
+    from viewkin.commands.demo import demo as run
 
     with shown() as console:
         training = run(data, out)

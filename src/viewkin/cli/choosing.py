@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.findings import CollectionFolder, Json, Labels, Out, Seed, show_findings
 from viewkin.cli.terminal import shown
 
@@ -31,8 +30,7 @@ def clusters(
       viewkin clusters photos.collection --sheets sheets/
       viewkin clusters photos.collection -k 20 --out clusters.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.clusters import ClustersRequest, cluster_images
+    from viewkin.commands.clusters import ClustersRequest, cluster_images
 
     with shown() as console:
         found = cluster_images(ClustersRequest(collection=collection, count=k, sheets=sheets, seed=seed, out=out))
@@ -60,9 +58,8 @@ def select(
       viewkin select photos.collection -n 200 --out to-label.csv
       viewkin select photos.collection -n 200 --labelled labels.csv --out next.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.select import SelectRequest
-        from viewkin.commands.select import select as run
+    from viewkin.commands.select import SelectRequest
+    from viewkin.commands.select import select as run
 
     request = SelectRequest(collection=collection, count=count, labelled=labelled, method=method, seed=seed, out=out)
     with shown() as console:
@@ -86,8 +83,7 @@ def label(
       viewkin label photos.collection --labels labels.csv --out labelled.csv
       viewkin label photos.collection --labels labels.csv --least-confidence 0.8 --out labelled.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.label import LabelRequest, label_images
+    from viewkin.commands.label import LabelRequest, label_images
 
     request = LabelRequest(collection=collection, labels=labels, least_confidence=least_confidence, k=k, out=out)
     with shown() as console:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.findings import CollectionFolder, Json, Labels, Out, show_findings
 from viewkin.cli.terminal import shown
 
@@ -29,8 +28,7 @@ def outliers(
       viewkin outliers photos.collection
       viewkin outliers photos.collection -n 100 --out outliers.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.outliers import OutliersRequest, list_outliers
+    from viewkin.commands.outliers import OutliersRequest, list_outliers
 
     with shown() as console:
         found = list_outliers(OutliersRequest(collection=collection, count=count, k=k, out=out))
@@ -55,9 +53,8 @@ def quality(
       viewkin quality photos.collection
       viewkin quality photos.collection --only blurred --only dark --out quality.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.quality import QualityRequest
-        from viewkin.commands.quality import quality as run
+    from viewkin.commands.quality import QualityRequest
+    from viewkin.commands.quality import quality as run
 
     with shown() as console:
         show_findings(console, run(QualityRequest(collection=collection, only=tuple(only or ()), out=out)), out, json)
@@ -80,8 +77,7 @@ def suspects(
       viewkin suspects photos.collection
       viewkin suspects photos.collection --labels labels.csv -n 100 --out suspects.csv
     """  # noqa: D301 (click reads \b as: keep the lines)
-    with swift_imports():
-        from viewkin.commands.suspects import SuspectsRequest, list_suspects
+    from viewkin.commands.suspects import SuspectsRequest, list_suspects
 
     with shown() as console:
         request = SuspectsRequest(collection=collection, labels=labels, count=count, k=k, out=out)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.findings import CollectionFolder, Json, Out, show_findings
 from viewkin.cli.options import Device
 from viewkin.cli.terminal import shown
@@ -62,9 +61,8 @@ def duplicates(
     marked = not_duplicate or []
     if len(marked) % 2:
         raise UserError(f"--not-duplicate takes two keys, and {marked[-1]} has no partner: write --not-duplicate A B.")
-    with swift_imports():
-        from viewkin.commands.duplicates import DuplicatesRequest
-        from viewkin.commands.duplicates import duplicates as run
+    from viewkin.commands.duplicates import DuplicatesRequest
+    from viewkin.commands.duplicates import duplicates as run
 
     request = DuplicatesRequest(
         collection=collection,

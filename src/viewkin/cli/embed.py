@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from viewkin.cli.early_checks import check_images, check_models
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model, NoLabels
 from viewkin.cli.terminal import say, shown
 from viewkin.runtime.errors import UserError
@@ -65,11 +64,10 @@ def embed(
         raise UserError("--half is for a collection: name one by --to.")
     check_models(model)
     check_images(data)
-    with swift_imports():
-        from viewkin.commands.embed import EmbedRequest
-        from viewkin.commands.embed import embed as to_file
-        from viewkin.commands.embed_collection import EmbedCollectionRequest, embed_collection
-        from viewkin.data.reading import Reading
+    from viewkin.commands.embed import EmbedRequest
+    from viewkin.commands.embed import embed as to_file
+    from viewkin.commands.embed_collection import EmbedCollectionRequest, embed_collection
+    from viewkin.data.reading import Reading
 
     reading = Reading(image_column=image_column, label_column=label_column, labels=not no_labels)
     with shown() as console:

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from viewkin.cli.early_checks import check_models
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Device
 from viewkin.cli.terminal import say, shown
 from viewkin.runtime.errors import UserError
@@ -67,8 +66,7 @@ def explore(
     if missing:
         raise UserError(f"The page needs {' and '.join(missing)}: pip install 'viewkin[explore]'.")
     check_models(*(model or ()))
-    with swift_imports():
-        from viewkin.explorer.server import ExploreRequest, Page
+    from viewkin.explorer.server import ExploreRequest, Page
 
     request = ExploreRequest(
         collections=(collection,) if other is None else (collection, other),

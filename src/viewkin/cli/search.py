@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperCommand
 
 from viewkin.cli.early_checks import check_models
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Device
 from viewkin.cli.terminal import say, shown
 
@@ -90,11 +89,10 @@ def search(
     """  # noqa: D301 (click reads \b as: keep the lines)
     if model is not None:
         check_models(model)
-    with swift_imports():
-        from viewkin.cli.output import PlainTable
-        from viewkin.commands.match_files import as_json
-        from viewkin.commands.search import SearchRequest
-        from viewkin.commands.search import search as run
+    from viewkin.cli.output import PlainTable
+    from viewkin.commands.match_files import as_json
+    from viewkin.commands.search import SearchRequest
+    from viewkin.commands.search import search as run
 
     request = SearchRequest(
         collection=collection,

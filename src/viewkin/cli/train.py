@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from viewkin.cli.early_checks import check_images, check_models
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Data, ImageColumn, LabelColumn, NoLabels
 from viewkin.cli.terminal import shown
 
@@ -98,10 +97,9 @@ def train(
     check_images(data)
     if init is not None:
         check_models(init)
-    with swift_imports():
-        from viewkin.cli.output import show_training
-        from viewkin.commands.train import train as run
-        from viewkin.runs.resolve import TrainRequest
+    from viewkin.cli.output import show_training
+    from viewkin.commands.train import train as run
+    from viewkin.runs.resolve import TrainRequest
 
     request = TrainRequest(
         data=data,

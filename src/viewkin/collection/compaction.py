@@ -20,9 +20,10 @@ from viewkin.collection.manifest import (
     read_generation,
 )
 from viewkin.collection.parts import COLUMNS, encoded_part, read_part
-from viewkin.collection.places import MANIFESTS, PARTS, clear_abandoned, locked, sync_folder, unfinished, unwritable
+from viewkin.collection.places import MANIFESTS, PARTS, clear_abandoned, locked, unwritable, written
 from viewkin.collection.store import Store
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import sync_folder
 
 SMALL_PART = 2048
 """Rows below which a part is small."""
@@ -62,7 +63,7 @@ def join(store: Store, parts: Sequence[Part]) -> None:
     new: list[Part] = []
     for start in range(0, whole.num_rows, JOINED_ROWS):
         part, data = encoded_part(whole.slice(start, JOINED_ROWS).combine_chunks())
-        with unfinished(store.folder / PARTS, data) as path:
+        with written(store.folder / PARTS, data) as path:
             path.rename(store.folder / PARTS / part.name)
         new.append(part)
     sync_folder(store.folder / PARTS)

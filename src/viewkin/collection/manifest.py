@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from viewkin.collection.places import MANIFESTS, sync_folder, unfinished
+from viewkin.collection.places import MANIFESTS, written
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import sync_folder
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.version import VERSION
 
@@ -228,7 +229,7 @@ def publish(folder: Path, manifest: Manifest) -> bool:
     body = json.loads(json.dumps(body))
     text = json.dumps(body | {"checksum": _checksum(body)}, indent=1) + "\n"
     target = place_of(folder, manifest.generation)
-    with unfinished(folder / MANIFESTS, text.encode()) as path:
+    with written(folder / MANIFESTS, text.encode()) as path:
         try:
             os.link(path, target)
         except FileExistsError:

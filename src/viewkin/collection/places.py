@@ -1,4 +1,4 @@
-"""Where the parts of a collection lie, its short lock, and files that are whole or not there."""
+"""Where the parts of a collection lie, its short lock, and files that are being written."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 import time
 from collections.abc import Generator
 from pathlib import Path
-from secrets import token_hex
 
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import ENDING, sync, unfinished
 
 PARTS, MANIFESTS, INDEXES = "parts", "manifest", "index"
 """Folders of a collection: Parquet parts, generations of the manifest, and caches that may be deleted."""
@@ -18,8 +18,6 @@ STAMPS = "stamps.parquet"
 """Cache of which files were read, and when; may be deleted."""
 LOCK = ".lock"
 """File that a writer locks while it adds a generation."""
-UNFINISHED = ".unfinished"
-"""Ending of a file that is being written."""
 PATIENCE = 60.0
 """Seconds to wait for another writer, which holds the lock for a moment only."""
 ABANDONED = 86400.0
@@ -60,41 +58,22 @@ def _lock(number: int) -> bool | None:
 
 
 @contextlib.contextmanager
-def unfinished(folder: Path, data: bytes) -> Generator[Path]:
+def written(folder: Path, data: bytes) -> Generator[Path]:
     """Write bytes to a file of another name, synced, for the caller to move into its place; else it is removed.
 
     The file is locked while it lies there, so that others can tell it from what a killed writer left.
     """
-    path = folder / f".{token_hex(8)}{UNFINISHED}"
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        _lock(number)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(number, view) :]
-        os.fsync(number)
+    with unfinished(folder / "new") as path, path.open("xb") as file:
+        _lock(file.fileno())
+        file.write(data)
+        file.flush()
+        sync(path)
         yield path
-    finally:
-        try:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(number)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed in a folder last through a power cut; some systems cannot."""
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def clear_abandoned(folder: Path) -> None:
     """Remove unfinished files whose writer is gone."""
-    for path in folder.glob(f".*{UNFINISHED}"):
+    for path in folder.glob(f".*{ENDING}"):
         with contextlib.suppress(OSError):
             number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:

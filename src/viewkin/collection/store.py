@@ -32,11 +32,11 @@ from viewkin.collection.places import (
     MANIFESTS,
     PARTS,
     locked,
-    sync_folder,
-    unfinished,
     unwritable,
+    written,
 )
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import sync_folder
 
 Place = tuple[str, int]
 """Name of a part, and a row in it."""
@@ -200,7 +200,7 @@ class Store:
         part, data = (None, b"") if change.table is None else encoded_part(change.table)
         keys = set[str]() if change.table is None else set(change.table["key"].to_pylist())
         try:
-            with unfinished(self.folder / PARTS, data) as path, locked(self.folder):
+            with written(self.folder / PARTS, data) as path, locked(self.folder):
                 if part is not None:
                     path.rename(self.folder / PARTS / part.name)
                     sync_folder(self.folder / PARTS)

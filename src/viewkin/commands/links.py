@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from viewkin.collection.reader import Reader
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 
 
 def check_links(folder: Path | None, reader: Reader) -> None:
@@ -44,22 +44,19 @@ def link_images(folder: Path, reader: Reader, rows: Sequence[int], *, hard: bool
     """
     files = files_of(reader)
     wanted = [(reader.rows.keys[row], file) for row in rows if (file := files[row]) is not None]
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
-        for key, file in wanted:
-            place = part / key
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if hard:
-                os.link(file, place)
-            else:
-                place.symlink_to(file)
-        part.rename(folder)
+        with replacing(folder.absolute()) as part:
+            part.mkdir(parents=True)
+            for key, file in wanted:
+                place = part / key
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if hard:
+                    os.link(file, place)
+                else:
+                    place.symlink_to(file)
     except OSError as error:
         other = "leave out --hard, or name a folder on the disk of the images" if hard else "name another folder"
         raise UserError(f"{folder} cannot be filled with links ({error.strerror or error}): {other}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return len(wanted)
 
 

@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from secrets import token_hex
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from viewkin.runtime.files import replacing, unfinished
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.places import why_not
 
@@ -143,14 +143,10 @@ def load_content(folder: Path, key: str, count: int) -> bytes | None:
 
 def keep_content(folder: Path, key: str, rows: bytes) -> None:
     """Keep content ids; a cache that cannot take them goes without."""
-    part = folder / f"{key}.{token_hex(4)}.part"
     with contextlib.suppress(OSError):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / f"{key}.content") as part:
             part.write_bytes(rows)
-            part.replace(folder / f"{key}.content")
-        finally:
-            part.unlink(missing_ok=True)
 
 
 class Writer:
@@ -163,13 +159,14 @@ class Writer:
     def __init__(self, folder: Path, key: str, *, with_pixels: bool) -> None:
         self._target = folder / f"{key}.json"
         self._pixels = folder / f"{key}.pixels"
-        self._part = folder / f"{key}.{token_hex(4)}.part"
+        self._left = contextlib.ExitStack()
         self._with_pixels = with_pixels
 
     def __enter__(self) -> Writer:
         try:
-            self._part.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("wb")
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._part = self._left.enter_context(unfinished(self._pixels))
+            self._file = self._left.enter_context(self._part.open("wb"))
         except OSError as error:
             raise UnwritableCacheError(why_not(error)) from error
         return self
@@ -188,8 +185,8 @@ class Writer:
             self._file.close()
             if self._with_pixels:
                 self._part.replace(self._pixels)
-            self._part.write_text(json.dumps({"listed": listed, "broken": broken, **asdict(told)}))
-            self._part.replace(self._target)
+            with replacing(self._target) as facts:
+                facts.write_text(json.dumps({"listed": listed, "broken": broken, **asdict(told)}))
         except OSError as error:
             raise UnwritableCacheError(why_not(error)) from error
 
@@ -197,6 +194,4 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+            self._left.close()

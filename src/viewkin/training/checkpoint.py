@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from viewkin.data.source import Source
 from viewkin.nets.tensor_files import DamagedFileError, read_tensors, write_tensors
 from viewkin.runtime.draws import seed_for
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 from viewkin.runtime.places import remedy
 from viewkin.training.outcome import UnwritableRunError
 
@@ -42,37 +42,25 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, before: Path | None = 
     Raises:
         UnwritableRunError: there is no room, or the place can no longer be written.
     """
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
-            write_tensors({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if before is not None and path.exists():
-            _name_also(path, before)
-        partial.replace(path)
+        with replacing(path, durable=True) as part:
+            with part.open("wb") as file:
+                write_tensors({"format": FORMAT, **state}, file)
+            if before is not None and path.exists():
+                _name_also(path, before)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
         first = remedy(error) if isinstance(error, OSError) else "make room"
         raise UnwritableRunError(path, str(reason), kept=has_checkpoint(path.parent), remedy=first) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _name_also(path: Path, before: Path) -> None:
     """Give a file the name ``before`` as well; where the file system has no links, instead of its own."""
-    spare = before.with_suffix(".partial")
     try:
-        spare.unlink(missing_ok=True)
-        os.link(path, spare)
-        spare.replace(before)
+        with replacing(before) as spare:  # replacing a file by another name of itself does nothing
+            os.link(path, spare)
     except OSError:
         path.replace(before)
-    finally:
-        # Replacing a file by another name of itself does nothing.
-        with contextlib.suppress(OSError):
-            spare.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

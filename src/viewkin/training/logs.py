@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
 from viewkin.runtime.places import remedy, why_not
 from viewkin.runtime.progress import Reporter
@@ -29,9 +30,8 @@ class MetricsLog:
         """Open for appending; lines after ``from_step`` (a checkpoint's) are cut away first."""
         self.path = out / "metrics.jsonl"
         kept = [line for line in read_metrics(self.path) if line["step"] <= from_step]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        partial.replace(self.path)
+        with replacing(self.path) as part:
+            part.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TensorBoard's own imports warn of deprecations

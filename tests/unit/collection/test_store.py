@@ -17,11 +17,12 @@ from collected import counts, gathered, model, picture, pictures, rows_of, seen_
 from viewkin.collection import compaction, manifest, places, writer
 from viewkin.collection.manifest import DamagedManifestError, generations, newest, place_of
 from viewkin.collection.parts import DamagedPartError, read_part
-from viewkin.collection.places import MANIFESTS, PARTS, UNFINISHED
+from viewkin.collection.places import MANIFESTS, PARTS
 from viewkin.collection.reader import Reader
 from viewkin.collection.store import Store
 from viewkin.data.identity import content_of_file
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import ENDING
 
 ROOT = Path(__file__).parents[3]
 
@@ -116,7 +117,7 @@ def test_a_kill_at_any_moment_loses_at_most_the_running_part(tmp_path, moments, 
         assert gathered(folder, photos, one).images == 17
         assert seen_by(one) == len(wanted - held), moment
         assert set(consistent(folder).rows.keys) == {path.name for path in photos.iterdir()}
-        assert not [name for name in files_in(folder) if name.endswith(UNFINISHED)]
+        assert not [name for name in files_in(folder) if name.endswith(ENDING)]
         named = {part.name for part in newest(folder).parts}
         kept = {p.name for g in generations(folder)[-3:] for p in manifest.read_generation(place_of(folder, g)).parts}
         assert named <= files_in(folder / PARTS) <= kept
@@ -162,7 +163,7 @@ def test_a_killed_process_leaves_what_it_wrote(tmp_path):
     assert 0 < before < 400
     one = model()
     assert counts(gathered(to, photos, one)) == {"images": 400, "computed": 400 - before, "kept": before}
-    assert not [name for name in files_in(to) if name.endswith(UNFINISHED)]
+    assert not [name for name in files_in(to) if name.endswith(ENDING)]
 
 
 def test_two_processes_at_once_leave_every_row_once(tmp_path):
@@ -356,15 +357,15 @@ def test_a_manifest_of_a_newer_version_is_not_guessed_at(place):
 
 
 def full_after(count: int, patch: pytest.MonkeyPatch) -> None:
-    real, written = os.write, [0]
+    real, written = places.sync, [0]
 
-    def write(number, data):
+    def sync(path):
         written[0] += 1
         if written[0] > count:
             raise OSError(28, "No space left on device")
-        return real(number, data)
+        real(path)
 
-    patch.setattr(places.os, "write", write)
+    patch.setattr(places, "sync", sync)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
@@ -377,7 +378,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(place, count, monke
             UserError, match=r"cannot be written \(No space left on device\): make room and run the same"
         ):
             gathered(to, photos)
-    assert not [name for name in files_in(to) if name.endswith(UNFINISHED)]
+    assert not [name for name in files_in(to) if name.endswith(ENDING)]
     before = len(consistent(to)) if generations(to) else 0
     one = model()
     assert gathered(to, photos, one).images == 12
@@ -450,13 +451,13 @@ def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(place)
     photos, to = place
     gathered(to, photos)
     left = [
-        to / PARTS / f".dead{UNFINISHED}",
+        to / PARTS / f".dead{ENDING}",
         to / PARTS / "part-0123456789abcdef.parquet",
-        to / MANIFESTS / f".x{UNFINISHED}",
+        to / MANIFESTS / f".x{ENDING}",
     ]
     for path in left:
         path.write_bytes(b"half")
-    with places.unfinished(to / PARTS, b"being written") as mine:
+    with places.written(to / PARTS, b"being written") as mine:
         gathered(to, photos)
         assert mine.exists()
     assert not any(path.exists() for path in left)

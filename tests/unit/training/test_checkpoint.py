@@ -10,6 +10,7 @@ import torch
 from viewkin.nets.tensor_files import MARK
 from viewkin.runtime.checksum import MAGIC
 from viewkin.runtime.errors import UserError
+from viewkin.runtime.files import clear_unfinished
 from viewkin.training.checkpoint import (
     FORMAT,
     LAST,
@@ -131,6 +132,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_checkpoint(tmp_path, monkeypatc
             saved(tmp_path, 3.0)
     path, state, note = load_newest(tmp_path)
     assert (path.name, state["best"], note) == (LAST, 2.0, "")
+    clear_unfinished(tmp_path)  # as a run that goes on does
     saved(tmp_path, 3.0)
     assert [load_checkpoint(tmp_path / name)["best"] for name in (LAST, PREVIOUS)] == [3.0, 2.0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
@@ -147,4 +149,4 @@ def test_the_advice_on_a_full_disk_fits(tmp_path, monkeypatch, kept, advice):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnwritableRunError, match=rf"\(No space left on device\); make room, then {advice}"):
         saved(tmp_path, 2.0)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.part"))

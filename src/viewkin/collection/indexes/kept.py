@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from viewkin.collection.places import INDEXES, unwritable
-from viewkin.runtime.files import replacing
+from viewkin.runtime.files import remove, replacing
 from viewkin.runtime.json_text import read_json
 
 BLOCK = 2**22
@@ -66,27 +63,15 @@ def keep_folder(folder: Path, kind: str, state: str, write: Callable[[Path], obj
         UserError: the collection cannot be written.
     """
     place, _ = _places(folder, kind, state)
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         place.parent.mkdir(exist_ok=True)
-        write(unfinished)
-        unfinished.rename(place)
+        with replacing(place) as part:
+            write(part)
     except OSError as error:
         if not place.is_dir():  # else another process was first
             raise unwritable(folder, error) from error
-    finally:
-        remove(unfinished)
     _remove_others(place, kind, state)
     return place
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, as far as that is allowed."""
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _remove_others(place: Path, kind: str, state: str) -> None:
