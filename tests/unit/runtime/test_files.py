@@ -19,12 +19,16 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def fails_after_half(part):
+    part.write_text("half")
+    raise KeyError
+
+
 def test_an_error_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(KeyError), replacing(path) as part:
-        part.write_text("half")
-        raise KeyError
+        fails_after_half(part)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
