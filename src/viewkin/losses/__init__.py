@@ -13,7 +13,7 @@ A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax ari
 the network's precision. Losses are per row, (B,), unless stated otherwise; the caller averages them.
 """
 
-from viewkin.losses.contrast import info_nce, info_nce_of, nt_xent, regression
+from viewkin.losses.contrast import info_nce, info_nce_of, nce_of_sum, nt_xent, regression
 from viewkin.losses.infomax import (
     clipped_cross_entropy,
     infomax_match,
@@ -24,8 +24,6 @@ from viewkin.losses.infomax import (
 from viewkin.losses.instance import binary_nce, instance_log_probability, partition_estimate, two_view_instance_loss
 from viewkin.losses.invaspread import blended_similarity, invariant_spread
 from viewkin.losses.margin import angular_margin
-from viewkin.losses.nearest import EDGE, Denominator, Nearest, Positives, nearest_sums
-from viewkin.losses.pool import nce_of_sum, pool_log_sum, pool_logits
 from viewkin.losses.propagation import (
     choose_positives,
     mixed_instance_loss,
@@ -40,6 +38,8 @@ from viewkin.losses.relation import (
     relation_divergence,
 )
 from viewkin.ops.bank_rows import bank_similarity
+from viewkin.ops.nearest_sums import EDGE, Denominator, Nearest, Positives, nearest_sums
+from viewkin.ops.pool_sum import pool_log_sum, pool_logits
 from viewkin.ops.precision import BLOCK, at_least_float32, product_type, unit
 
 __all__ = [

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from viewkin.ops.precision import at_least_float32
 
@@ -25,6 +26,11 @@ def info_nce_of(positive: Tensor, negative: Tensor, temperature: float, margin: 
     positive, negative = at_least_float32(positive - margin), at_least_float32(negative)
     logits = torch.cat([positive.unsqueeze(1), negative], 1) / temperature
     return logits.logsumexp(1) - logits[:, 0]
+
+
+def nce_of_sum(positive: Tensor, log_sum: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
+    """:func:`info_nce_of`, (B,), from ``log sum e^(s-/tau)`` over the negatives, (B,), not their similarities."""
+    return functional.softplus(log_sum - at_least_float32(positive - margin) / temperature)
 
 
 def info_nce(q: Tensor, k: Tensor, negatives: Tensor, temperature: float, margin: float = 0.0) -> Tensor:

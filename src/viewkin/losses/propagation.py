@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from viewkin.losses.nearest import Denominator, Nearest, Positives
+from viewkin.ops.nearest_sums import Denominator, Nearest, Positives
 from viewkin.ops.precision import at_least_float32
 
 FLOOR = 1e-7

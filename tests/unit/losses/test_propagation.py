@@ -356,8 +356,8 @@ def test_losses_under_autocast_stay_near_and_wide():
 
 @pytest.mark.parametrize("edge", [64, 4096])
 def test_no_matrix_of_all_images_is_made(edge, monkeypatch):
-    monkeypatch.setattr("viewkin.losses.nearest.BLOCK", 256)
-    monkeypatch.setattr("viewkin.losses.nearest.SCORES", 4096)
+    monkeypatch.setattr("viewkin.ops.nearest_sums.BLOCK", 256)
+    monkeypatch.setattr("viewkin.ops.nearest_sums.SCORES", 4096)
     bank, q = rows(4096, 8).float(), rows(4, 8, seed=3).float().requires_grad_()
     sizes: list[int] = []
 

@@ -316,7 +316,7 @@ def pooled(drawing: NegativeSampler, case, temperature: float, precision: str = 
 
 @pytest.mark.parametrize("name", ["semihard", "random", "semieasy"])
 def test_the_pooled_log_sum_and_its_gradient_are_those_of_the_candidates_kept(name, monkeypatch):
-    monkeypatch.setattr("viewkin.losses.pool.block_of", lambda bank: 7)
+    monkeypatch.setattr("viewkin.ops.pool_sum.block_of", lambda bank: 7)
     monkeypatch.setattr(module, "THRESHOLD_SAMPLE", 20)
     case = (Q, INDEX, BANK, LABELS)
     value, gradient, images, drawn = pooled(sampler(name, negatives=12, pool=0.3, form="candidates"), case, 0.3)

@@ -1,4 +1,8 @@
-"""Sums over the negatives of a query that are selected by a similarity threshold, without sorting or gathering."""
+"""Sums over the negatives of a query that are selected by a similarity threshold.
+
+:func:`plain_pool_log_sum` is the definition, as a dense matrix. :func:`pool_log_sum` is the same in blocks, without
+sorting or gathering, and corrects what rounding would change.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from viewkin.losses.nearest import BELOW
+from viewkin.ops.nearest_sums import BELOW
 from viewkin.ops.precision import FARTHEST, at_least_float32, exponential_type
 
 PARTS = 8
@@ -137,6 +141,20 @@ def pool_log_sum(
     return _PoolLogSum.apply(at_least_float32(q), bank, columns, labels, own, least, temperature, far)  # type: ignore[no-any-return]
 
 
-def nce_of_sum(positive: Tensor, log_sum: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
-    """:func:`info_nce_of`, (B,), from ``log sum e^(s-/tau)`` over the negatives, (B,), not their similarities."""
-    return torch.nn.functional.softplus(log_sum - at_least_float32(positive - margin) / temperature)
+def plain_pool_log_sum(
+    q: Tensor,
+    bank: Tensor,
+    columns: Tensor,
+    labels: Tensor,
+    own: Tensor,
+    least: Tensor | None,
+    temperature: float,
+    *,
+    far: bool = False,
+) -> Tensor:
+    """:func:`pool_log_sum` as a dense (B, M) matrix with autograd: what the fast form has to equal."""
+    logits = q @ bank[columns].to(q.dtype).T / temperature
+    kept = labels != own.unsqueeze(1)
+    if least is not None:
+        kept &= logits < least.unsqueeze(1) if far else logits >= least.unsqueeze(1)
+    return logits.masked_fill(~kept, -math.inf).logsumexp(1)

@@ -1,4 +1,7 @@
-"""Sums over the M bank rows nearest to a query, selected by a similarity threshold without sorting or gathering.
+"""Sums over the M bank rows nearest to a query.
+
+:func:`plain_nearest_sums` is the definition, by sorting. :func:`nearest_sums` selects rows by a similarity threshold,
+which it may estimate from a sample and then corrects for.
 
 Letters in addition to the package's: M nearest rows, C images that a neighbour graph gives as positives.
 """
@@ -145,6 +148,37 @@ def nearest_sums(
         left_out, wanted = torch.cat([left_out, positives.image], 1), wanted - among.sum(1)
     negative_sum: Tensor = _NearSum.apply(q, bank, left_out, level, wanted, temperature)  # type: ignore[assignment]
     return Nearest(own.to(level.dtype) / temperature, level, inside, negative_sum, positive_sum, images)
+
+
+def plain_nearest_sums(
+    q: Tensor,
+    bank: Tensor,
+    index: Tensor,
+    count: int,
+    temperature: float,
+    *,
+    positives: Positives | None = None,
+    denominator: Denominator = "code",
+) -> Nearest:
+    """:func:`nearest_sums` by sorting a dense (B, N) matrix, with autograd: what the fast form has to equal.
+
+    The levels differ, so compare ``level + log(sum)``; ``images`` are all M.
+    """
+    logits = q @ bank.to(q.dtype).T / temperature
+    is_own = functional.one_hot(index, len(bank)).bool()
+    ranked = logits.masked_fill(is_own, -math.inf) if denominator == "paper" else logits
+    images = ranked.topk(count, dim=1).indices
+    nearest = torch.zeros_like(is_own).scatter_(1, images, True)
+    inside = (nearest & is_own).any(1)
+    level = ranked.amax(1).detach()
+    sums = (logits - level.unsqueeze(1)).exp()
+    positive = torch.zeros_like(is_own)
+    if denominator == "paper" and positives is not None:
+        given = torch.zeros(len(q), len(bank) + 1, dtype=torch.bool, device=q.device)
+        positive = given.scatter_(1, positives.image % (len(bank) + 1), True)[:, :-1] & nearest  # -1 is the last column
+    negative_sum = sums.masked_fill(~(nearest & ~is_own & ~positive), 0).sum(1)
+    positive_sum = sums.masked_fill(~positive, 0).sum(1)
+    return Nearest(logits[is_own], level, inside, negative_sum, positive_sum, images)
 
 
 def _edges(q: Tensor, bank: Tensor, index: Tensor, count: int, edge: int) -> tuple[Tensor, Tensor, Tensor]:
