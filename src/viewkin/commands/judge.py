@@ -25,7 +25,7 @@ from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import reporter
 from viewkin.training.monitors import LABELS_NEEDED, labelled
 
-EVERYDAY = tuple(recipe.__name__ for recipe in everyday.RECIPES)
+EVERYDAY = tuple(everyday.RECIPES)
 """Recipes that are of no paper."""
 PAIRS = 256
 """Images whose two views are to be matched."""

@@ -10,15 +10,25 @@ from viewkin.methods.moco import MoCoConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.shared import CIFAR_SGD, CIFAR_STEPS, IMAGENET_SGD, LARGE, LARGE_KAIMING, SMALL, SMALL_KAIMING
+from viewkin.recipes.shared import (
+    CIFAR_SGD,
+    CIFAR_STEPS,
+    IMAGENET_SGD,
+    LARGE,
+    LARGE_KAIMING,
+    SMALL,
+    SMALL_KAIMING,
+    Recipes,
+)
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
+RECIPES = Recipes()
 
+
+@RECIPES.add("NPID / IR with the full softmax, ResNet-18, 200 epochs (Wu et al. 2018)")
 def npid_cifar10() -> Recipe:
     """NPID / IR, full softmax (Wu et al., 2018): kNN(200) 80.8."""
     return Recipe(
-        name="npid_cifar10",
-        about="NPID / IR with the full softmax, ResNet-18, 200 epochs (Wu et al. 2018)",
         method=NPIDConfig(loss="softmax", temperature=0.1, bank_init="uniform"),
         backbone=SMALL,
         augment=AugmentConfig(policy="npid-cifar", image_size=32),
@@ -28,22 +38,20 @@ def npid_cifar10() -> Recipe:
     )
 
 
+@RECIPES.add("IRaug: NPID on two views, EIR's baseline, ResNet-18, 200 epochs (2021)")
 def iraug_cifar10() -> Recipe:
     """IRaug, the baseline of EIR (2021, table 1): kNN(200) 83.4. Augmentation unstated; isif is our reading."""
     return replace(
         npid_cifar10(),
-        name="iraug_cifar10",
-        about="IRaug: NPID on two views, EIR's baseline, ResNet-18, 200 epochs (2021)",
         method=IRAugConfig(temperature=0.1),
         augment=AugmentConfig(policy="isif", image_size=32),
     )
 
 
+@RECIPES.add("SimCLR, ResNet-18, LARS, 1000 epochs (Chen et al. 2020)")
 def simclr_cifar10() -> Recipe:
     """SimCLR on CIFAR-10 (Chen et al., 2020, appendix B.9): linear about 91."""
     return Recipe(
-        name="simclr_cifar10",
-        about="SimCLR, ResNet-18, LARS, 1000 epochs (Chen et al. 2020)",
         method=SimCLRConfig(temperature=0.5),
         backbone=SMALL,
         augment=AugmentConfig(policy="simclr-cifar", image_size=32),
@@ -53,14 +61,13 @@ def simclr_cifar10() -> Recipe:
     )
 
 
+@RECIPES.add("MoCo, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)")
 def moco_cifar10() -> Recipe:
     """MoCo's CIFAR-10 demo: kNN(200) 82.6 / 86.3 / 88.7 at 200 / 400 / 800 epochs.
 
     All convolutions start by ``kaiming``; the demo's first one, which replaces torchvision's, by PyTorch's default.
     """
     return Recipe(
-        name="moco_cifar10",
-        about="MoCo, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)",
         method=MoCoConfig(head="linear", queue_size=4096, momentum=0.99, temperature=0.1, norm="split:8"),
         backbone=SMALL_KAIMING,
         augment=AugmentConfig(policy="moco-cifar", image_size=32),
@@ -70,22 +77,17 @@ def moco_cifar10() -> Recipe:
     )
 
 
+@RECIPES.add("MoCo in both directions, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)")
 def moco_cifar10_symmetric() -> Recipe:
     """The same with both views as queries: kNN(200) 85.3 / 88.5 / 89.7."""
     base = moco_cifar10()
-    return replace(
-        base,
-        name="moco_cifar10_symmetric",
-        about="MoCo in both directions, ResNet-18 with split BatchNorm, 200 epochs (the authors' CIFAR demo)",
-        method=replace(base.method, symmetric=True),  # type: ignore[type-var]
-    )
+    return replace(base, method=replace(base.method, symmetric=True))  # type: ignore[type-var]
 
 
+@RECIPES.add("BYOL, ResNet-18, LARS, 1000 epochs (solo-learn's settings)")
 def byol_cifar10() -> Recipe:
     """BYOL on CIFAR-10 as solo-learn runs it: online linear 92.6."""
     return Recipe(
-        name="byol_cifar10",
-        about="BYOL, ResNet-18, LARS, 1000 epochs (solo-learn's settings)",
         method=BYOLConfig(dim=256, hidden=4096, momentum=0.99),
         backbone=SMALL,
         augment=AugmentConfig(policy="byol-cifar", image_size=32),
@@ -103,11 +105,10 @@ def byol_cifar10() -> Recipe:
     )
 
 
+@RECIPES.add("NPID with noise-contrastive estimation, ResNet-50, 200 epochs (Wu et al. 2018)")
 def npid_imagenet() -> Recipe:
     """NPID with the original NCE (Wu et al., 2018): linear top-1 54.0 with ResNet-50."""
     return Recipe(
-        name="npid_imagenet",
-        about="NPID with noise-contrastive estimation, ResNet-50, 200 epochs (Wu et al. 2018)",
         method=NPIDConfig(loss="nce", temperature=0.07, negatives=4096, shared_negatives=False, bank_init="uniform"),
         backbone=LARGE,
         augment=AugmentConfig(policy="npid-in"),
@@ -116,14 +117,13 @@ def npid_imagenet() -> Recipe:
     )
 
 
+@RECIPES.add("NPIDv2: MLP head, 16,384 sampled negatives, ResNet-50, 200 epochs (InterCLR 2022)")
 def npidv2_imagenet() -> Recipe:
     """NPIDv2, the first base of InterCLR (2022, table 1): linear top-1 64.6 with ResNet-50, 200 epochs.
 
     Negatives are drawn once a batch; ``method.shared_negatives=false`` draws them for each query, at 40 times the cost.
     """
     return Recipe(
-        name="npidv2_imagenet",
-        about="NPIDv2: MLP head, 16,384 sampled negatives, ResNet-50, 200 epochs (InterCLR 2022)",
         method=NPIDConfig(loss="infonce", head="mlp", temperature=0.1, negatives=16384),
         backbone=LARGE,
         augment=AugmentConfig(policy="npidv2"),
@@ -132,11 +132,10 @@ def npidv2_imagenet() -> Recipe:
     )
 
 
+@RECIPES.add("MoCo v1: linear head, ResNet-50, queue of 65,536, 200 epochs (He et al. 2020)")
 def moco_v1_imagenet() -> Recipe:
     """MoCo v1 (He et al., 2020): linear top-1 60.6 with ResNet-50."""
     return Recipe(
-        name="moco_v1_imagenet",
-        about="MoCo v1: linear head, ResNet-50, queue of 65,536, 200 epochs (He et al. 2020)",
         method=MoCoConfig(head="linear", queue_size=65536, momentum=0.999, temperature=0.07, norm="split:8"),
         backbone=LARGE_KAIMING,
         augment=AugmentConfig(policy="npid-in"),
@@ -145,11 +144,10 @@ def moco_v1_imagenet() -> Recipe:
     )
 
 
+@RECIPES.add("MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)")
 def moco_v2_imagenet() -> Recipe:
     """MoCo v2 (Chen et al., 2020): linear top-1 67.5 with ResNet-50, 200 epochs."""
     return Recipe(
-        name="moco_v2_imagenet",
-        about="MoCo v2, ResNet-50, queue of 65,536, 200 epochs (Chen et al. 2020)",
         method=MoCoConfig(head="mlp", queue_size=65536, momentum=0.999, temperature=0.2, norm="split:8"),
         backbone=LARGE_KAIMING,
         augment=AugmentConfig(policy="moco-v2"),
@@ -158,11 +156,10 @@ def moco_v2_imagenet() -> Recipe:
     )
 
 
+@RECIPES.add("SimCLR, ResNet-50, LARS, batch 4096, 100 epochs (Chen et al. 2020)")
 def simclr_imagenet() -> Recipe:
     """SimCLR (Chen et al., 2020): linear top-1 61.9 at batch 256, 69.3 at 4096 and 1000 epochs."""
     return Recipe(
-        name="simclr_imagenet",
-        about="SimCLR, ResNet-50, LARS, batch 4096, 100 epochs (Chen et al. 2020)",
         method=SimCLRConfig(temperature=0.1, norm="gathered"),
         backbone=LARGE,
         augment=AugmentConfig(policy="simclr"),
@@ -172,11 +169,10 @@ def simclr_imagenet() -> Recipe:
     )
 
 
+@RECIPES.add("BYOL, ResNet-50, LARS, batch 4096 in 16 parts, 200 epochs (InterCLR's settings)")
 def byol_imagenet() -> Recipe:
     """BYOL (Grill et al., 2020) at InterCLR's 200 epochs: linear top-1 70.6."""
     return Recipe(
-        name="byol_imagenet",
-        about="BYOL, ResNet-50, LARS, batch 4096 in 16 parts, 200 epochs (InterCLR's settings)",
         method=BYOLConfig(dim=256, hidden=4096, momentum=0.99, norm="gathered"),
         backbone=LARGE,
         augment=AugmentConfig(policy="byol"),
@@ -184,19 +180,3 @@ def byol_imagenet() -> Recipe:
         schedule=ScheduleConfig(epochs=200, kind="cosine", warmup_epochs=10),
         data=DataConfig(batch_size=4096, accumulate=16),
     )
-
-
-RECIPES = (
-    npid_cifar10,
-    iraug_cifar10,
-    simclr_cifar10,
-    moco_cifar10,
-    moco_cifar10_symmetric,
-    byol_cifar10,
-    npid_imagenet,
-    npidv2_imagenet,
-    moco_v1_imagenet,
-    moco_v2_imagenet,
-    simclr_imagenet,
-    byol_imagenet,
-)

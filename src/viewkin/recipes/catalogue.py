@@ -13,17 +13,9 @@ from viewkin.runtime.errors import UserError
 from viewkin.training.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe
-    for family in (
-        everyday.RECIPES,
-        baselines.RECIPES,
-        eir.RECIPES,
-        invp.RECIPES,
-        isif.RECIPES,
-        amdim.RECIPES,
-        interclr.RECIPES,
-    )
-    for recipe in family
+    name: recipe
+    for family in (everyday, baselines, eir, invp, isif, amdim, interclr)
+    for name, recipe in family.RECIPES.items()
 }
 """Name to recipe."""
 

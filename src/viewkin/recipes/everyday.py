@@ -8,30 +8,17 @@ from viewkin.memory.graph import GraphConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
-from viewkin.recipes.shared import FAST, SMALL
+from viewkin.recipes.shared import FAST, SMALL, Recipes
 from viewkin.schedules import RampConfig
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
-
-def cifar10_cpu() -> Recipe:
-    """A narrow ResNet-18 on CIFAR-10 within 30 minutes on two cores; ``docs/log.md`` has how it was chosen."""
-    return Recipe(
-        name="cifar10_cpu",
-        about="CIFAR-10 on two CPU cores in 30 minutes: SimCLR, ResNet-18 of width 16",
-        method=SimCLRConfig(temperature=0.2, hidden=512),
-        backbone=replace(SMALL, width=16),
-        augment=AugmentConfig(policy="simclr-cifar", image_size=32, view_size=24, least_area=0.2),
-        optim=FAST,
-        schedule=ScheduleConfig(epochs=36, kind="cosine", warmup_epochs=1),
-        data=DataConfig(batch_size=256),
-    )
+RECIPES = Recipes()
 
 
+@RECIPES.add("a folder of one's own images: SimCLR, ResNet-18, fitted to images and machine")
 def photos() -> Recipe:
     """The default for a folder of one's own; image size, epochs and width are fitted to it."""
     return Recipe(
-        name="photos",
-        about="a folder of one's own images: SimCLR, ResNet-18, fitted to images and machine",
         method=SimCLRConfig(temperature=0.2, hidden=512),
         backbone=SMALL,
         augment=AugmentConfig(policy="moco-v2", image_size=96),
@@ -41,6 +28,7 @@ def photos() -> Recipe:
     )
 
 
+@RECIPES.add("a folder of one's own images, from weights (--init): SimCLR and the kin that the weights find")
 def photos_from_weights() -> Recipe:
     """The default for a folder of one's own where training starts from weights.
 
@@ -48,8 +36,6 @@ def photos_from_weights() -> Recipe:
     seed (``docs/results.md``).
     """
     return Recipe(
-        name="photos_from_weights",
-        about="a folder of one's own images, from weights (--init): SimCLR and the kin that the weights find",
         method=PropagationConfig(
             base=SimCLRConfig(temperature=0.07, hidden=512),
             edges="start",
@@ -68,19 +54,20 @@ def photos_from_weights() -> Recipe:
     )
 
 
+@RECIPES.add("the demonstration: rendered shapes, a few minutes on two CPU cores")
 def demo() -> Recipe:
     """The demonstration on the generated set: a few minutes on two cores."""
-    return replace(
-        cifar10_cpu(),
-        name="demo",
-        about="the demonstration: rendered shapes, a few minutes on two CPU cores",
-        schedule=ScheduleConfig(epochs=40, kind="cosine", warmup_epochs=2),
+    return replace(cifar10_cpu(), schedule=ScheduleConfig(epochs=40, kind="cosine", warmup_epochs=2))
+
+
+@RECIPES.add("CIFAR-10 on two CPU cores in 30 minutes: SimCLR, ResNet-18 of width 16")
+def cifar10_cpu() -> Recipe:
+    """A narrow ResNet-18 on CIFAR-10 within 30 minutes on two cores; ``docs/log.md`` has how it was chosen."""
+    return Recipe(
+        method=SimCLRConfig(temperature=0.2, hidden=512),
+        backbone=replace(SMALL, width=16),
+        augment=AugmentConfig(policy="simclr-cifar", image_size=32, view_size=24, least_area=0.2),
+        optim=FAST,
+        schedule=ScheduleConfig(epochs=36, kind="cosine", warmup_epochs=1),
+        data=DataConfig(batch_size=256),
     )
-
-
-RECIPES = (
-    photos,
-    photos_from_weights,
-    demo,
-    cifar10_cpu,
-)

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from viewkin.methods.isif import ISIFConfig
 from viewkin.optim import ScheduleConfig
-from viewkin.recipes.shared import CIFAR_SGD, SMALL
+from viewkin.recipes.shared import CIFAR_SGD, SMALL, Recipes
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
 
+RECIPES = Recipes()
 
+
+@RECIPES.add("ISIF, ResNet-18, 301 epochs (Ye et al. 2019)")
 def isif_cifar10() -> Recipe:
     """ISIF on CIFAR-10 (Ye et al., 2019): kNN(200) about 83.6."""
     return Recipe(
-        name="isif_cifar10",
-        about="ISIF, ResNet-18, 301 epochs (Ye et al. 2019)",
         method=ISIFConfig(temperature=0.1),
         backbone=SMALL,
         augment=AugmentConfig(policy="isif", image_size=32),
@@ -24,31 +25,30 @@ def isif_cifar10() -> Recipe:
     )
 
 
+@RECIPES.add("ISIF, ResNet-18, 301 epochs (Ye et al. 2019)")
 def isif_cifar100() -> Recipe:
     """The same on CIFAR-100."""
-    return replace(isif_cifar10(), name="isif_cifar100")
+    return isif_cifar10()
 
 
+@RECIPES.add("ISIF, ResNet-18 with the release's pooling, 96 px, 301 epochs (Ye et al. 2019)")
 def isif_stl10() -> Recipe:
     """ISIF on STL-10, 105,000 images: the release pools only the last map's top-left 7x7 positions."""
     return replace(
         isif_cifar10(),
-        name="isif_stl10",
-        about="ISIF, ResNet-18 with the release's pooling, 96 px, 301 epochs (Ye et al. 2019)",
         backbone=replace(SMALL, pool="window7"),
         augment=AugmentConfig(policy="isif", image_size=96),
         data=DataConfig(batch_size=128, split="train+unlabeled"),
     )
 
 
+@RECIPES.add("ISIF for unseen categories, ResNet-18 from scratch, 60 epochs (Ye et al. 2019)")
 def isif_cub() -> Recipe:
     """ISIF for unseen categories, on CUB's classes 1-100, from scratch; Inception-v1 is not here.
 
     The second view comes from the nearest neighbour half of the time, as in the release.
     """
     return Recipe(
-        name="isif_cub",
-        about="ISIF for unseen categories, ResNet-18 from scratch, 60 epochs (Ye et al. 2019)",
         method=ISIFConfig(temperature=0.1, neighbour_view=0.5),
         backbone=replace(SMALL, stem="imagenet"),
         augment=AugmentConfig(policy="isif-unseen"),
@@ -58,14 +58,11 @@ def isif_cub() -> Recipe:
     )
 
 
+@RECIPES.add("ISIF for unseen categories, ResNet-18 from scratch, 60 epochs (Ye et al. 2019)")
 def isif_cars() -> Recipe:
     """The same on Cars-196, classes 1-98, both views of the image itself."""
     return replace(
         isif_cub(),
-        name="isif_cars",
         method=ISIFConfig(temperature=0.1),
         data=DataConfig(batch_size=64, classes="0:98"),
     )
-
-
-RECIPES = (isif_cifar10, isif_cifar100, isif_stl10, isif_cub, isif_cars)

@@ -1,11 +1,14 @@
-"""Settings that several published recipes share."""
+"""What the files of recipes share: how a recipe is added, and settings of several published ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
+from viewkin.training.config import Recipe
 
 SMALL = BackboneConfig(name="resnet18", stem="small")
 LARGE = BackboneConfig(name="resnet50", stem="imagenet")
@@ -16,3 +19,24 @@ FAST = OptimConfig(name="adamw", lr=0.002, scale_lr=True, weight_decay=0.05, exc
 CIFAR_STEPS = ScheduleConfig(epochs=200, kind="step", milestones=(120, 160), factor=0.1)
 CIFAR_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=5e-4)
 IMAGENET_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=1e-4)
+
+
+class Recipes(dict[str, Callable[[], Recipe]]):
+    """The recipes of one file, by name."""
+
+    def add(self, about: str) -> Callable[[Callable[[], Recipe]], Callable[[], Recipe]]:
+        """Add a function that returns a recipe; the recipe gets the function's name.
+
+        Args:
+            about: one line: what the recipe is and where its settings come from.
+        """
+
+        def added(make: Callable[[], Recipe]) -> Callable[[], Recipe]:
+            @wraps(make)
+            def named() -> Recipe:
+                return replace(make(), name=make.__name__, about=about)
+
+            self[make.__name__] = named
+            return named
+
+        return added

@@ -169,9 +169,9 @@ class RuntimeConfig(Settings):
 class Recipe(Settings):
     """Everything that defines a run but the images."""
 
-    name: str
+    name: str = ""
     """Name on the command line."""
-    about: str
+    about: str = ""
     """One line: what it is and where its settings come from."""
     method: MethodConfig
     """Settings of the learner."""
