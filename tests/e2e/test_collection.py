@@ -112,26 +112,34 @@ def test_embeddings_are_those_of_a_file(here):
     torch.testing.assert_close(held.embeddings[order], table.embeddings, atol=2e-3, rtol=0)
 
 
-def test_python_embeds_and_searches(here, encoded):
+def test_python_embeds_what_is_new(here, encoded):
     pictures(Path("photos"), range(100, 103), CLASSES)
     held = library.embed("run", "photos", to="photos.collection")
     assert len(encoded) == 3
-    assert isinstance(held, library.Collection)
     assert len(held) == len(held.keys) == len(held.embeddings) == 103
     assert any("3 computed, 100 kept" in note for note in held.notes)
+
+
+def test_a_collection_shows_itself_in_python(here):
+    held = library.open_collection("photos.collection")
     assert held.table()["key"].to_pylist() == held.keys
     assert "embedding" not in held.table(embeddings=False).column_names
-    assert "103 of photos of 2 classes" in repr(held)
+    assert "of photos of 2 classes" in repr(held)
     assert "photos.collection" in held._repr_html_()
-    by_key = held.search("cat/004.jpg", k=4)
-    by_path = held.search(Path("photos/cat/004.jpg"), k=5)
-    by_picture = held.search(Image.open("photos/cat/004.jpg"), k=5)
-    by_array = held.search([np.asarray(Image.open("photos/cat/004.jpg"))], k=5)
+
+
+def test_a_path_a_picture_an_array_and_a_key_ask_the_same(here):
+    held, path = library.open_collection("photos.collection"), "photos/cat/004.jpg"
+    by_path = held.search(Path(path), k=5)
     assert by_path.keys[0] == "cat/004.jpg"
-    assert by_key.keys == by_path.keys[1:]
-    assert by_picture.keys == by_array.keys == by_path.keys
+    assert held.search("cat/004.jpg", k=4).keys == by_path.keys[1:]
+    assert held.search(Image.open(path), k=5).keys == by_path.keys
+    assert held.search([np.asarray(Image.open(path))], k=5).keys == by_path.keys
     assert len(held.search(["cat/004.jpg", "dog/005.jpg"], k=2).queries) == 2
-    found = held.search("cat/004.jpg", k=3, where={"label": "dog"})
+
+
+def test_matches_show_themselves_in_python(here):
+    found = library.open_collection("photos.collection").search("cat/004.jpg", k=3, where={"label": "dog"})
     assert {match.class_name for match in found} == {"dog"}
     assert found.table()["key"].to_pylist() == found.keys
     assert found._repr_html_().count("data:image/jpeg;base64,") == 4

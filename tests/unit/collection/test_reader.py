@@ -124,27 +124,44 @@ def many(folder, count=1500, seed=0):
     return store
 
 
-def test_many_images_are_searched_by_an_index_that_is_kept_until_the_rows_change(tmp_path, monkeypatch):
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """A collection that is large enough for an index, its reader, and a query."""
     pytest.importorskip("faiss")
     monkeypatch.setattr(reader_module, "EXACT_ROWS", 1000)
     store = many(tmp_path / "c")
     opened = Reader(tmp_path / "c")
-    query = by_key(opened, "00010", own=("00010",))
-    found = opened.nearest([query], 5)
+    return store, opened, by_key(opened, "00010", own=("00010",))
+
+
+def test_an_index_finds_nearly_what_the_exact_search_finds(indexed):
+    _, opened, query = indexed
+    found, exact = opened.nearest([query], 5), opened.nearest([query], 5, kind="exact")
     assert found.notes[0].startswith("Index built in ")
-    exact = opened.nearest([query], 5, kind="exact")
     assert len(set(found.keys) & set(exact.keys)) >= 4
     assert "00010" not in found.keys
-    assert opened.nearest([query], 5).notes == ()
-    again = Reader(tmp_path / "c")
-    assert again.nearest([query], 5).notes == ()
-    assert again.nearest([query], 5).keys == found.keys
-    among = again.nearest([query], 5, "split=odd", kind="ivf")
+
+
+def test_an_index_is_built_once(indexed, tmp_path):
+    _, opened, query = indexed
+    first = opened.nearest([query], 5)
+    assert first.notes
+    for reader in (opened, Reader(tmp_path / "c")):
+        again = reader.nearest([query], 5)
+        assert (again.notes, again.keys) == ((), first.keys)
+
+
+def test_an_index_searches_among_the_rows_that_a_filter_leaves(indexed):
+    _, opened, query = indexed
+    among = opened.nearest([query], 5, "split=odd", kind="ivf")
     assert {match.split for match in among} == {"odd"}
-    assert again.nearest([query], 5, "split=odd").keys == again.nearest([query], 5, "split=odd", kind="exact").keys
-    gone = found.keys[0]
-    rows = opened.rows
-    store.commit(Change(None, gone_of(rows, [rows.row_of[gone]])))
+    assert opened.nearest([query], 5, "split=odd").keys == opened.nearest([query], 5, "split=odd", kind="exact").keys
+
+
+def test_an_index_is_built_anew_when_the_rows_change(indexed, tmp_path):
+    store, opened, query = indexed
+    gone = opened.nearest([query], 5).keys[0]
+    store.commit(Change(None, gone_of(opened.rows, [opened.rows.row_of[gone]])))
     changed = Reader(tmp_path / "c").nearest([query], 5)
     assert changed.notes[0].startswith("Index built in ")
     assert gone not in changed.keys

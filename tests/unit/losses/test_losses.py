@@ -154,25 +154,50 @@ def test_unit_has_norm_one_and_the_direction_kept():
 # ---------------------------------------------------------------- gradients
 
 
-def test_gradients_agree_with_finite_differences():
-    q, k = rows(B).requires_grad_(), rows(B, seed=1).requires_grad_()
-    bank, index = rows(N, seed=2), torch.tensor([10, 0, 4])
-    shared, each = rows(K, seed=3), rows(B * K, seed=4).view(B, K, D)
-    positive, negative = rows(1, B)[0].requires_grad_(), rows(B, K, seed=1).requires_grad_()
-    log_p, log_p_hat = (-rows(1, B, seed=s)[0].abs().detach() for s in (5, 6))
-    log_p.requires_grad_(), log_p_hat.requires_grad_()
-    assert gradcheck(lambda q: losses.instance_log_probability(q, bank, index, TAU, 4), (q,))
-    assert gradcheck(lambda q, k: losses.info_nce(q, k, shared, TAU, -0.5), (q, k))
-    assert gradcheck(lambda q, k: losses.info_nce(q, k, each, TAU, 0.2), (q, k))
-    assert gradcheck(lambda p, n: losses.info_nce_of(p, n, TAU, 0.2), (positive, negative))
-    assert gradcheck(lambda p, n: losses.binary_nce(p, n, TAU, N, 7.5), (positive, negative))
-    assert gradcheck(lambda p, n: losses.partition_estimate(p, n, TAU, N), (positive, negative))
-    assert gradcheck(lambda q, k: losses.nt_xent(q, k, TAU), (q, k))
-    assert gradcheck(lambda q, k: losses.nt_xent(q, k, TAU, slice(1, 3)), (q, k))
-    assert gradcheck(losses.regression, (q, k))
-    assert gradcheck(losses.unit, ((q * 3).detach().requires_grad_(),))
-    for reading in ("sumce", "mean", "logsum"):
-        assert gradcheck(lambda a, b, r=reading: losses.two_view_instance_loss(a, b, r), (log_p, log_p_hat))
+def sources(*seeds: int) -> tuple[Tensor, ...]:
+    return tuple(rows(B, seed=seed).requires_grad_() for seed in seeds)
+
+
+def test_gradient_of_the_instance_log_probability():
+    index = torch.tensor([10, 0, 4])
+    assert gradcheck(lambda q: losses.instance_log_probability(q, rows(N, seed=2), index, TAU, 4), sources(0))
+
+
+@pytest.mark.parametrize("negatives", [rows(K, seed=3), rows(B * K, seed=4).view(B, K, D)], ids=["shared", "each"])
+def test_gradient_of_info_nce(negatives):
+    assert gradcheck(lambda q, k: losses.info_nce(q, k, negatives, TAU, -0.5), sources(0, 1))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda p, n: losses.info_nce_of(p, n, TAU, 0.2),
+        lambda p, n: losses.binary_nce(p, n, TAU, N, 7.5),
+        lambda p, n: losses.partition_estimate(p, n, TAU, N),
+    ],
+    ids=["info_nce_of", "binary_nce", "partition_estimate"],
+)
+def test_gradient_to_the_similarities(loss):
+    assert gradcheck(loss, (rows(1, B)[0].requires_grad_(), rows(B, K, seed=1).requires_grad_()))
+
+
+@pytest.mark.parametrize("anchors", [slice(None), slice(1, 3)])
+def test_gradient_of_nt_xent(anchors):
+    assert gradcheck(lambda q, k: losses.nt_xent(q, k, TAU, anchors), sources(0, 1))
+
+
+def test_gradient_of_the_regression():
+    assert gradcheck(losses.regression, sources(0, 1))
+
+
+def test_gradient_of_the_unit_vector():
+    assert gradcheck(losses.unit, ((rows(B) * 3).requires_grad_(),))
+
+
+@pytest.mark.parametrize("reading", ["sumce", "mean", "logsum"])
+def test_gradient_of_the_loss_of_two_views(reading):
+    log_probabilities = tuple((-rows(1, B, seed=seed)[0].abs()).requires_grad_() for seed in (5, 6))
+    assert gradcheck(lambda a, b: losses.two_view_instance_loss(a, b, reading), log_probabilities)
 
 
 def test_bank_gets_no_gradient():

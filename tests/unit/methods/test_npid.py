@@ -61,39 +61,61 @@ def test_infonce_leaves_out_the_own_row_when_it_is_drawn(shared, monkeypatch):
     close(method(batch(method), AT).loss, expected)
 
 
-def test_nce_keeps_the_own_row_among_the_noise_and_fixes_its_constant_once(monkeypatch):
+DRAWN = torch.tensor([[3, 5, 9], [9, 9, 2], [20, 3, 4], [0, 2, 6]])
+
+
+def nce_method(monkeypatch):
     method = npid(loss="nce", negatives=3, shared_negatives=False)
-    drawn = torch.tensor([[3, 5, 9], [9, 9, 2], [20, 3, 4], [0, 2, 6]])
-    drawing(method, drawn, monkeypatch)
-    bank = method.bank.everything().clone()
+    drawing(method, DRAWN, monkeypatch)
+    return method
 
-    def scores(step: int) -> list[list[float]]:
-        rows = zip(embedded(method, step), INDEX.tolist(), drawn.tolist(), strict=True)
-        return [[math.exp(float(q @ bank[j]) / 0.3) for j in (i, *noise)] for q, i, noise in rows]
 
-    def nce(values: list[list[float]], z: float) -> float:
-        base, total = 3 / COUNT, 0.0
-        for own, *noise in values:
-            total -= math.log(own / z / (own / z + base + 1e-7))
-            total -= sum(math.log(base / (p / z + base + 1e-7)) for p in noise)
-        return total / len(values)
+def nce_scores(method, step: int) -> list[list[float]]:
+    """e^(s / tau) of the own row and of the noise, per image."""
+    bank = method.bank.everything()
+    drawn = zip(embedded(method, step), INDEX.tolist(), DRAWN.tolist(), strict=True)
+    return [[math.exp(float(q @ bank[j]) / 0.3) for j in (i, *noise)] for q, i, noise in drawn]
 
-    first = scores(0)
-    z = COUNT * sum(map(sum, first)) / 16
+
+def partition_of(scores: list[list[float]]) -> float:
+    return COUNT * sum(map(sum, scores)) / 16
+
+
+def nce(scores: list[list[float]], z: float) -> float:
+    base, total = 3 / COUNT, 0.0
+    for own, *noise in scores:
+        total -= math.log(own / z / (own / z + base + 1e-7))
+        total -= sum(math.log(base / (p / z + base + 1e-7)) for p in noise)
+    return total / len(scores)
+
+
+def test_nce_keeps_the_own_row_among_the_noise(monkeypatch):
+    method = nce_method(monkeypatch)
+    scores = nce_scores(method, 0)
+    close(method(batch(method), AT).loss, nce(scores, partition_of(scores)))
+
+
+def test_the_first_update_fixes_the_constant_of_nce_and_forward_does_not(monkeypatch):
+    method = nce_method(monkeypatch)
+    z = partition_of(nce_scores(method, 0))
     step = method(batch(method), AT)
-    close(step.loss, nce(first, z))
-    assert method.partition == 0, "forward may not fix it"
-    method.update({**step.record, "embedding": bank[INDEX]}, AT)
+    assert method.partition == 0
+    method.update(step.record, AT)
     close(method.partition, z)
+    assert "partition" in method.state_dict()
 
-    bank = method.bank.everything().clone()
-    second = scores(1)
-    assert z != pytest.approx(COUNT * sum(map(sum, second)) / 16, rel=1e-6)
+
+def test_later_steps_of_nce_use_the_constant_of_the_first(monkeypatch):
+    method = nce_method(monkeypatch)
+    z = partition_of(nce_scores(method, 0))
+    step = method(batch(method), AT)
+    method.update({**step.record, "embedding": method.bank.everything()[INDEX]}, AT)
+    second = nce_scores(method, 1)
+    assert z != pytest.approx(partition_of(second), rel=1e-6)
     step = method(batch(method, 1), AT)
     close(step.loss, nce(second, z))
     method.update(step.record, AT)
     close(method.partition, z)
-    assert "partition" in method.state_dict()
 
 
 def test_noise_of_its_own_for_every_query_is_a_slice_of_the_global_draw():
