@@ -32,7 +32,7 @@ def locked(folder: Path, patience: float = PATIENCE) -> Generator[None]:
         UserError: another process holds it for longer than ``patience`` seconds.
         OSError: the folder cannot be written.
     """
-    number = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    number = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         end = time.monotonic() + patience
         while _lock(number) is False:
@@ -64,10 +64,12 @@ def written(folder: Path, data: bytes) -> Generator[Path]:
     The file is locked while it lies there, so that others can tell it from what a killed writer left.
     """
     with unfinished(folder / "new") as path, path.open("xb") as file:
-        _lock(file.fileno())
+        held = _lock(file.fileno())
         file.write(data)
         file.flush()
         sync(path)
+        if held is None:  # Windows has no such locks, and moves no file that is open
+            file.close()
         yield path
 
 
@@ -75,7 +77,7 @@ def clear_abandoned(folder: Path) -> None:
     """Remove unfinished files whose writer is gone."""
     for path in folder.glob(f".*{ENDING}"):
         with contextlib.suppress(OSError):
-            number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            number = os.open(path, os.O_RDWR)
             try:
                 mine = _lock(number)
                 old = time.time() - os.fstat(number).st_mtime > ABANDONED

@@ -55,7 +55,7 @@ def refuse_if_locked(out: Path | None) -> None:
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        number = os.open(out / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        number = os.open(out / LOCK, os.O_RDONLY)
         try:
             fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
@@ -72,7 +72,7 @@ def _locked(path: Path) -> int | None:
     except ImportError:
         return None
     for _ in range(TRIES):
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        number = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

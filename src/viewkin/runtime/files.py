@@ -59,7 +59,7 @@ def sync(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in a folder last through a power cut; some systems cannot."""
     with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
         finally:

@@ -1,12 +1,18 @@
 """Batches: one global order, shared by ranks and micro-batches, resumed anywhere."""
 
+import pickle
 from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from viewkin.data import prefetch
 from viewkin.data.dataset import open_source
 from viewkin.data.formats.generated import GeneratedConfig, open_generated
 from viewkin.data.loader import Loader
@@ -103,6 +109,42 @@ def test_streaming_equals_resident_bit_for_bit(both: tuple[Source, Source], work
     make: Callable[[Source, int], Loader] = lambda s, w: Loader(s, batch_size=8, seed=5, accumulate=2, workers=w)  # noqa: E731
     assert same(list(make(resident, 0).epoch(1)), list(make(streaming, workers).epoch(1)))
     assert same(list(make(resident, 0).epoch(1, 1)), list(make(streaming, workers).epoch(1, 1)))
+
+
+def test_workers_that_start_anew_read_the_same(both: tuple[Source, Source], monkeypatch: pytest.MonkeyPatch):
+    """As on Windows and macOS, where everything that a worker needs has to be pickled."""
+    monkeypatch.setattr(prefetch, "START_METHOD", "spawn")
+    resident, streaming = both
+    started = list(Loader(streaming, batch_size=8, seed=5, workers=1).epoch(1))
+    assert same(list(Loader(resident, batch_size=8, seed=5).epoch(1)), started)
+
+
+def png(value: int) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(np.full((12, 12, 3), value, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "parquet", "array", "generated"])
+def test_images_can_be_read_in_a_process_that_starts_anew(tmp_path: Path, kind: str):
+    files = [tmp_path / "photos" / f"{i}.png" for i in range(6)]
+    files[0].parent.mkdir()
+    for i, file in enumerate(files):
+        file.write_bytes(png(20 * i))
+    pq.write_table(
+        pa.table({"image": [{"bytes": png(20 * i), "path": f"{i}.png"} for i in range(6)]}), tmp_path / "x.parquet"
+    )
+    images = {
+        "folder": files[0].parent,
+        "list": files,
+        "parquet": tmp_path / "x.parquet",
+        "array": np.stack([np.full((12, 12, 3), 20 * i, np.uint8) for i in range(6)]),
+        "generated": "generated:images=20,size=12",
+    }[kind]
+    source = open_source(images, size=12, cache_dir=tmp_path / "cache", memory_limit=0)
+    again = pickle.loads(pickle.dumps(source))
+    rows = torch.tensor([3, 0, 5])
+    assert torch.equal(again.images(rows), source.images(rows))
 
 
 def test_workers_leave_the_global_numbers_alone(both: tuple[Source, Source]):

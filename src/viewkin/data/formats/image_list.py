@@ -25,6 +25,8 @@ from viewkin.runtime.errors import UserError
 
 Given = Path | Image.Image | NDArray[np.uint8]
 """One image: a file, a picture, or the pixels (H, W, 3), (H, W, 4) or (H, W)."""
+LOADING = Lock()
+"""A picture that is given twice must not be loaded by two threads."""
 
 
 class ImagesInMemory:
@@ -32,7 +34,6 @@ class ImagesInMemory:
 
     def __init__(self, images: Sequence[Given]) -> None:
         self._images = images
-        self._lock = Lock()
 
     def __len__(self) -> int:
         """Count the images."""
@@ -44,7 +45,7 @@ class ImagesInMemory:
         if isinstance(image, np.ndarray):
             return Image.fromarray(image)
         if isinstance(image, Image.Image):
-            with self._lock:  # a picture that is given twice must not be loaded by two threads
+            with LOADING:
                 return loaded(image)
         return image
 

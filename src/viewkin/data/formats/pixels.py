@@ -22,6 +22,10 @@ class PixelImages:
     read: Callable[[], Tensor]
     """Gives all of them: (N, 3, S, S) uint8."""
 
+    def __reduce__(self) -> tuple[Callable[[Tensor], PixelImages], tuple[Tensor]]:
+        """Hand the pixels themselves to another process, whatever holds them here."""
+        return _held, (self.read(),)
+
     def __len__(self) -> int:
         """Count the images."""
         return self.count
@@ -41,3 +45,7 @@ class PixelImages:
     def random_access(self, folder: Path) -> PixelImages:
         """Give the images themselves."""
         return self
+
+
+def _held(pixels: Tensor) -> PixelImages:
+    return PixelImages(len(pixels), lambda: pixels)
