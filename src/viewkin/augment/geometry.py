@@ -134,7 +134,8 @@ def _resize_antialiased(
     count, channels, height, width = images.shape
     placed = _pixel_positions(boxes, size, sides, within)
     rows, columns = (
-        filter_weights(*(part[:, axis] for part in placed), side=side, mode=mode) for axis, side in enumerate((height, width))
+        filter_weights(*(part[:, axis] for part in placed), side=side, mode=mode)
+        for axis, side in enumerate((height, width))
     )
     with torch.autocast(images.device.type, enabled=False):
         wide = torch.bmm(images.reshape(count, channels * height, width), columns.transpose(1, 2))

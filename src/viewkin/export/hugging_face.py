@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,11 @@ from torch import Tensor
 from viewkin.encode.model import Model
 from viewkin.encode.onnx_network import quiet
 from viewkin.export.target import Comparison, Pictures, Target, compared
-from viewkin.export.timm import FILE, check, write
+from viewkin.export.timm import FILE, timm_name, write
 
 
 def _compare(folder: Path, _model: Model, pictures: Pictures) -> Comparison:
-    import transformers
-
-    classes: Any = transformers
+    classes: Any = importlib.import_module("transformers")
     with quiet():
         network = classes.AutoModel.from_pretrained(str(folder)).eval()
         processor = classes.AutoImageProcessor.from_pretrained(str(folder))
@@ -27,7 +27,7 @@ def _compare(folder: Path, _model: Model, pictures: Pictures) -> Comparison:
             return network(pixel_values=pixels).pooler_output.float()
 
     whole = torch.cat([rows(processor(image, return_tensors="pt")["pixel_values"]) for image in pictures.images])
-    return compared(f"transformers {transformers.__version__}", pictures, rows(pictures.views), whole)
+    return compared(f"transformers {classes.__version__}", pictures, rows(pictures.views), whole)
 
 
 def _loading(_model: Model, _pictures: Pictures) -> str:
@@ -48,9 +48,9 @@ HF = Target(
     file=FILE,
     loads_with="transformers",
     install="pip install transformers",
-    check=check,
+    check=partial(timm_name, target="hf"),
     write=write,
     compare=_compare,
     loading=_loading,
-    preprocessing="AutoImageProcessor makes the views by timm's transform. The folder is also one for --to timm.",
+    preprocessing="AutoImageProcessor makes the views by timm's transform: {view} It is a folder for timm as well.",
 )

@@ -41,9 +41,7 @@ def _write(folder: Path, model: Model, _pictures: Pictures) -> None:
         network.config, mean=network.mean, std=network.std, size=network.image_size, extra=network.extra
     )
     kept = {name: value for name, value in json.loads(text).items() if name != "prefix"}
-    write_onnx(
-        _Traced(model), example, (IMAGES, FEATURES, VIEWS), free_sizes(), folder / FILE, text=json.dumps(kept)
-    )
+    write_onnx(_Traced(model), example, (IMAGES, FEATURES, VIEWS), free_sizes(), folder / FILE, text=json.dumps(kept))
 
 
 def _compare(folder: Path, _model: Model, pictures: Pictures) -> Comparison:

@@ -41,9 +41,10 @@ def standard_name(backbone: nn.Module, target: str) -> str:
 
 def refused(name: str, what: str, target: str) -> UserError:
     """Make the error that a target has no place for a network."""
+    others = (*ANY_NETWORK, "timm", "hf") if name.startswith(TIMM) else ANY_NETWORK
     return UserError(
         f"--to {target} takes ResNet-18, -34 and -50 with the ImageNet stem and width {WIDTH}, and {name} has {what}; "
-        f"--to {', '.join(ANY_NETWORK[:-1])} and {ANY_NETWORK[-1]} take any network."
+        f"take --to {', '.join(others[:-1])} or {others[-1]} for it."
     )
 
 

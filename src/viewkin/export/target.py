@@ -24,7 +24,7 @@ from viewkin.runtime.errors import UserError
 ANY_NETWORK = ("onnx", "pt2", "safetensors")
 """Targets that take every network."""
 ALLOWED = 1e-3
-"""Largest difference of a feature from the network's own, as a share of the largest feature, of an export that is kept."""
+"""Largest difference from the network's own features in an export that is kept, as a share of the largest feature."""
 CPU = torch.device("cpu")
 
 
@@ -121,7 +121,7 @@ class Target:
     """Module that loads it, by which it is verified."""
     install: str
     """What to install for that."""
-    check: Callable[[Model], None]
+    check: Callable[[Model], object]
     """Refuses a network that the form has no place for, by a UserError."""
     write: Callable[[Path, Model, Pictures], None]
     """(folder, model, pictures): writes the files into the folder. ``pictures`` tell how large images are."""
@@ -130,7 +130,7 @@ class Target:
     loading: Callable[[Model, Pictures], str]
     """Code that loads the files and computes the ``features`` of ``photo.jpg``."""
     preprocessing: str
-    """Who makes the views, in a sentence."""
+    """Who makes the views, in a sentence; ``{view}`` stands for how they are made."""
 
     @property
     def loads_here(self) -> bool:

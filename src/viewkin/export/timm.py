@@ -20,7 +20,7 @@ KEPT = ("classifier", "first_conv", "pool_size", "fixed_input_size", "custom_loa
 """Facts of timm on a network that are none of its weights."""
 
 
-def timm_name(model: Model) -> str:
+def timm_name(model: Model, target: str = "timm") -> str:
     """Give timm's name of a network.
 
     Raises:
@@ -28,16 +28,7 @@ def timm_name(model: Model) -> str:
     """
     network: Any = model.encoder
     name: str = network.config.name
-    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else standard_name(network, "timm and hf")
-
-
-def check(model: Model) -> None:
-    """Refuse a network that timm has not.
-
-    Raises:
-        UserError: it has not.
-    """
-    timm_name(model)
+    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else standard_name(network, target)
 
 
 def write(folder: Path, model: Model, pictures: Pictures) -> None:
@@ -55,6 +46,10 @@ def write(folder: Path, model: Model, pictures: Pictures) -> None:
         network = timm.create_model(timm_name(model), num_classes=0, in_chans=own.config.channels)
         network.load_state_dict(dict(standard_weights(own)))
         timm.models.save_for_hf(network, str(folder), safe_serialization=True)
+    file = folder / FILE
+    content = file.read_bytes()
+    file.unlink()  # safetensors writes a file that its owner alone may read
+    file.write_bytes(content)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # AutoModel takes the arguments for its own and fails; the architecture and the weights say all that they do.
     config.pop("model_args", None)
@@ -64,7 +59,7 @@ def write(folder: Path, model: Model, pictures: Pictures) -> None:
     config["pretrained_cfg"] = facts | {
         "num_classes": 0,
         "input_size": [own.config.channels, view.size, view.size],
-        "interpolation": "bicubic",
+        "interpolation": view.filter,
         "crop_pct": crop_share(view),
         "crop_mode": "squash" if view.squash else "center",
         "mean": list(view.mean),
@@ -82,14 +77,13 @@ def crop_share(view: UsualView) -> float:
 
 def _compare(folder: Path, _model: Model, pictures: Pictures) -> Comparison:
     import timm
+    import timm.data
 
     with quiet():
         network = timm.create_model(f"local-dir:{folder.absolute()}", pretrained=True, num_classes=0)
         transform: Any = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
     views = [transform(image)[None] for image in pictures.images]
-    return compared(
-        f"timm {timm.__version__}", pictures, rows_of(network, [pictures.views]), rows_of(network, views)
-    )
+    return compared(f"timm {timm.__version__}", pictures, rows_of(network, [pictures.views]), rows_of(network, views))
 
 
 def _loading(_model: Model, _pictures: Pictures) -> str:
@@ -110,9 +104,9 @@ TIMM = Target(
     file=FILE,
     loads_with="timm",
     install="pip install 'viewkin[export]'",
-    check=check,
+    check=timm_name,
     write=write,
     compare=_compare,
     loading=_loading,
-    preprocessing="timm's transform makes the views; config.json says how. The folder is also one for --to hf.",
+    preprocessing="timm's transform makes the views; config.json says how: {view} It is a folder for Hugging Face as well.",
 )

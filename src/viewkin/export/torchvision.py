@@ -41,10 +41,10 @@ def _compare(folder: Path, model: Model, pictures: Pictures) -> Comparison:
 
 def _transform(transforms: Any, view: UsualView) -> Any:
     """Build the transform that the model card shows."""
-    bicubic = transforms.InterpolationMode.BICUBIC
+    how = transforms.InterpolationMode(view.filter)
     return transforms.Compose(
         [
-            transforms.Resize((view.resized, view.resized) if view.squash else view.resized, bicubic),
+            transforms.Resize((view.resized, view.resized) if view.squash else view.resized, how),
             transforms.CenterCrop(view.size),
             transforms.ToTensor(),
             transforms.Normalize(view.mean, view.std),
@@ -67,7 +67,7 @@ network.load_state_dict(torch.load("{FILE}", weights_only=True))
 network.eval()
 view = transforms.Compose(
     [
-        transforms.Resize({resized}, transforms.InterpolationMode.BICUBIC),
+        transforms.Resize({resized}, transforms.InterpolationMode.{view.filter.upper()}),
         transforms.CenterCrop({view.size}),
         transforms.ToTensor(),
         transforms.Normalize({view.mean}, {view.std}),
@@ -88,5 +88,5 @@ TORCHVISION = Target(
     write=_write,
     compare=_compare,
     loading=_loading,
-    preprocessing="torchvision's transforms make the views, as in the code above.",
+    preprocessing="torchvision's transforms make the views, as in the code above: {view}",
 )

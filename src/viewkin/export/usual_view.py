@@ -19,6 +19,8 @@ class UsualView:
     """Side that the shorter side is resized to (both sides, where images are squashed), pixels."""
     size: int
     """Side of the centre that is cut from it, pixels."""
+    filter: str
+    """``bicubic`` or ``bilinear``."""
     squash: bool
     """Whether the whole image is squashed to a square."""
     mean: Triple
@@ -30,7 +32,7 @@ class UsualView:
         """Say it in a sentence."""
         how = "whole images to squares" if self.squash else "the shorter side to"
         cut = f", cut the central {counted(self.size, 'pixel')}" if self.resized != self.size else ""
-        return f"Resize {how} of {counted(self.resized, 'pixel')} (bicubic){cut}, and normalise."
+        return f"Resize {how} of {counted(self.resized, 'pixel')} ({self.filter}){cut}, and normalise."
 
 
 def usual_view(model: Model, *, small: bool) -> UsualView:
@@ -38,10 +40,11 @@ def usual_view(model: Model, *, small: bool) -> UsualView:
 
     Args:
         model: the model.
-        small: whether images are no larger than the view; they are used whole then, as this library does.
+        small: whether images are no larger than the view. They are enlarged as a whole then, and bilinearly.
     """
     policy, size = model.policy, model.image_size
     stored = stored_side((LARGEST_STORED, LARGEST_STORED), size)
     cut = abs(stored * policy.test_fraction - size) < 0.5
     resized = size if small else stored if cut else round(size / policy.test_fraction)
-    return UsualView(max(resized, size), size, policy.squash, policy.mean, policy.std)
+    how = "bilinear" if small else "bicubic"
+    return UsualView(max(resized, size), size, how, policy.squash, policy.mean, policy.std)
