@@ -52,6 +52,18 @@ class OnnxEncoder:
         return torch.from_numpy(rows)
 
 
+def refuse_onnx(encoder: object) -> None:
+    """Refuse a network that onnxruntime runs, where it is to be trained or changed.
+
+    Raises:
+        UserError: it is one.
+    """
+    if isinstance(encoder, OnnxEncoder):
+        raise UserError(
+            "An ONNX file gives features and nothing else: for this, name the run or the weights that it was made from."
+        )
+
+
 def onnx_packages(names: Sequence[str], purpose: str, extra: str = "export") -> list[Any]:
     """Import packages.
 

@@ -41,13 +41,22 @@ def usual_name(name: str) -> str:
     return re.sub(r"^res(\d)", lambda found: f"layer{int(found[1]) - 1}", name)
 
 
+def detectron2_resnet(backbone: nn.Module) -> str:
+    """Give the name of the ResNet of Detectron2 that a network is; ResNet-50 may have any width there.
+
+    Raises:
+        UserError: it is none.
+    """
+    return standard_name(backbone, "detectron2", narrow=("resnet50",))
+
+
 def detectron2_weights(backbone: nn.Module) -> dict[str, Any]:
     """Give a backbone's weights as arrays under Detectron2's names; the counts of BatchNorm's batches stay away.
 
     Raises:
-        UserError: it is no standard ResNet.
+        UserError: it is none of Detectron2's ResNets.
     """
-    standard_name(backbone, "detectron2")
+    detectron2_resnet(backbone)
     return {
         detectron2_name(name): tensor.numpy()
         for name, tensor in standard_weights(backbone).items()
@@ -61,7 +70,7 @@ def detectron2_settings(model: Model) -> dict[str, Any]:
     Its images are of 0 to 255, hence the factor; the stride is in the 3x3 convolution.
     """
     backbone: Any = model.encoder
-    name = standard_name(backbone, "detectron2")
+    name = detectron2_resnet(backbone)
     width = backbone.conv1.out_channels
     return {
         "MODEL.PIXEL_MEAN": [round(255 * value, 3) for value in model.policy.mean],
@@ -79,7 +88,7 @@ def detectron2_settings(model: Model) -> dict[str, Any]:
 
 def _check(model: Model) -> None:
     network: Any = model.encoder
-    standard_name(network, "detectron2")
+    detectron2_resnet(network)
 
 
 def _write(folder: Path, model: Model, _pictures: Pictures) -> None:
@@ -95,9 +104,9 @@ def _compare(folder: Path, model: Model, pictures: Pictures) -> Comparison:
         stored: dict[str, Any] = pickle.load(file)["model"]
     weights = {usual_name(name): torch.from_numpy(value) for name, value in stored.items()}
     own: Any = model.encoder
-    network = build_backbone(BackboneConfig(name=standard_name(own, "detectron2"), stem="imagenet"))
-    missing, unknown = network.load_state_dict(weights, strict=False)
-    assert not unknown and all(name.endswith("num_batches_tracked") for name in missing), (missing, unknown)
+    network = build_backbone(BackboneConfig(name=detectron2_resnet(own), stem="imagenet", width=own.conv1.out_channels))
+    counts = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    network.load_state_dict({**weights, **counts})
     same = Model(model.name, network, model.image_size, model.policy).encode(pictures.views, CPU)
     return compared("viewkin, the names turned back (Detectron2 itself was not run)", pictures, same)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,8 +16,13 @@ WIDTH = 64
 """Channels of the first stage of a standard ResNet."""
 
 
-def standard_name(backbone: nn.Module, target: str) -> str:
+def standard_name(backbone: nn.Module, target: str, narrow: Sequence[str] = ()) -> str:
     """Give the name of the standard ResNet that a network is: ``resnet18``, ``resnet34`` or ``resnet50``.
+
+    Args:
+        backbone: the network.
+        target: name of the target, for the error.
+        narrow: ResNets that the target takes in any width.
 
     Raises:
         UserError: it is none; what differs is named, and the targets that take it.
@@ -30,7 +35,7 @@ def standard_name(backbone: nn.Module, target: str) -> str:
     if isinstance(backbone, ResNet):
         if isinstance(backbone.maxpool, nn.Identity):
             raise refused(name, "the small stem (backbone.stem=small)", target)
-        if backbone.conv1.out_channels != WIDTH:
+        if backbone.conv1.out_channels != WIDTH and known not in narrow:
             raise refused(name, f"backbone.width={backbone.conv1.out_channels}", target)
         if backbone.pool != "global":
             raise refused(name, f"backbone.pool={backbone.pool}", target)

@@ -100,7 +100,7 @@ def compared(by: str, pictures: Pictures, network: Tensor, whole: Tensor | None 
     if not apart <= ALLOWED * largest:
         raise UserError(
             f"The export is not kept: loaded by {by}, its features differ from the network's by {apart:.2g}, where the "
-            f"largest is {largest:.2g}; choose another of {', '.join(ANY_NETWORK)}."
+            f"largest is {largest:.2g}; choose another target."
         )
     facts: dict[str, Any] = {"by": by, "images": len(own), "largest": largest, "network": apart}
     if whole is not None:

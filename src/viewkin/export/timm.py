@@ -108,5 +108,5 @@ TIMM = Target(
     write=write,
     compare=_compare,
     loading=_loading,
-    preprocessing="timm's transform makes the views; config.json says how: {view} It is a folder for Hugging Face as well.",
+    preprocessing="timm's transform makes the views, by config.json: {view} It is a folder for Hugging Face as well.",
 )
