@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from viewkin.api.notebook import progress_where_seen
 from viewkin.augment.views import test_view
-from viewkin.commands.export import Export, ExportRequest, export_network
 from viewkin.data.dataset import Dataset, Images
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, model_of, stored_size
@@ -18,6 +17,9 @@ from viewkin.nets import backbone_file
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import counted
+
+if TYPE_CHECKING:
+    from viewkin.commands.export import Export
 
 
 class Backbone(nn.Module):
@@ -108,6 +110,9 @@ class Backbone(nn.Module):
             UserError: an unknown target, a network that it has no place for, a missing package, or a place that cannot
                 be written.
         """
+        # Reading a network must not wait for all that writing a model card imports.
+        from viewkin.commands.export import ExportRequest, export_network
+
         request = ExportRequest(model="", to=to, out=Path(path), overwrite=overwrite, licence=license, images=images)
         with progress_where_seen():
             return export_network(self.network, request)
