@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from viewkin.cli.early_checks import check_images, check_models
-from viewkin.cli.fast_imports import swift_imports
 from viewkin.cli.options import Model
 from viewkin.cli.terminal import say, shown
 
@@ -60,9 +59,8 @@ def export(
     """  # noqa: D301 (click reads \b as: keep the lines)
     check_models(model)
     check_images(images)
-    with swift_imports():
-        from viewkin.commands.export import ExportRequest
-        from viewkin.commands.export import export as run
+    from viewkin.commands.export import ExportRequest
+    from viewkin.commands.export import export as run
 
     request = ExportRequest(model=model, to=to, out=out, overwrite=overwrite, licence=licence, images=images)
     with shown() as console:
