@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from viewkin.api.notebook import progress_where_seen
 from viewkin.augment.views import test_view
 from viewkin.data.dataset import Dataset, Images
 from viewkin.data.source import Source
@@ -16,6 +17,9 @@ from viewkin.nets import backbone_file
 from viewkin.nets.backbone import BackboneConfig
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.wording import counted
+
+if TYPE_CHECKING:
+    from viewkin.commands.export import Export
 
 
 class Backbone(nn.Module):
@@ -81,6 +85,37 @@ class Backbone(nn.Module):
         """
         model, source = self._opened(images)
         return model.features(source, self.device)
+
+    def export(
+        self,
+        to: str,
+        path: Path | str,
+        *,
+        overwrite: bool = False,
+        license: str | None = None,
+        images: Images | None = None,
+    ) -> Export:
+        """Write the network as it is now for another library, load it again there, and compare its features.
+
+        The model card says nothing of how the network was trained; that of :meth:`viewkin.Run.export` does.
+
+        Args:
+            to: ``onnx``, ``timm``, ``torchvision``, ``hf``, ``pt2``, ``safetensors`` or ``detectron2``.
+            path: folder to write.
+            overwrite: replace an earlier export there.
+            license: licence for the model card, such as ``mit``.
+            images: images to compare on; None: rendered ones.
+
+        Raises:
+            UserError: an unknown target, a network that it has no place for, a missing package, or a place that cannot
+                be written.
+        """
+        # Reading a network must not wait for all that writing a model card imports.
+        from viewkin.commands.export import ExportRequest, export_network
+
+        request = ExportRequest(model="", to=to, out=Path(path), overwrite=overwrite, licence=license, images=images)
+        with progress_where_seen():
+            return export_network(self.network, request)
 
     def _opened(self, images: Images) -> tuple[Model, Source]:
         """Open images as the network wants them; rows come without names, so none may be left out."""

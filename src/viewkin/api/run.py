@@ -11,6 +11,8 @@ from viewkin.api.backbone import Backbone, load_backbone
 from viewkin.api.embedding import embed
 from viewkin.api.notebook import progress_where_seen
 from viewkin.collection.embeddings import Embeddings
+from viewkin.commands.export import Export, ExportRequest
+from viewkin.commands.export import export as export_model_of
 from viewkin.commands.train import train as run_training
 from viewkin.data.dataset import Images
 from viewkin.evaluation.results import Results
@@ -130,6 +132,35 @@ class Run:
             overwrite=overwrite,
             device=device,
         )
+
+    def export(
+        self,
+        to: str,
+        path: Path | str | None = None,
+        *,
+        overwrite: bool = False,
+        license: str | None = None,
+        images: Images | None = None,
+    ) -> Export:
+        """Write the trained network for another library, load it again there, and compare its features.
+
+        Args:
+            to: ``onnx``, ``timm``, ``torchvision``, ``hf``, ``pt2``, ``safetensors`` or ``detectron2``.
+            path: folder to write; None: ``export-TARGET`` in the run directory.
+            overwrite: replace an earlier export there.
+            license: licence for the model card, such as ``mit``.
+            images: images to compare on; None: some that the run was trained on, or rendered ones.
+
+        Raises:
+            UserError: an unknown target, a network that it has no place for, a missing package, or a place that cannot
+                be written.
+        """
+        out = None if path is None else Path(path)
+        request = ExportRequest(
+            model=str(self.path), to=to, out=out, overwrite=overwrite, licence=license, images=images
+        )
+        with progress_where_seen():
+            return export_model_of(request)
 
     def resume(self, images: Images | None = None, *, accept_changes: bool = False, settings: Settings = ()) -> Run:
         """Go on with a run that was stopped, bit for bit; a finished one is left as it is.

@@ -134,14 +134,15 @@ def _resize_antialiased(
     count, channels, height, width = images.shape
     placed = _pixel_positions(boxes, size, sides, within)
     rows, columns = (
-        _weights(*(part[:, axis] for part in placed), side=side, mode=mode) for axis, side in enumerate((height, width))
+        filter_weights(*(part[:, axis] for part in placed), side=side, mode=mode)
+        for axis, side in enumerate((height, width))
     )
     with torch.autocast(images.device.type, enabled=False):
         wide = torch.bmm(images.reshape(count, channels * height, width), columns.transpose(1, 2))
         return torch.matmul(rows[:, None], wide.view(count, channels, height, size))
 
 
-def _weights(centre: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, side: int, mode: Mode) -> Tensor:
+def filter_weights(centre: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, side: int, mode: Mode) -> Tensor:
     """Filter weights (B, size, side): ``f((j + 1/2 - centre) / max(scale, 1))``, each row scaled to sum 1."""
     pixel = torch.arange(side, device=centre.device, dtype=centre.dtype).add_(0.5)
     distance = (pixel - centre[:, :, None]).div_(scale.clamp_min(1)[:, :, None]).abs_()

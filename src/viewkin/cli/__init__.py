@@ -24,6 +24,7 @@ from viewkin.cli.duplicates import duplicates
 from viewkin.cli.early_checks import check_images, check_models, check_recipe
 from viewkin.cli.embed import embed
 from viewkin.cli.explore import explore
+from viewkin.cli.export import export
 from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model
 from viewkin.cli.search import GreedyOptions, search
@@ -143,6 +144,7 @@ app.command(short_help="Train a backbone on images without labels.")(train)
 
 
 app.command(short_help="Write one embedding for every image, to a file or a collection.")(embed)
+app.command(short_help="Write a network for ONNX, timm, torchvision, Hugging Face and others.")(export)
 app.command(cls=GreedyOptions, short_help="Find the images of a collection that are most like an image.")(search)
 app.command(cls=GreedyOptions, short_help="List pictures that a collection holds more than once.")(duplicates)
 app.command(short_help="List the images of a collection that are like few others.")(outliers)
@@ -284,7 +286,19 @@ app.command(short_help="Compare runs in one table, with the papers' numbers.")(c
 app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves and more.")
 
 COMMANDS = (
-    *("train", "embed", "search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label"),
+    *(
+        "train",
+        "embed",
+        "export",
+        "search",
+        "duplicates",
+        "outliers",
+        "quality",
+        "suspects",
+        "clusters",
+        "select",
+        "label",
+    ),
     *("explore", "evaluate", "recipes", "demo", "compare", "figures"),
 )
 """Commands that have a help page of their own."""

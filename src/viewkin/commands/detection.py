@@ -12,6 +12,7 @@ from viewkin.commands.labelled_images import LabelledRequest
 from viewkin.data.dataset import Dataset, Images
 from viewkin.data.reading import Reading
 from viewkin.encode.model import Model
+from viewkin.encode.onnx_network import refuse_onnx
 from viewkin.evaluation.detection.annotations import open_boxes
 from viewkin.evaluation.detection.config import DetectionConfig
 from viewkin.evaluation.results import Result, describe
@@ -56,6 +57,7 @@ def judged_by_detection(
     if asked.classes is not None:
         train, test = train.only_classes(asked.classes), test.only_classes(asked.classes)
     opened = open_model(model, "backbone", where)
+    refuse_onnx(opened.encoder)
     models = [opened]
     if baseline:
         untrained = baselines(model)[1]

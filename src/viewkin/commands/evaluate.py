@@ -23,6 +23,7 @@ from viewkin.data.identity import fingerprint_of
 from viewkin.data.source import Source
 from viewkin.encode.features import recalibrated
 from viewkin.encode.model import Model
+from viewkin.encode.onnx_network import refuse_onnx
 from viewkin.evaluation.labels import labels_of
 from viewkin.evaluation.network import Network
 from viewkin.evaluation.protocols import PROTOCOLS, Protocol, settings_of
@@ -224,6 +225,8 @@ def measured(
     if protocol.takes_images:
         outcome = protocol.function(settings, network_of(model, device), train, test)
     else:
+        if getattr(settings, "bn_recalibrate", "none") != "none":
+            refuse_onnx(model.encoder)
         moving = {"train": train, "test": test}.get(getattr(settings, "bn_recalibrate", "none"))
         with (
             nullcontext()
@@ -256,6 +259,7 @@ def network_of(model: Model, device: torch.device) -> Network:
     Raises:
         UserError: it has none.
     """
+    refuse_onnx(model.encoder)
     if not isinstance(model.encoder, nn.Module):
         raise UserError(f"{model.name} has no network to show images to.")
     model.to(device)

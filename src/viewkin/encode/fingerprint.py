@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from viewkin.encode.model import Model
+from viewkin.encode.onnx_network import OnnxEncoder
 from viewkin.runtime.errors import UserError
 
 
@@ -19,7 +20,8 @@ def fingerprint_of(model: Model, features: str) -> str:
     """Hash a model's weights and how it sees images: 32 hexadecimal digits.
 
     How it sees images is all that decides a test view: its side, the crop, mean and deviation of the channels, and the
-    range of values that becomes black to white. Where the weights lie, and on which device, changes nothing.
+    range of values that becomes black to white. Where the weights lie, and on which device, changes nothing. Of an ONNX
+    file the graph of the network counts as well, so a file that was written again may be another model.
 
     Args:
         model: the model.
@@ -29,7 +31,8 @@ def fingerprint_of(model: Model, features: str) -> str:
         UserError: the encoder has no weights that could be told from others.
     """
     module = module_of(model.encoder)
-    if module is None:
+    content = model.encoder.content if isinstance(model.encoder, OnnxEncoder) else ""
+    if module is None and not content:
         raise UserError(f"{model.name} has no weights, so its vectors cannot be told from others: name a network.")
     policy = model.policy
     seen = {
@@ -42,7 +45,9 @@ def fingerprint_of(model: Model, features: str) -> str:
         "value_range": None if model.value_range is None else list(model.value_range),
     }
     digest = hashlib.blake2b(json.dumps(seen, sort_keys=True).encode(), digest_size=16)
-    hash_weights(digest, module.state_dict())
+    digest.update(content.encode())
+    if module is not None:
+        hash_weights(digest, module.state_dict())
     return digest.hexdigest()
 
 

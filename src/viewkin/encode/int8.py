@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import os
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,24 +14,12 @@ from torch.nn.functional import cosine_similarity
 
 from viewkin.encode.features import frozen
 from viewkin.encode.model import Model
+from viewkin.encode.onnx_network import OnnxEncoder, onnx_packages, onnx_session, quiet, write_onnx
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.progress import reporter
 
 CALIBRATION = 8
 """Images of a block by which ranges of values are measured."""
-
-
-class OnnxEncoder:
-    """A network as onnxruntime runs it: (B, C, h, w) float32 -> (B, D) float32, on the CPU."""
-
-    def __init__(self, session: Any) -> None:
-        """Wrap a session with one input and one output."""
-        self.session, self.name = session, session.get_inputs()[0].name
-
-    def __call__(self, views: Tensor) -> Tensor:
-        """Encode views."""
-        (rows,) = self.session.run(None, {self.name: views.float().contiguous().cpu().numpy()})
-        return torch.from_numpy(rows)
 
 
 def quantised(model: Model, views: Tensor) -> tuple[OnnxEncoder, float, float]:
@@ -54,9 +37,8 @@ def quantised(model: Model, views: Tensor) -> tuple[OnnxEncoder, float, float]:
     Raises:
         UserError: onnxruntime is missing, or the network cannot be turned.
     """
+    onnx, _, _ = onnx_packages(("onnx", "onnxruntime", "onnxscript"), "--precision int8", "int8")
     try:
-        import onnx
-        import onnxruntime
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as error:
@@ -67,7 +49,7 @@ def quantised(model: Model, views: Tensor) -> tuple[OnnxEncoder, float, float]:
     with tempfile.TemporaryDirectory() as folder, quiet():
         whole, ready, small = (Path(folder) / f"{name}.onnx" for name in ("float", "ready", "int8"))
         try:
-            _export(model.encoder, views, whole)
+            _write(model.encoder, views, whole)
             quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
             quantize_static(
                 str(ready),
@@ -78,7 +60,7 @@ def quantised(model: Model, views: Tensor) -> tuple[OnnxEncoder, float, float]:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
-            quick = OnnxEncoder(_session(onnxruntime, small))
+            quick = OnnxEncoder(onnx_session(small))
         except Exception as error:  # three libraries, each with errors of its own
             reason = " ".join(str(error).split())[:200].rstrip(".")
             raise UserError(f"This network cannot be turned into int8 ({reason}); use another --precision.") from error
@@ -95,27 +77,16 @@ def float_in_onnx(model: Model, views: Tensor) -> OnnxEncoder:
         model: its encoder must be a module.
         views: (n, C, h, w) normalised, for its shapes.
     """
-    import onnxruntime
-
     assert isinstance(model.encoder, nn.Module)
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        _export(model.encoder, views, Path(folder) / "float.onnx")
-        return OnnxEncoder(_session(onnxruntime, Path(folder) / "float.onnx"))
+    with tempfile.TemporaryDirectory() as folder:
+        _write(model.encoder, views, Path(folder) / "float.onnx")
+        return OnnxEncoder(onnx_session(Path(folder) / "float.onnx"))
 
 
-def _export(encoder: nn.Module, views: Tensor, path: Path) -> None:
-    batch = torch.export.Dim("batch", min=1)
-    with frozen(encoder):
-        program = torch.onnx.export(encoder, (views[:2],), dynamo=True, dynamic_shapes=({0: batch},), opset_version=20)
-    assert program is not None
-    program.save(str(path))
-
-
-def _session(onnxruntime: Any, path: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _write(network: nn.Module, views: Tensor, path: Path) -> None:
+    """Write a network that takes any number of views."""
+    shapes = {0: torch.export.Dim("batch", min=1)}
+    write_onnx(network, views[:1].repeat(2, 1, 1, 1), ("views", "features"), shapes, path)
 
 
 def _seconds(encoder: Callable[[Tensor], Tensor], views: Tensor) -> float:
@@ -139,17 +110,3 @@ class _Views:
     def get_next(self) -> dict[str, Any] | None:
         block = next(self.blocks, None)
         return None if block is None else {self.name: block.numpy()}
-
-
-@contextlib.contextmanager
-def quiet() -> Generator[None]:
-    """Keep what the exporters print and log off the screen."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere:
-        warnings.simplefilter("ignore")
-        try:
-            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(io.StringIO()):
-                yield
-        finally:
-            logging.disable(level)

@@ -85,7 +85,7 @@ class Model:
             self.encoder.to(device)
 
 
-def model_of(backbone: nn.Module) -> Model:
+def model_of(backbone: Callable[[Tensor], Tensor]) -> Model:
     """Make a model of a backbone that was read from a file: its facts say how it wants to see images."""
     facts: Any = backbone
     chosen = policy(facts.extra.get("policy", DEFAULT_POLICY))

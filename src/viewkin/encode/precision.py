@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from viewkin.encode.features import frozen
 from viewkin.encode.model import Model
+from viewkin.encode.onnx_network import OnnxEncoder
 from viewkin.runtime.errors import UserError, require
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
@@ -104,6 +105,9 @@ def in_precision(model: Model, precision: Precision, views: Tensor, device: torc
     Raises:
         UserError: int8 without what it needs, or on another device than the CPU.
     """
+    if isinstance(model.encoder, OnnxEncoder):
+        require(precision in ("auto", "float32"), "--precision", precision, "float32 or auto with an ONNX file")
+        return Chosen(model, "float32")
     if precision == "int8":
         from viewkin.encode.int8 import quantised
 

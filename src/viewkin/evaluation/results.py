@@ -15,7 +15,7 @@ import torch
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.files import replacing
 from viewkin.runtime.json_text import read_json
-from viewkin.runtime.provenance import device_name, revision
+from viewkin.runtime.provenance import command_line, device_name, revision
 from viewkin.runtime.tables import html_table, text_table
 from viewkin.runtime.wording import one_line
 
@@ -46,6 +46,8 @@ class Result:
     """Revision of this library, with ``-dirty`` when it had changes; None when it is not a checkout."""
     notes: tuple[str, ...] = ()
     """Plain sentences the reader of the values should know."""
+    command: str = ""
+    """Command that measured it; empty where that was none, such as in a notebook, and in files of older versions."""
 
     def __repr__(self) -> str:
         """Say what was judged and what came out."""
@@ -110,6 +112,7 @@ def describe(
         device=device_name(torch.device(device)),
         commit=revision(),
         notes=tuple(notes),
+        command=command_line(),
     )
 
 
@@ -153,7 +156,7 @@ def read_results(path: Path | str) -> list[Result]:
 def _check(row: Mapping[str, Any]) -> None:
     """Refuse a row whose numbers are no numbers, or whose texts are no texts, by a TypeError."""
     numbers = [*row["values"].values(), row.get("seconds", 0.0)]
-    texts = [row.get(name, "") for name in ("protocol", "model", "data", "images", "device")]
+    texts = [row.get(name, "") for name in ("protocol", "model", "data", "images", "device", "command")]
     if not all(isinstance(one, (int, float)) for one in numbers) or not all(isinstance(one, str) for one in texts):
         raise TypeError
 

@@ -95,7 +95,7 @@ def load_backbone(path: Path | str) -> nn.Module:
     if not path.is_file() or path.suffix not in (".ckpt", ".safetensors"):
         raise no_backbone(path)
     text, tensors = _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
-    config, facts = _parse(path, text)
+    config, facts = parse_description(path, text)
     prefix = facts.get("prefix", PREFIX) if path.suffix == ".ckpt" else ""
     weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     _check_fit(config, weights, path)
@@ -134,7 +134,12 @@ def _read_checkpoint(path: Path) -> tuple[str, dict[str, Tensor]]:
     return text, {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
-def _parse(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
+def parse_description(path: Path, text: str) -> tuple[BackboneConfig, dict[str, Any]]:
+    """Read what :func:`describe_backbone` wrote: the settings of the network, and all facts.
+
+    Raises:
+        UserError: it is another version's, or something else.
+    """
     try:
         facts: dict[str, Any] = read_json(text)
         stated = facts["format"]

@@ -100,6 +100,8 @@ def read_pretrained(source: str, backbone: str | None = None) -> Pretrained:
         return of_backbone(source, load_backbone(path))
     if not path.is_file():
         raise no_backbone(source)
+    if path.suffix == ".onnx":
+        raise UserError(f"{path} cannot be trained on: name the run or the weights that it was made from.")
     if backbone is not None and backbone.startswith(TIMM):
         return _of_timm(source, backbone, path)
     if path.suffix == ".safetensors" and _is_ours(path):

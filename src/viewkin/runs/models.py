@@ -14,6 +14,7 @@ from torch import Tensor
 
 from viewkin.data.source import Source
 from viewkin.encode.model import Model, model_of
+from viewkin.encode.onnx_file import onnx_file_of, read_onnx
 from viewkin.nets.backbone import build_backbone
 from viewkin.nets.backbone_file import DamagedBackboneError, load_backbone
 from viewkin.nets.pretrained import read_pretrained
@@ -28,7 +29,7 @@ START = "start.safetensors"
 
 
 def open_model(path: str, features: str, device: torch.device) -> Model:
-    """Open a run directory, backbone file or checkpoint.
+    """Open a run directory, backbone file, checkpoint or ONNX file of :mod:`viewkin.export.onnx`.
 
     Args:
         path: where it is.
@@ -41,9 +42,12 @@ def open_model(path: str, features: str, device: torch.device) -> Model:
     if features not in ("backbone", "embedding"):
         raise UserError(f"--features is {features!r}; it must be backbone or embedding.")
     run = Path(path)
+    onnx_file = onnx_file_of(run)
+    if features == "backbone" and onnx_file is not None:
+        return read_onnx(onnx_file)
     if features == "backbone":
         return model_of(backbone_of(run).to(device))
-    if not run.is_dir():
+    if not run.is_dir() or onnx_file is not None:
         raise UserError(f"{path} is no run directory, so it has no head; use --features backbone.")
     recipe = read_run_settings(run).recipe
     checkpoint, state, note = load_newest(run)

@@ -75,6 +75,28 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Generator[Path]:
+    """Write a folder so that a reader finds the old one, the new one, or for a moment none, and never half of one.
+
+    Yields:
+        A new folder beside ``path`` to write into; it takes the place of ``path``, whatever that holds, when the block
+        ends without an error, and is removed otherwise.
+    """
+    path = path.absolute()
+    with unfinished(path) as part, unfinished(path) as old:
+        part.mkdir()
+        yield part
+        if path.exists():
+            path.rename(old)
+        try:
+            part.replace(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
 def clear_unfinished(folder: Path) -> None:
     """Remove what a process that was killed left of a file that it was writing."""
     for part in folder.glob(f".*{ENDING}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,13 @@ def revision() -> str | None:
     # What runs have written changes nothing that runs.
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)results")
     return f"{name}-dirty" if name and changed else name
+
+
+def command_line() -> str:
+    """Command that this process runs, where it is the command line of this library; else empty."""
+    program = Path(sys.argv[0])
+    ours = program.name in ("viewkin", "viewkin.exe") or program.parts[-2:] == ("viewkin", "__main__.py")
+    return shlex.join(["viewkin", *sys.argv[1:]]) if ours else ""
 
 
 def versions() -> dict[str, str]:
