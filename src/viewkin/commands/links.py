@@ -63,5 +63,8 @@ def link_images(folder: Path, reader: Reader, rows: Sequence[int], *, hard: bool
 def files_of(reader: Reader) -> list[Path | None]:
     """Find the file of each image; None where it is inside a file of many, in memory or gone."""
     paths: list[str | None] = reader.table(vectors=False)["path"].to_pylist()
-    files = [Path(path) if path and Path(path).as_posix().endswith(key) else None for path, key in zip(paths, reader.rows.keys)]
+    files = [
+        Path(path) if path and Path(path).as_posix().endswith(key) else None
+        for path, key in zip(paths, reader.rows.keys)
+    ]
     return [file.absolute() if file is not None and file.is_file() else None for file in files]
