@@ -33,6 +33,7 @@ from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLRConfig
+from viewkin.methods.terms.pcl import PCLConfig
 from viewkin.methods.terms.propagation import PropagationConfig
 from viewkin.methods.wrapper import TermConfig, Wrapper
 from viewkin.nets.backbone import BackboneConfig, build_backbone
@@ -89,6 +90,12 @@ METHODS: dict[str, MethodConfig] = {
     "invp": InvPConfig(dim=32, temperature=0.2, mix_weight=1.0, **KIN),
     "propagation": PropagationConfig(base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **KIN),
     "isif": ISIFConfig(dim=32, temperature=0.2),
+    "pcl": PCLConfig(
+        base=MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
+        clusters=(3, 5),
+        negatives=3,
+        warmup_epochs=0,
+    ),
     "turned": TurnedConfig(),
     "crops": CropsConfig(),
     "align": align().AlignConfig(dim=32),

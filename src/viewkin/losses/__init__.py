@@ -30,6 +30,7 @@ from viewkin.losses.propagation import (
     nearest_instance_loss,
     propagation_loss,
 )
+from viewkin.losses.prototypes import concentration, prototype_nce
 from viewkin.losses.relation import (
     interpolation,
     interpolation_of_sum,
@@ -55,6 +56,7 @@ __all__ = [
     "blended_similarity",
     "choose_positives",
     "clipped_cross_entropy",
+    "concentration",
     "info_nce",
     "info_nce_of",
     "infomax_match",
@@ -75,6 +77,7 @@ __all__ = [
     "pool_logits",
     "product_type",
     "propagation_loss",
+    "prototype_nce",
     "regression",
     "relation_cross_entropy",
     "relation_divergence",

@@ -21,6 +21,7 @@ MODULES = (
     "terms.eir",
     "terms.interclr",
     "terms.propagation",
+    "terms.pcl",
 )
 """Modules under ``viewkin.methods``, each with the settings class of one method."""
 
