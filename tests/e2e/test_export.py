@@ -54,7 +54,7 @@ def test_an_export_says_how_near_it_is_and_writes_it_into_the_card(place):
     said = " ".join(found.out.split())
     sentence = re.search(r"Loaded by safetensors [\d.]+ and compared on 8 images: .*? The images: 8 of photos\.", said)
     assert sentence
-    assert "0.0e+00 on the same views" in sentence[0]
+    assert "is 0 on the same views" in sentence[0]
     card = Path("out/README.md").read_text()
     assert sentence[0] in card
     assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", "backbone.safetensors"]

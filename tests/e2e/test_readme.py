@@ -23,7 +23,7 @@ from viewkin.settings import read_assignment
 
 ROOT = Path(__file__).parents[2]
 README, PYTHON, COLLECTION = ROOT / "README.md", ROOT / "docs" / "python.md", ROOT / "docs" / "collection.md"
-CLEANING = ROOT / "docs" / "cleaning.md"
+CLEANING, EXPORT = ROOT / "docs" / "cleaning.md", ROOT / "docs" / "export.md"
 NEED_COLLECTION = ("search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label")
 """Commands of the documents that look into the collection."""
 PAGES = sorted([ROOT / "CONTRIBUTING.md", README, *(ROOT / "docs").rglob("*.md")])
@@ -58,7 +58,7 @@ def commands_of(page: Path) -> list[list[str]]:
 def python_blocks() -> list[Any]:
     return [
         pytest.param(code, id=f"{page.name}-{number}")
-        for page in (README, PYTHON, COLLECTION, CLEANING)
+        for page in (README, PYTHON, COLLECTION, CLEANING, EXPORT)
         if page.exists()
         for number, code in enumerate(blocks(page, "python"))
     ]

@@ -16,7 +16,8 @@ Data = Annotated[
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A run directory, a file of weights, timm/NAME, timm/NAME:FILE or efficientnet_lite0."
+        metavar="MODEL",
+        help="A run directory, a file of weights or model.onnx, timm/NAME, timm/NAME:FILE or efficientnet_lite0.",
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda or auto.")]

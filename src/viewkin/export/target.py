@@ -74,11 +74,16 @@ class Comparison:
         """Say it in a sentence."""
         start = (
             f"Loaded by {self.by} and compared on {self.images} images: the largest difference of a feature is "
-            f"{self.network:.1e} on the same views (the largest feature is {self.largest:.3g})"
+            f"{written(self.network)} on the same views (the largest feature is {self.largest:.3g})"
         )
         if self.whole is None or self.cosine is None:
             return f"{start}. Preprocessing is not part of this format."
-        return f"{start}, and {self.whole:.1e} with its own preprocessing (least cosine {self.cosine:.6f})."
+        return f"{start}, and {written(self.whole)} with its own preprocessing (least cosine {self.cosine:.6f})."
+
+
+def written(difference: float) -> str:
+    """Write a difference: ``0``, or such as ``2.4e-04``."""
+    return f"{difference:.1e}" if difference else "0"
 
 
 def compared(by: str, pictures: Pictures, network: Tensor, whole: Tensor | None = None) -> Comparison:

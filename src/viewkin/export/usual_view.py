@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from viewkin.encode.image_vectors import stored_side
 from viewkin.encode.model import LARGEST_STORED, Model
-from viewkin.runtime.wording import counted
 
 Triple = tuple[float, float, float]
 
@@ -30,9 +29,9 @@ class UsualView:
 
     def sentence(self) -> str:
         """Say it in a sentence."""
-        how = "whole images to squares" if self.squash else "the shorter side to"
-        cut = f", cut the central {counted(self.size, 'pixel')}" if self.resized != self.size else ""
-        return f"Resize {how} of {counted(self.resized, 'pixel')} ({self.filter}){cut}, and normalise."
+        what = "both sides" if self.squash else "the shorter side"
+        cut = "" if self.resized == self.size and self.squash else f", cut the central {self.size} pixels"
+        return f"resize {what} to {self.resized} pixels ({self.filter}){cut}, and normalise."
 
 
 def usual_view(model: Model, *, small: bool) -> UsualView:

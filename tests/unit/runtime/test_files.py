@@ -6,7 +6,7 @@ import pytest
 
 from viewkin.collection.places import written
 from viewkin.runtime import files
-from viewkin.runtime.files import clear_unfinished, replacing, unfinished
+from viewkin.runtime.files import clear_unfinished, replacing, replacing_folder, unfinished
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -87,3 +87,33 @@ def test_bytes_of_a_collection_are_all_in_the_file_before_it_is_moved(tmp_path):
     with written(tmp_path, data) as path:
         assert path.read_bytes() == data
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_takes_the_place_of_an_old_one_when_it_is_whole(tmp_path):
+    place = tmp_path / "out"
+    for content in ("old", "new"):
+        with replacing_folder(place) as part:
+            (part / content).touch()
+            assert not (place / content).exists()
+        assert [one.name for one in place.iterdir()] == [content]
+        assert list(tmp_path.iterdir()) == [place]
+
+
+def test_an_error_leaves_the_old_folder_alone(tmp_path):
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "old").touch()
+    with pytest.raises(KeyError), replacing_folder(place) as part:
+        fails_after_half(part / "half.txt")
+    assert [one.name for one in place.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_new_folder_that_cannot_be_moved_gives_the_old_one_back(tmp_path):
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "old").touch()
+    with pytest.raises(OSError), replacing_folder(place) as part:
+        part.rmdir()  # it is gone when its turn comes
+    assert [one.name for one in place.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [place]

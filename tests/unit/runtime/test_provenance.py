@@ -1,8 +1,14 @@
 """Claims about where a result comes from."""
 
 import subprocess
+import sys
 
+import pytest
+
+from viewkin.evaluation.probes.knn import KnnConfig
+from viewkin.evaluation.results import describe
 from viewkin.runtime import provenance
+from viewkin.runtime.provenance import command_line
 
 
 def test_the_revision_is_that_of_the_checkout_only(monkeypatch, tmp_path):
@@ -37,3 +43,19 @@ def test_what_runs_wrote_does_not_make_the_checkout_another_one(monkeypatch, tmp
     assert provenance.revision() == clean
     code.write_text("2")
     assert provenance.revision() == f"{clean}-dirty"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["/usr/bin/viewkin", "evaluate", "knn", "my run"], "viewkin evaluate knn 'my run'"),
+        (["/site-packages/viewkin/__main__.py", "train", "photos"], "viewkin train photos"),
+        (["/usr/bin/pytest", "-q"], ""),
+        (["scripts/evaluate_all.py"], ""),
+        ([""], ""),
+    ],
+)
+def test_a_command_is_told_where_this_library_s_command_line_runs(monkeypatch, arguments, command):
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command_line() == command
+    assert describe("knn", KnnConfig(), {}).command == command
