@@ -20,16 +20,22 @@ from torch.nn.parallel import DistributedDataParallel
 from page_code import align
 from samples import CropsConfig, TurnedConfig
 from viewkin.data.source import ResidentSource, Source, SourceInfo
+from viewkin.memory.cluster_config import ClusterConfig
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
 from viewkin.methods.base import Batch, Encode, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.catalogue import METHOD_CONFIGS
+from viewkin.methods.deepcluster import DeepClusterConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.isif import ISIFConfig
+from viewkin.methods.local_aggregation import LocalAggregationConfig
 from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.neighbourhood_discovery import NeighbourhoodDiscoveryConfig
 from viewkin.methods.npid import NPIDConfig
+from viewkin.methods.odc import ODCConfig
+from viewkin.methods.sela import SeLaConfig
 from viewkin.methods.simclr import SimCLRConfig
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLRConfig
@@ -96,6 +102,13 @@ METHODS: dict[str, MethodConfig] = {
         negatives=3,
         warmup_epochs=0,
     ),
+    "local_aggregation": LocalAggregationConfig(
+        dim=32, background=20, clusterings=2, clusters=3, warmup_epochs=0, temperature=0.2
+    ),
+    "discovery": NeighbourhoodDiscoveryConfig(dim=32, temperature=0.2),
+    "deepcluster": DeepClusterConfig(clusters=3, components=4),
+    "odc": ODCConfig(dim=32, hidden=64, clusters=ClusterConfig(number=3, min_size=4)),
+    "sela": SeLaConfig(heads=2, classes=4),
     "turned": TurnedConfig(),
     "crops": CropsConfig(),
     "align": align().AlignConfig(dim=32),

@@ -109,7 +109,8 @@ def ranks_agree(states: list[dict[str, Tensor]]) -> None:
 def ranks_equal_one(states: list[dict[str, Tensor]], alone: dict[str, Tensor]) -> None:
     """Law 4: in float64, to rounding."""
     for state in states:
-        assert not differing(alone, state, 1e-9)
+        apart = differing(alone, state, 1e-9)
+        assert not apart, apart
 
 
 # ---------------------------------------------------------------- law 2

@@ -66,8 +66,15 @@ def with_larger_memories(method: MethodConfig) -> MethodConfig:
     """
     tiny = [path for path, value in setting_paths(method).items() if value == 20]
     ramps = [path for path in setting_paths(method) if path.endswith("ramp.share")]
-    clusters = [path for path in setting_paths(method) if path.endswith("clusters.number")]
-    larger = dict.fromkeys(tiny, 256) | dict.fromkeys(ramps, 0.15) | dict.fromkeys(clusters, 40)
+    numbers = (path for path, value in setting_paths(method).items() if isinstance(value, int))
+    clusters = [path for path in numbers if path.endswith(("clusters.number", "clusters"))]
+    components = [path for path in setting_paths(method) if path == "components"]
+    larger = (
+        dict.fromkeys(components, 64)
+        | dict.fromkeys(tiny, 256)
+        | dict.fromkeys(ramps, 0.15)
+        | dict.fromkeys(clusters, 40)
+    )
     return with_values(method, larger)
 
 

@@ -13,6 +13,12 @@ A *similarity* is a cosine; a *logit* is a similarity / temperature. Softmax ari
 the network's precision. Losses are per row, (B,), unless stated otherwise; the caller averages them.
 """
 
+from viewkin.losses.clustering import (
+    aggregation_loss,
+    balanced_assignment,
+    class_weights,
+    neighbourhood_loss,
+)
 from viewkin.losses.contrast import info_nce, info_nce_of, nce_of_sum, nt_xent, regression
 from viewkin.losses.infomax import (
     clipped_cross_entropy,
@@ -49,12 +55,15 @@ __all__ = [
     "Denominator",
     "Nearest",
     "Positives",
+    "aggregation_loss",
     "angular_margin",
     "at_least_float32",
+    "balanced_assignment",
     "bank_similarity",
     "binary_nce",
     "blended_similarity",
     "choose_positives",
+    "class_weights",
     "clipped_cross_entropy",
     "concentration",
     "info_nce",
@@ -71,6 +80,7 @@ __all__ = [
     "nce_of_sum",
     "nearest_instance_loss",
     "nearest_sums",
+    "neighbourhood_loss",
     "nt_xent",
     "partition_estimate",
     "pool_log_sum",
