@@ -13,11 +13,13 @@ import pytest
 
 import viewkin as package
 from commandline import Ended, images_in, viewkin
+from exports import backbone
 from viewkin.collection.embeddings import read_embeddings
 from viewkin.commands import export as exporting
 from viewkin.evaluation.results import read_results, write_results
 from viewkin.export.model_card import MARK
 from viewkin.export.targets import TARGETS
+from viewkin.nets.backbone_file import save_backbone
 
 
 def ended(*line: object) -> Ended:
@@ -112,6 +114,21 @@ def test_a_run_that_was_not_measured_says_so_and_names_its_start(place):
     assert "Claims of learning without labels" in card
 
 
+def test_a_card_tells_of_the_weights_that_are_exported_and_of_no_others(place):
+    shutil.copy("mine/backbone.safetensors", "mine/start.safetensors")
+    lines = [json.loads(text) for text in Path("mine/metrics.jsonl").read_text().splitlines()]
+    lines[-1]["epoch"] = 1.5
+    Path("mine/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cards = {}
+    for name in ("mine/backbone.safetensors", "mine/last.ckpt", "mine/start.safetensors"):
+        ended("export", name, "--to", "safetensors", "--images", "photos", "--out", Path(name).name + "-out")
+        cards[Path(name).stem] = Path(f"{Path(name).name}-out/README.md").read_text()
+    assert "for 1.5 of 2 epochs" in cards["backbone"]
+    assert ["| knn, backbone" in card for card in cards.values()] == [True, False, False]
+    assert ["Trained on" in card for card in cards.values()] == [True, True, False]
+    assert "viewkin did not train this network, or its run was not there" in cards["start"]
+
+
 def test_an_onnx_file_embeds_photographs_as_its_run_does(place):
     ended("embed", "mine", "photos", "--out", "run.parquet")
     ended("embed", "mine/export-onnx/model.onnx", "photos", "--out", "onnx.parquet")
@@ -200,24 +217,10 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(place, line, said):
 @pytest.mark.parametrize(("to", "package"), [("onnx", "onnxscript"), ("timm", "timm")])
 def test_a_missing_package_is_one_sentence_with_what_to_install(place, monkeypatch, to, package):
     monkeypatch.setitem(sys.modules, package, None)
-    model = "mine" if to == "onnx" else "start"
+    model = "mine" if to == "onnx" else "wide.safetensors"
     if to == "timm":
-        images_in(place / "few", 16, size=(24, 24))
-        wide = ("--set", "backbone.width=64", "--set", "backbone.stem=imagenet")
-        ended(
-            "train",
-            "few",
-            "--smoke",
-            "--epochs",
-            "1",
-            "--batch-size",
-            "16",
-            "--image-size",
-            "16",
-            *wide,
-            "--out",
-            model,
-        )
+        network = backbone(stem="imagenet")
+        save_backbone(Path(model), network, network.config, mean=network.mean, std=network.std, size=48)
     assert "pip install 'viewkin[export]'" in refused("export", model, "--to", to, "--images", "photos", "--out", "out")
     assert not Path("out").exists()
 
@@ -262,11 +265,11 @@ def test_from_python_a_run_and_a_network_are_exported(place):
     assert written.comparison is not None
     assert (written.comparison.network, written.file) == (0.0, Path("one/backbone.safetensors"))
     assert "Trained on" in written.card.read_text()
-    backbone = package.load_backbone("mine")
-    again = backbone.export(to="safetensors", path="two", images="photos")
+    loaded = package.load_backbone("mine")
+    again = loaded.export(to="safetensors", path="two", images="photos")
     assert "Trained on" not in again.card.read_text()
     rows = [package.load_backbone(place).embed("photos") for place in ("mine", "one", "two")]
     assert np.array_equal(rows[0], rows[1])
     assert np.array_equal(rows[0], rows[2])
     with pytest.raises(package.UserError, match="add --overwrite"):
-        backbone.export(to="safetensors", path="two")
+        loaded.export(to="safetensors", path="two")

@@ -24,7 +24,7 @@ def test_the_library_itself_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["train", "embed", "evaluate", "recipes", "demo", "compare", "figures"])
+@pytest.mark.parametrize("command", ["train", "embed", "export", "evaluate", "recipes", "demo", "compare", "figures"])
 def test_every_command_has_a_help_page(command):
     ended = viewkin(command, "--help")
     assert (ended.code, ended.err) == (0, "")

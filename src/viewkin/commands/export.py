@@ -115,7 +115,7 @@ def export_model(model: Model, target: Target, out: Path, request: ExportRequest
                 **network_facts(model),
                 trained=None if record is None else training_of(record),
                 starts=starts_of(request.model, record),
-                measured=[] if record is None else measured_of(record),
+                measured=measured_of(request.model, record),
                 compared=comparison,
                 compared_on=named if comparison is not None else missing,
                 loading=target.loading(model, pictures),

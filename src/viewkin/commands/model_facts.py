@@ -17,18 +17,25 @@ from viewkin.nets.pretrained_names import PACKAGES, TIMM, split_name
 from viewkin.runs.record import BASELINES, RunRecord, read_record, short
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.json_text import read_json
+from viewkin.training.logs import read_metrics
 
+BACKBONE = "backbone.safetensors"
+"""File of a run with the weights that its evaluations judge."""
 MOST = 5
 """Runs that are followed back, each of which started from the one before."""
 
 
 def record_of(model: str) -> RunRecord | None:
-    """Read the run that a model is of: its directory, or a file in it; None where there is none."""
+    """Read the run that a model is of: its directory, or the weights that its training left there; None: there is none.
+
+    The weights that training started from lie in the same directory and are not of the run.
+    """
     place = Path(model)
-    for folder in (place, place.parent):
-        if (folder / "recipe.json").is_file() and place.exists():
-            with suppress(UserError):
-                return read_record(folder)
+    folder = place.parent if place.name == BACKBONE or place.suffix == ".ckpt" else place
+    if not place.exists() or not (folder / "recipe.json").is_file():
+        return None
+    with suppress(UserError):
+        return read_record(folder)
     return None
 
 
@@ -40,11 +47,20 @@ def training_of(record: RunRecord) -> Trained:
         data=without_folders(stored.data),
         recipe=f"{recipe.name} ({recipe.about.rstrip('.')})",
         method=recipe.method.kind,
-        epochs=recipe.schedule.epochs * recipe.schedule.rounds,
+        epochs=epochs_of(record),
         seed=recipe.seed,
         smoke=stored.smoke,
         made_by=made_by(record.place),
     )
+
+
+def epochs_of(record: RunRecord) -> str:
+    """Say for how many epochs a run trained, and of how many where it was stopped: ``50``, ``12.5 of 50``."""
+    schedule = record.stored.recipe.schedule
+    planned, log = schedule.epochs * schedule.rounds, record.place / "metrics.jsonl"
+    rows = read_metrics(log) if log.exists() else []
+    done = float(rows[-1].get("epoch", planned)) if rows else 0.0
+    return f"{planned}" if done >= planned else f"{done:g} of {planned}"
 
 
 def made_by(run: Path) -> str:
@@ -89,8 +105,10 @@ def licence_of(source: str, run: RunRecord | None) -> str:
     return "Their licence is not known here: look where they came from."
 
 
-def measured_of(record: RunRecord) -> list[Measured]:
-    """Give what was measured of a run, the baselines left out."""
+def measured_of(model: str, record: RunRecord | None) -> list[Measured]:
+    """Give what was measured of a run, the baselines left out; a checkpoint may have other weights than were judged."""
+    if record is None or Path(model).suffix == ".ckpt":
+        return []
     return [_row(one) for one in record.results if short(one.model) not in BASELINES]
 
 

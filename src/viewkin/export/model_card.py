@@ -38,8 +38,8 @@ class Trained:
     """Name of the recipe, and a line about it."""
     method: str
     """Name of the method."""
-    epochs: int
-    """Passes over the images."""
+    epochs: str
+    """Passes over the images, ``50`` or ``12.5 of 50``."""
     seed: int
     """Seed of all random numbers."""
     smoke: bool

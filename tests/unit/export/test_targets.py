@@ -212,10 +212,21 @@ def test_features_of_another_network_are_not_kept(small, exports, tmp_path):
             TARGETS[name].compare(exports[name], other, pictures_of(other))
 
 
-@pytest.mark.parametrize("resized", [224, 225, 256, 257, 292, 300, 447])
-def test_timm_resizes_to_the_side_that_is_meant(resized):
-    view = UsualView(resized, 224, "bicubic", False, (0, 0, 0), (1, 1, 1))
-    assert int(224 / crop_share(view)) == resized
+def test_timm_resizes_to_the_side_that_is_meant():
+    for size in (32, 64, 96, 98, 224, 384):
+        for resized in range(size, 2 * size):
+            view = UsualView(resized, size, "bicubic", False, (0, 0, 0), (1, 1, 1))
+            assert int(size / crop_share(view)) == resized
+
+
+def test_small_images_are_enlarged_as_a_whole_in_other_libraries_too(standard, tmp_path):
+    model = model_of(standard)
+    pictures = Pictures(model, [smooth(*sides, seed=number) for number, sides in enumerate(((30, 30), (20, 40)))])
+    target = TARGETS["torchvision"]
+    target.write(tmp_path, model, pictures)
+    assert target.compare(tmp_path, model, pictures).cosine > 0.999
+    assert "Resize(48, transforms.InterpolationMode.BILINEAR)" in target.loading(model, pictures)
+    assert "Resize(55, transforms.InterpolationMode.BICUBIC)" in target.loading(model, pictures_of(model))
 
 
 @pytest.mark.parametrize("content", [b"", b"no file of ONNX", b"\x08\x01"])
