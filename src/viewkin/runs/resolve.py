@@ -232,7 +232,7 @@ def _limited(
     for name, limit in limits.items():
         path = f"{owner}.{name}"
         value = setting_paths(recipe)[path]
-        if value is None or value <= limit.largest:
+        if value is None or (max(value) if isinstance(value, tuple) else value) <= limit.largest:
             continue
         if path in explicit:
             raise UserError(f"{path} is {value}, more than {limit.why} allow; use at most {limit.largest}.")

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 
 class Limit(NamedTuple):
-    """The largest value of a setting that fits the data."""
+    """The largest value of a setting that fits the data, or of each of several values."""
 
     largest: int
     why: str
     """Reason of the limit, as a noun phrase: "the other images of the set"."""
-    instead: int | None = None
+    instead: int | tuple[int, ...] | None = None
     """Value that replaces a recipe's default above the limit; None: the largest."""
 
 

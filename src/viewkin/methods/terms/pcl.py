@@ -23,6 +23,11 @@ PER_CLUSTER = (51, 26, 13)
 """Images per cluster in the three clusterings of ImageNet: 25,000, 50,000 and 100,000 clusters."""
 
 
+def numbers_for(count: int) -> tuple[int, ...]:
+    """Numbers of clusters for ``count`` images."""
+    return tuple(max(count // images, 2) for images in PER_CLUSTER)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PCLConfig(TermConfig):
     """Settings of PCL: around MoCo as published, v1 with a linear head, v2 with an MLP."""
@@ -47,12 +52,16 @@ class PCLConfig(TermConfig):
         own = {"warmup_epochs": Limit(epochs - 1, f"{epochs} epochs, one of them with prototypes,", epochs // 10)}
         return {**super().lasting(epochs, rounds), **(own if rounds == 1 else {})}
 
+    def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
+        """Limit clusters to half of the images; add the base's limits."""
+        own = {"clusters": Limit(max(count // 2, 2), "two images to a cluster", numbers_for(count))}
+        return {**super().limits(count, batch_size), **own}
+
     def choices(self, count: int) -> Mapping[str, Choice]:
         """Choose the numbers of clusters, if they are left open."""
         if self.clusters is not None:
             return {}
-        numbers = tuple(max(count // images, 2) for images in PER_CLUSTER)
-        return {"clusters": Choice(numbers, "one for 51, 26 and 13 images")}
+        return {"clusters": Choice(numbers_for(count), "one for 51, 26 and 13 images")}
 
     def delays(self, at: Progress) -> Mapping[str, float]:
         """The warm-up keeps the term out, in the first round."""
@@ -64,7 +73,7 @@ class PCLConfig(TermConfig):
         Raises:
             UserError: the base is not a view method, or there are more clusters than half the images.
         """
-        numbers = self.clusters or self.choices(count)["clusters"].value
+        numbers = self.clusters or numbers_for(count)
         should = f"at most half the images of the set ({count // 2}) each"
         require(max(numbers) <= max(count // 2, 2), "clusters", numbers, should)
         return PCL(self, build_base(self.base, self.kind, backbone, count), count, numbers)
