@@ -5,7 +5,8 @@
 In docs/results.md, every ``results/<run>`` gives a row of the first table. ``results/twelve-epochs/table.csv``, which
 ``viewkin reproduce twelve-epochs`` writes, gives that of all methods: the mean over seeds, and the standard deviation
 where there are several. The runs in ``results/mini`` give the table and the claims of that campaign, as ``viewkin
-reproduce mini`` writes them. ``results/starts/*.csv``, which ``scripts/compare_starts.py`` writes, give the tables of training from weights.
+reproduce mini`` writes them. ``results/starts/*.csv``, which ``scripts/compare_starts.py`` writes, give the tables of
+training from weights.
 ``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of docs/evaluation.md.
 """
 

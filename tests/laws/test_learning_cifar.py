@@ -42,9 +42,6 @@ def test_law_5_every_method_learns_on_cifar10(row: str, seed: int):
     )
     place = results / f"{row}-s{seed}"
     assert ended(place, TWELVE) or reproduce(request).exit_code == 0
-    found = {
-        short(one.model): next(iter(one.values.values()))
-        for one in read_results(place / "evaluation-knn.json")
-    }
+    found = {short(one.model): next(iter(one.values.values())) for one in read_results(place / "evaluation-knn.json")}
     others = [found[name] for name in ("chance", "raw pixels", "untrained")]
     assert found["backbone"] >= max(others) + POINTS

@@ -30,6 +30,8 @@ class Decision:
     """Whether it held."""
     sentence: str
     """The differences, or why it cannot be told."""
+    pairs: int
+    """Seeds that both rows were run with."""
 
 
 def decide(
@@ -63,13 +65,13 @@ def decide(
     if not why and any(not math.isfinite(gap) for one in gaps.values() for gap in one):
         why = "a measure is missing or is no number"
     if why:
-        return Decision(observation, "cannot be told", f"{why}{f'; so far {shown}' if shown else ''}")
+        return Decision(observation, "cannot be told", f"{why}{f'; so far {shown}' if shown else ''}", len(both))
     found = [_one(gaps[measure]) for measure in measures]
     if "against" in found:
-        return Decision(observation, "did not hold", shown)
+        return Decision(observation, "did not hold", shown, len(both))
     if "mixed" in found:
-        return Decision(observation, "cannot be told", f"the sign differs between seeds: {shown}")
-    return Decision(observation, "held", shown)
+        return Decision(observation, "cannot be told", f"the sign differs between seeds: {shown}", len(both))
+    return Decision(observation, "held", shown, len(both))
 
 
 def _one(gaps: Sequence[float]) -> Literal["for", "against", "mixed"]:

@@ -106,8 +106,11 @@ def show_reproduction(console: Console, done: Reproduction) -> None:
             console,
             f"{counted(len(done.report.missing), 'row')} not run with every seed: {', '.join(done.report.missing)}.",
         )
-    for one in done.report.decisions:
-        say(console, f"{one.verdict}: {one.observation.claim} ({one.sentence})")
-    if done.report.decisions:
-        say(console, summed(done.report.decisions))
+    say(
+        console,
+        *(f"{one.verdict}: {one.observation.claim} ({one.sentence})." for one in done.report.decisions if one.pairs),
+        *([summed(done.report.decisions)] if done.report.decisions else []),
+    )
+    if done.signal is not None:
+        say(console, "Stopped; the same command goes on.")
     say(console, *done.report.faults, *done.failed, f"Written to {done.written.table.parent}")

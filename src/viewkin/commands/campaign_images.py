@@ -47,18 +47,21 @@ def images_for(data: str | None, edition: Edition, runs: Path) -> str:
     survey = dataset.survey("train")
     if not survey.labelled:
         raise UserError(f"{data} has no labels, which judging needs; name the images of {edition.images} with --data.")
-    if most is None or survey.count == most:
+    if most is None:
         return data
-    if survey.count < most:
+    source = dataset.source("train", size=survey.shorter_side)
+    if len(source) < most:
         raise UserError(
-            f"{data} has {survey.count:,} images for training; the budget takes {most:,}: name a larger set."
+            f"{data} has {len(source):,} images for training; the budget takes {most:,}: name a larger set."
         )
+    if len(source) == most:
+        return data
     announce(f"The first {most:,} training images of {data} and its test images are written to {place}.")
+    test = dataset.source("test", size=survey.shorter_side)
     with replacing(place) as part:
         part.mkdir(parents=True)
-        for split, count in (("train", most), ("test", None)):
-            source = dataset.source(split, size=survey.shorter_side)
-            _write(part / f"{split}-00000-of-00001.parquet", source, count or len(source), split)
+        _write(part / "train-00000-of-00001.parquet", source, most, "train")
+        _write(part / "test-00000-of-00001.parquet", test, len(test), "test")
     return str(place)
 
 
