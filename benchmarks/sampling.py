@@ -7,7 +7,7 @@ Short runs of InterCLR around a base by the recipe ``cifar10_cpu`` on some of th
 but the form of the pool. K is to the pool what it is in the paper (16,384 of 128,000: 128 of 1,000 at 10,000 images).
 Judged by kNN of the backbone, where four fifths of all training images vote on the rest; the test images are not looked
 at. ``random``, which has no pool, says how much the choice of negatives matters at all, and ``the base alone`` how much
-the branch does. ``npid`` is NPIDv2 with the settings of its rows in scripts/compare_methods.py.
+the branch does. ``npid`` is NPIDv2 with the settings of its rows in the campaign twelve-epochs.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
     python scripts/results_table.py
 
-In docs/results.md, every ``results/<run>`` gives a row of the first table. ``results/methods/cifar10_cpu.csv``, which
-``scripts/compare_methods.py`` writes, gives the second: the mean over seeds, and the standard deviation where there are
-several. ``results/starts/*.csv``, which ``scripts/compare_starts.py`` writes, give the tables of training from weights.
+In docs/results.md, every ``results/<run>`` gives a row of the first table. ``results/twelve-epochs/table.csv``, which
+``viewkin reproduce twelve-epochs`` writes, gives that of all methods: the mean over seeds, and the standard deviation
+where there are several. The runs in ``results/mini`` give the table and the claims of that campaign, as ``viewkin
+reproduce mini`` writes them. ``results/starts/*.csv``, which ``scripts/compare_starts.py`` writes, give the tables of
+training from weights.
 ``results/evaluations.csv``, which ``scripts/evaluate_all.py`` writes, gives the table of docs/evaluation.md.
 """
 
@@ -16,12 +18,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from viewkin.campaigns.catalogue import CAMPAIGNS
+from viewkin.campaigns.claims import summed
+from viewkin.campaigns.measured import read_all
+from viewkin.campaigns.report import NOT_RUN, Report, cells, claim_lines, header, table_lines
+
 MODELS = ("chance", "raw pixels", "untrained", "backbone", "embedding")
 """Columns of results; what a model is called before its dimension."""
 STARTS = ("cars196", "cifar100")
 """Sets on which training from weights was compared."""
 MARKERS = {
-    "docs/results.md": ("results", *(f"starts-{name}" for name in STARTS), "methods"),
+    "docs/results.md": ("results", "mini", "mini-claims", *(f"starts-{name}" for name in STARTS), "methods"),
     "docs/evaluation.md": ("evaluations",),
 }
 """Page to the names of its tables."""
@@ -131,31 +138,51 @@ def put(text: str, name: str, header: str, rows: list[str]) -> str:
     Raises:
         ValueError: the page has no such markers.
     """
+    rule = "| " + " | ".join("---" for _ in header.strip("| ").split("|")) + " |"
+    return put_lines(text, name, [header, rule, *rows] if rows else ["No run has ended yet."])
+
+
+def put_lines(text: str, name: str, lines: list[str]) -> str:
+    """Replace what stands between two markers.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin not in text or end not in text:
         raise ValueError(f"the page has no {begin} ... {end}")
     head, _, rest = text.partition(begin)
-    rule = "| " + " | ".join("---" for _ in header.strip("| ").split("|")) + " |"
-    table = [header, rule, *rows] if rows else ["No run has ended yet."]
-    return head + begin + "\n" + "\n".join(table) + "\n" + end + rest.partition(end)[2]
+    return head + begin + "\n" + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
+
+
+def with_campaign(text: str, name: str, results: Path) -> str:
+    """Put the table of a campaign and what became of its claims on a page; rows that were not run are named below."""
+    campaign = CAMPAIGNS[name]
+    runs, faults = read_all(results / name, campaign.editions[0])
+    report = Report(campaign, campaign.editions[0], tuple(runs), tuple(faults))
+    lines = table_lines(header(report), [row for row in cells(report) if row[1] != NOT_RUN])
+    missing = ["", f"Not run: {', '.join(report.missing)}."] if report.missing else []
+    text = put_lines(text, name, [*lines, *missing])
+    return put_lines(text, f"{name}-claims", [summed(report.decisions), "", *claim_lines(report)])
 
 
 def main() -> None:
     """Write all tables."""
     root = Path(__file__).resolve().parent.parent
     page, results = root / "docs" / "results.md", root / "results"
-    header = "| run | recipe | seed | epochs | minutes | % | chance | raw pixels | untrained | backbone | embedding "
-    header += "| device | commit | command |"
-    text = put(page.read_text(), "results", header, run_rows(results))
-    header = "| row | Recall@1 unseen | each seed | ahead of simclr | Recall@8 unseen | Recall@1 seen | epochs "
-    header += "| CPU seconds | commit |"
+    head = "| run | recipe | seed | epochs | minutes | % | chance | raw pixels | untrained | backbone | embedding "
+    head += "| device | commit | command |"
+    text = put(page.read_text(), "results", head, run_rows(results))
+    text = with_campaign(text, "mini", results)
+    head = "| row | Recall@1 unseen | each seed | ahead of simclr | Recall@8 unseen | Recall@1 seen | epochs "
+    head += "| CPU seconds | commit |"
     for name in STARTS:
-        text = put(text, f"starts-{name}", header, start_rows(results / "starts" / f"{name}.csv"))
-    header = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
-    page.write_text(put(text, "methods", header, method_rows(results / "methods" / "cifar10_cpu.csv")))
+        text = put(text, f"starts-{name}", head, start_rows(results / "starts" / f"{name}.csv"))
+    head = "| method | kNN (200) | linear | seeds | views | epochs | CPU minutes | commit |"
+    page.write_text(put(text, "methods", head, method_rows(results / "twelve-epochs" / "table.csv")))
     page = root / "docs" / "evaluation.md"
-    header = "| row | measure | chance | raw pixels | untrained | trained |"
-    page.write_text(put(page.read_text(), "evaluations", header, protocol_rows(results / "evaluations.csv")))
+    head = "| row | measure | chance | raw pixels | untrained | trained |"
+    page.write_text(put(page.read_text(), "evaluations", head, protocol_rows(results / "evaluations.csv")))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
-"""Law 5 on CIFAR-10, by the runs of the comparison (``scripts/compare_methods.py``)."""
+"""Law 5 on CIFAR-10, by the runs of the campaign ``twelve-epochs``."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from compare_methods import ROOT, ROWS, finished, models_of
 
+from viewkin.campaigns.catalogue import CAMPAIGNS
+from viewkin.campaigns.measured import ended
+from viewkin.commands.campaign_plan import ReproduceRequest
+from viewkin.commands.reproduce import reproduce
+from viewkin.evaluation.results import read_results
+from viewkin.runs.record import short
+
+ROOT = Path(__file__).parents[2]
+TWELVE = CAMPAIGNS["twelve-epochs"].editions[0]
+ROWS = [row.name for row in TWELVE.rows]
 POINTS = 5.0
 """Percentage points that kNN must gain over the untrained network and over raw pixels."""
 
@@ -21,9 +31,17 @@ def test_law_5_every_method_learns_on_cifar10(row: str, seed: int):
     data = ROOT / "data" / "cifar-10-batches-py"
     if not data.is_dir():
         subprocess.run([sys.executable, "scripts/unpack_cifar.py", "data"], cwd=ROOT, check=True)
-    out = finished(row, seed, str(data), ROOT / "runs" / "methods", threads=2)
-    found = models_of(out / "evaluation-knn.json")
-    learnt = next(value for model, value in found.items() if model.startswith("backbone"))
-    others = [value for model, value in found.items() if not model.startswith(("backbone", "embedding"))]
-    assert len(others) == 3, "chance, raw pixels and the untrained network"
-    assert learnt >= max(others) + POINTS
+    results = ROOT / "results" / "twelve-epochs"
+    request = ReproduceRequest(
+        campaign="twelve-epochs",
+        rows=(row,),
+        seeds=(seed,),
+        data=str(data),
+        results=results,
+        runs=ROOT / "runs" / "twelve-epochs",
+    )
+    place = results / f"{row}-s{seed}"
+    assert ended(place, TWELVE) or reproduce(request).exit_code == 0
+    found = {short(one.model): next(iter(one.values.values())) for one in read_results(place / "evaluation-knn.json")}
+    others = [found[name] for name in ("chance", "raw pixels", "untrained")]
+    assert found["backbone"] >= max(others) + POINTS

@@ -32,6 +32,17 @@ SETS: dict[str, tuple[str, dict[str, int]]] = {
 beside a part of the set or another one. Of the last two, the classes that were not trained on."""
 
 
+HEADLINES = {
+    ("knn", "knn@200", "embedding"): "kNN (200)",
+    ("linear", "linear top-1", "backbone"): "linear",
+    ("mlp", "linear top-1", "backbone"): "linear",
+    ("retrieval", "R@1", "embedding"): "R@1",
+}
+"""Protocol, measure and features to the name of a measure that a campaign shows beside its own."""
+TRANSFER = ("Places205",)
+"""Sets that papers judge on but do not train on."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A number that a paper prints."""
@@ -77,6 +88,44 @@ def published(
     ]
     closest = [row for row in rows if row["where"]] or rows
     return [Published(float(row["value"]), row["table"], _setting(row)) for row in closest]
+
+
+def printed(recipe: str, known: Mapping[str, Any]) -> list[tuple[str, Published]]:
+    """Find the kNN and linear results that papers print for a recipe, on whatever set they trained.
+
+    Args:
+        recipe: name of the recipe.
+        known: path to value of the settings; a number that holds for some settings only is left out where they differ,
+            and replaces the recipe's own where they are the same.
+
+    Returns:
+        Set and measure, such as "CIFAR-10 kNN (200)", and the number.
+    """
+    rows = [
+        row
+        for row in _table()
+        if row["recipe"] == recipe
+        and (row["protocol"], row["measure"], row["features"]) in HEADLINES
+        and row["set"] not in TRANSFER
+        and _holds(row["where"], known)
+    ]
+    found: dict[str, Published] = {}
+    for row in [row for row in rows if row["where"]] or rows:
+        title = f"{row['set']} {HEADLINES[row['protocol'], row['measure'], row['features']]}"
+        found.setdefault(title, Published(float(row["value"]), row["table"], _setting(row)))
+    return list(found.items())
+
+
+def printed_of_others(row: str) -> list[tuple[str, Published]]:
+    """Find what papers print for a method without a recipe: set and measure, and the number.
+
+    Args:
+        row: the method's row, as the column ``row`` of the table names it, or how that begins.
+    """
+    rows = [one for one in _table() if row and not one["recipe"] and one["row"].startswith(row)]
+    return [
+        (f"{one['set']} {one['measure']}", Published(float(one["value"]), one["table"], _setting(one))) for one in rows
+    ]
 
 
 def _holds(where: str, known: Mapping[str, Any]) -> bool:

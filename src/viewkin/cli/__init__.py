@@ -27,6 +27,7 @@ from viewkin.cli.explore import explore
 from viewkin.cli.export import export
 from viewkin.cli.figures import figures
 from viewkin.cli.options import Data, Device, Features, ImageColumn, LabelColumn, Model
+from viewkin.cli.reproduce import reproduce
 from viewkin.cli.search import GreedyOptions, search
 from viewkin.cli.terminal import shown
 from viewkin.cli.train import train
@@ -283,22 +284,11 @@ def demo(
 
 
 app.command(short_help="Compare runs in one table, with the papers' numbers.")(compare)
+app.command(short_help="Train the rows of the papers' tables, and say which claims held.")(reproduce)
 app.add_typer(figures, name="figures", short_help="Draw maps, neighbours, curves and more.")
 
 COMMANDS = (
-    *(
-        "train",
-        "embed",
-        "export",
-        "search",
-        "duplicates",
-        "outliers",
-        "quality",
-        "suspects",
-        "clusters",
-        "select",
-        "label",
-    ),
-    *("explore", "evaluate", "recipes", "demo", "compare", "figures"),
+    *("train", "embed", "export", "search", "duplicates", "outliers", "quality", "suspects", "clusters", "select"),
+    *("label", "explore", "evaluate", "recipes", "demo", "compare", "reproduce", "figures"),
 )
 """Commands that have a help page of their own."""
