@@ -120,7 +120,7 @@ class EIR(Wrapper):
         with_bank = config.relation_weight > 0 and config.queue_size is None and not of_start
         super().__init__(base, count=count, momentum=config.bank_momentum if with_bank else None)
         self.config = config
-        roles = {spec.role: name for name, spec in base.view_spec.items()}
+        roles = {spec.role: name for name, spec in reversed(base.view_spec.items())}  # the first of each
         self.first = roles["first"]
         self.second = roles.get("second", PARTNER)
         views = dict(base.view_spec)
