@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -22,7 +22,7 @@ class BarlowConfig(MethodConfig):
     """Settings of Barlow Twins."""
 
     kind: ClassVar[str] = "barlow"
-    group: ClassVar[str] = "redundancy"
+    group: ClassVar[Group] = "redundancy"
     good_for: ClassVar[str] = "features without negatives, memory or second network; wants a wide projector"
 
     dim: Dimension = 8192

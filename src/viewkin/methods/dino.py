@@ -1,4 +1,4 @@
-"""DINO: every crop predicts what a slow copy of the network says of the large crops; centring keeps it from collapse."""
+"""DINO: every crop predicts what a slow copy of the network says of the large crops; centring prevents collapse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.multi_crop import LARGE, MultiCropConfig
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim, per_size
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim, per_size
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder
 from viewkin.nets.norm import check_norm, convert_norm
@@ -24,7 +24,7 @@ class DINOConfig(MethodConfig):
     """Settings of DINO."""
 
     kind: ClassVar[str] = "dino"
-    group: ClassVar[str] = "distillation"
+    group: ClassVar[Group] = "distillation"
     good_for: ClassVar[str] = "vision transformers and nearest neighbours on large sets; below SimCLR on CIFAR-10"
 
     dim: Dimension = 256

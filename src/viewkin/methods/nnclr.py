@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim, queue_limit
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim, queue_limit
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -25,7 +25,7 @@ class NNCLRConfig(MethodConfig):
     """Settings of NNCLR."""
 
     kind: ClassVar[str] = "nnclr"
-    group: ClassVar[str] = "inter-image"
+    group: ClassVar[Group] = "inter-image"
     good_for: ClassVar[str] = "positives beyond the own image, and weaker augmentation than SimCLR needs"
 
     dim: Dimension = 256

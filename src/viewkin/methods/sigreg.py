@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -24,7 +24,7 @@ class SIGRegConfig(MethodConfig):
     """Settings of SIGReg; the defaults are those of the authors' Imagenette example."""
 
     kind: ClassVar[str] = "sigreg"
-    group: ClassVar[str] = "redundancy"
+    group: ClassVar[Group] = "redundancy"
     good_for: ClassVar[str] = "one weight to tune, no second network; several views"
 
     dim: Dimension = 16

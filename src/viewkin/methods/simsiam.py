@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.schedules import Progress
@@ -22,7 +22,7 @@ class SimSiamConfig(MethodConfig):
     """Settings of SimSiam and, with more than two views, FastSiam."""
 
     kind: ClassVar[str] = "simsiam"
-    group: ClassVar[str] = "distillation"
+    group: ClassVar[Group] = "distillation"
     good_for: ClassVar[str] = "batches of 256 and less, with one network and no memory"
 
     dim: Dimension = 2048

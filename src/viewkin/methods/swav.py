@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.multi_crop import LARGE, MultiCropConfig
 from viewkin.memory.queue import KeyQueue
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim, per_size, queue_limit
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim, per_size, queue_limit
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -25,7 +25,7 @@ class SwAVConfig(MethodConfig):
     """Settings of SwAV."""
 
     kind: ClassVar[str] = "swav"
-    group: ClassVar[str] = "clustering"
+    group: ClassVar[Group] = "clustering"
     good_for: ClassVar[str] = "multi-crop on large sets, small batches by its queue"
 
     dim: Dimension = 128

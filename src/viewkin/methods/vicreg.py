@@ -1,4 +1,4 @@
-"""VICReg: views of one image agree (invariance), features vary over images (variance) and do not repeat (covariance)."""
+"""VICReg: views of one image agree, and features vary over images without repeating each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
@@ -23,7 +23,7 @@ class VICRegConfig(MethodConfig):
     """Settings of VICReg."""
 
     kind: ClassVar[str] = "vicreg"
-    group: ClassVar[str] = "redundancy"
+    group: ClassVar[Group] = "redundancy"
     good_for: ClassVar[str] = "features without negatives, memory or second network; three terms to balance"
 
     dim: Dimension = 8192
