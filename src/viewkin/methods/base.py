@@ -142,6 +142,8 @@ class MethodConfig(Settings):
     """Kind of learner, by which ``viewkin recipes`` sorts."""
     good_for: ClassVar[str] = ""
     """In half a line: when to take it."""
+    one_view: ClassVar[bool] = False
+    """Whether a step sees each image once."""
 
     def build(self, backbone: nn.Module, *, count: int) -> Method:
         """Build the method for ``count`` images on a network with a ``feature_dim``.
@@ -160,14 +162,14 @@ class MethodConfig(Settings):
         return True
 
     def passes(self, side: int) -> tuple[float, float]:
-        """Views of an image that one step passes through the network, with and without gradient. Default: 2 and none.
+        """Views of an image that one step passes through the network, with and without gradient.
 
-        A small crop counts by its share of the pixels.
+        Default: one or two, and none. A small crop counts by its share of the pixels.
 
         Args:
             side: of the views that have none of their own, pixels.
         """
-        return 2.0, 0.0
+        return (1.0 if self.one_view else 2.0), 0.0
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Largest values of settings for ``count`` images. Default: no setting depends on the data.

@@ -41,6 +41,10 @@ class BYOLConfig(MethodConfig):
     def _check(self) -> None:
         check_norm(self.norm, none=False)
 
+    def passes(self, side: int) -> tuple[float, float]:
+        """Both views, through both networks."""
+        return 2.0, 2.0
+
     def has_negatives(self) -> bool:
         """BYOL has none."""
         return False

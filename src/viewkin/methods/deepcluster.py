@@ -32,6 +32,7 @@ class DeepClusterConfig(MethodConfig):
     kind: ClassVar[str] = "deepcluster"
     group: ClassVar[Group] = "clustering"
     good_for: ClassVar[str] = "plain classification of clusters that are found before each epoch"
+    one_view: ClassVar[bool] = True
 
     clusters: Count | None = None
     """K; None: one for 128 images, as 10,000 on ImageNet."""

@@ -21,13 +21,10 @@ class DIETConfig(MethodConfig):
 
     kind: ClassVar[str] = "diet"
     good_for: ClassVar[str] = "small sets and small batches, many epochs; the head grows with the set"
+    one_view: ClassVar[bool] = True
 
     smoothing: Momentum = 0.8
     """Label smoothing: share of the target that is spread evenly over all images."""
-
-    def passes(self, side: int) -> tuple[float, float]:
-        """One view."""
-        return 1.0, 0.0
 
     def build(self, backbone: nn.Module, *, count: int) -> DIET:
         """Make the method, with one class for each of ``count`` images."""

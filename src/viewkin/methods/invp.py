@@ -30,6 +30,7 @@ class InvPConfig(KinConfig):
     kind: ClassVar[str] = "invp"
     group: ClassVar[Group] = "inter-image"
     good_for: ClassVar[str] = "kin by a neighbour graph, with hard positives"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""
@@ -45,6 +46,10 @@ class InvPConfig(KinConfig):
     """Both parameters of the Beta distribution of MixContrast's shares."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows, or the uniform entries of the NPID release."""
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """One view, and its mixture."""
+        return 1.0 + (self.mix_weight > 0), 0.0
 
     def build(self, backbone: nn.Module, *, count: int) -> InvP:
         """Make the method for ``count`` images."""

@@ -28,6 +28,7 @@ class LocalAggregationConfig(MethodConfig):
     kind: ClassVar[str] = "local_aggregation"
     group: ClassVar[Group] = "inter-image"
     good_for: ClassVar[str] = "kin by several clusterings of a bank"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""

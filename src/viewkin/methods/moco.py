@@ -53,6 +53,10 @@ class MoCoConfig(MethodConfig):
     def _check(self) -> None:
         check_norm(self.norm, none=False)
 
+    def passes(self, side: int) -> tuple[float, float]:
+        """The query and its key, or both views through both networks."""
+        return (2.0, 2.0) if self.symmetric else (1.0, 1.0)
+
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image."""
         return {"queue_size": queue_limit(count, batch_size)}

@@ -25,6 +25,7 @@ class NeighbourhoodDiscoveryConfig(MethodConfig):
     kind: ClassVar[str] = "and"
     group: ClassVar[Group] = "inter-image"
     good_for: ClassVar[str] = "kin in rounds, the surest neighbours first"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""

@@ -26,6 +26,7 @@ class NPIDConfig(MethodConfig):
 
     kind: ClassVar[str] = "npid"
     good_for: ClassVar[str] = "one view a step and a bank of all images; the cheapest"
+    one_view: ClassVar[bool] = True
 
     loss: Literal["softmax", "infonce", "nce"] = "softmax"
     """``softmax`` over the whole bank (CIFAR), ``infonce`` over sampled negatives (NPIDv2), or the original ``nce``."""

@@ -28,6 +28,7 @@ class ODCConfig(MethodConfig):
     kind: ClassVar[str] = "odc"
     group: ClassVar[Group] = "clustering"
     good_for: ClassVar[str] = "clusters that change during the epoch, without a pause"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 256
     """D, size of the features that are kept and classified."""

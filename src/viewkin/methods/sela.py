@@ -31,6 +31,7 @@ class SeLaConfig(MethodConfig):
     kind: ClassVar[str] = "sela"
     group: ClassVar[Group] = "clustering"
     good_for: ClassVar[str] = "balanced labels, of several heads"
+    one_view: ClassVar[bool] = True
 
     heads: Count = 10
     """H, classifiers, each with labels of its own."""

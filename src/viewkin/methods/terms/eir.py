@@ -93,6 +93,12 @@ class EIRConfig(TermConfig):
         """The images of the target."""
         return {} if self.start_size is None else {"start_size": self.start_size}
 
+    def passes(self, side: int) -> tuple[float, float]:
+        """The base's, the mixture, a second view of a base with one, and the teacher's view."""
+        seen, constant = self.base.passes(side)
+        more = (self.mixture_weight > 0) + self.innermost().one_view
+        return seen + more, constant + (self.relation == "teacher")
+
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image; add the base's limits."""
         return {"queue_size": queue_limit(count, batch_size), **super().limits(count, batch_size)}
