@@ -19,28 +19,38 @@ from torch.nn.parallel import DistributedDataParallel
 
 from page_code import align
 from samples import CropsConfig, TurnedConfig
+from viewkin.augment.multi_crop import MultiCropConfig
 from viewkin.data.source import ResidentSource, Source, SourceInfo
 from viewkin.memory.cluster_config import ClusterConfig
 from viewkin.memory.graph import GraphConfig
 from viewkin.methods.amdim import AMDIMConfig
+from viewkin.methods.barlow import BarlowConfig
 from viewkin.methods.base import Batch, Encode, Method, MethodConfig
 from viewkin.methods.byol import BYOLConfig
 from viewkin.methods.catalogue import METHOD_CONFIGS
 from viewkin.methods.deepcluster import DeepClusterConfig
+from viewkin.methods.diet import DIETConfig
+from viewkin.methods.dino import DINOConfig
 from viewkin.methods.invp import InvPConfig
 from viewkin.methods.iraug import IRAugConfig
 from viewkin.methods.isif import ISIFConfig
 from viewkin.methods.local_aggregation import LocalAggregationConfig
 from viewkin.methods.moco import MoCoConfig
+from viewkin.methods.moco_v3 import MoCoV3Config
 from viewkin.methods.neighbourhood_discovery import NeighbourhoodDiscoveryConfig
+from viewkin.methods.nnclr import NNCLRConfig
 from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.odc import ODCConfig
 from viewkin.methods.sela import SeLaConfig
+from viewkin.methods.sigreg import SIGRegConfig
 from viewkin.methods.simclr import SimCLRConfig
+from viewkin.methods.simsiam import SimSiamConfig
+from viewkin.methods.swav import SwAVConfig
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLRConfig
 from viewkin.methods.terms.pcl import PCLConfig
 from viewkin.methods.terms.propagation import PropagationConfig
+from viewkin.methods.vicreg import VICRegConfig
 from viewkin.methods.wrapper import TermConfig, Wrapper
 from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.nets.norm import average_statistics_, convert_norm
@@ -66,6 +76,9 @@ KIN: dict[str, Any] = {
 CLUSTERED: dict[str, Any] = {"clusters": 3, "min_size": 4, "pool": 0.5, "negatives": 8}
 """InterCLR's settings for 24 images."""
 
+SMALL_CROPS = MultiCropConfig(small=2, size=8, area=(0.05, 0.4), large_area=(0.4, 1.0))
+"""Two small crops of 8 pixels."""
+
 
 def interclr(base: MethodConfig, **settings: Any) -> InterCLRConfig:
     """InterCLR around a base, its nested settings by their old, short names (``min_size``)."""
@@ -82,6 +95,22 @@ METHODS: dict[str, MethodConfig] = {
     "moco": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2),
     "moco-symmetric": MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2, symmetric=True),
     "byol": BYOLConfig(dim=32, hidden=64, momentum=0.9),
+    "simsiam": SimSiamConfig(dim=32, predictor_hidden=16),
+    "simsiam-views": SimSiamConfig(dim=32, predictor_hidden=16, views=4),
+    "barlow": BarlowConfig(dim=32, hidden=64),
+    "vicreg": VICRegConfig(dim=32, hidden=64),
+    "swav": SwAVConfig(dim=32, hidden=64, prototypes=12, freeze_steps=0),
+    "swav-queue": SwAVConfig(
+        dim=32, hidden=64, prototypes=12, freeze_steps=1, queue_size=20, queue_epochs=1, crops=SMALL_CROPS
+    ),
+    "dino": DINOConfig(dim=32, hidden=64, outputs=24, momentum=0.9, freeze_epochs=0),
+    "dino-crops": DINOConfig(
+        dim=32, hidden=64, outputs=24, momentum=0.9, freeze_epochs=0.1, teacher_warmup_epochs=1, crops=SMALL_CROPS
+    ),
+    "moco_v3": MoCoV3Config(dim=32, hidden=64, momentum=0.9, temperature=0.2),
+    "diet": DIETConfig(),
+    "sigreg": SIGRegConfig(dim=8, hidden=64, directions=32),
+    "nnclr": NNCLRConfig(dim=32, hidden=64, predictor_hidden=64, queue_size=20, temperature=0.2),
     "interclr": interclr(MoCoConfig(dim=32, queue_size=20, momentum=0.9, temperature=0.2), **CLUSTERED),
     "eir": EIRConfig(base=IRAugConfig(dim=32, temperature=0.2)),
     "eir-teacher": EIRConfig(
@@ -335,8 +364,8 @@ def last_layers(method: Method) -> list[nn.Linear]:
         getattr(method, "predictor", method.encoder.head),
         *(getattr(method, name).head for name in ("key_encoder", "target_encoder") if hasattr(method, name)),
     ]
-    layers = [[layer for layer in end.modules() if isinstance(layer, nn.Linear)][-1] for end in ends]
-    return layers
+    lasts = [[layer for layer in end.modules() if not list(layer.children())][-1] for end in ends]
+    return [layer for layer in lasts if isinstance(layer, nn.Linear)]  # behind a norm, another length is no change
 
 
 # ---------------------------------------------------------------- the loop itself

@@ -39,6 +39,10 @@ class OptimConfig(Settings):
     """Whether to use Nesterov's momentum; SGD only."""
     weight_decay: NotNegative = 1e-4
     """Weight decay, per unit of learning rate."""
+    last_weight_decay: NotNegative | None = None
+    """Weight decay at the end, to which it moves along a cosine (DINO); null: it stays."""
+    clip: Positive | None = None
+    """Largest norm of the gradient of each parameter by itself (DINO); null: no limit."""
     exclude_norm_and_bias: bool = False
     """Whether norm parameters and biases have no weight decay."""
     betas: tuple[Momentum, Momentum] = (0.9, 0.999)
@@ -232,18 +236,31 @@ def _split(group: Mapping[str, Any], config: OptimConfig, base_lr: float) -> lis
     options = {key: value for key, value in group.items() if key not in ("named", "lr_scale")}
     base = base_lr * group.get("lr_scale", 1.0)
     common = {"constant_lr": False, "weight_decay": config.weight_decay, **options, "lr": base, "base_lr": base}
+    decays = {} if config.last_weight_decay is None else {"decays": (config.weight_decay, config.last_weight_decay)}
     if not config.exclude_norm_and_bias:
-        return [{"params": [parameter for _, parameter in named], **common}]
+        return [{"params": [parameter for _, parameter in named], **common, **decays}]
     # Norm parameters and biases are the one-dimensional ones.
     decayed = [parameter for _, parameter in named if parameter.ndim > 1]
     plain = [parameter for _, parameter in named if parameter.ndim <= 1]
-    parts = [{"params": decayed, **common}, {"params": plain, **common, "weight_decay": 0.0}]
+    parts = [{"params": decayed, **common, **decays}, {"params": plain, **common, "weight_decay": 0.0}]
     return [part for part in parts if part["params"]]
 
 
+@torch.no_grad()
+def clip_each_(parameters: Iterable[Tensor], most: float | None) -> None:
+    """Shorten the gradient of each parameter to a norm of at most ``most``; None: no limit."""
+    if most is None:
+        return
+    for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
+        gradient.mul_((most / (gradient.norm() + 1e-6)).clamp(max=1.0))
+
+
 def set_lr(optimizer: Optimizer, schedule: ScheduleConfig, at: Progress) -> float:
-    """Set every group's rate for step ``at.step`` and return the schedule's factor."""
+    """Set every group's rate and weight decay for step ``at.step`` and return the rate's factor of the schedule."""
     factor = schedule.factor_at(at)
     for group in optimizer.param_groups:
+        if "decays" in group:
+            first, last = group["decays"]
+            group["weight_decay"] = last + (first - last) * cosine(at.fraction)
         group["lr"] = group["base_lr"] if group["constant_lr"] else group["base_lr"] * factor
     return factor

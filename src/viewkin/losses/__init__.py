@@ -19,6 +19,7 @@ from viewkin.losses.clustering import (
     class_weights,
     neighbourhood_loss,
 )
+from viewkin.losses.codes import balanced_codes, code_cross_entropy, swapped_cross_entropy
 from viewkin.losses.contrast import info_nce, info_nce_of, nce_of_sum, nt_xent, regression
 from viewkin.losses.infomax import (
     clipped_cross_entropy,
@@ -44,6 +45,12 @@ from viewkin.losses.relation import (
     relation_cross_entropy,
     relation_divergence,
 )
+from viewkin.losses.statistics import (
+    cross_correlation_loss,
+    gaussian_distance,
+    hinged_deviation,
+    off_diagonal_covariance,
+)
 from viewkin.ops.bank_rows import bank_similarity
 from viewkin.ops.nearest_sums import EDGE, Denominator, Nearest, Positives, nearest_sums
 from viewkin.ops.pool_sum import pool_log_sum, pool_logits
@@ -59,13 +66,18 @@ __all__ = [
     "angular_margin",
     "at_least_float32",
     "balanced_assignment",
+    "balanced_codes",
     "bank_similarity",
     "binary_nce",
     "blended_similarity",
     "choose_positives",
     "class_weights",
     "clipped_cross_entropy",
+    "code_cross_entropy",
     "concentration",
+    "cross_correlation_loss",
+    "gaussian_distance",
+    "hinged_deviation",
     "info_nce",
     "info_nce_of",
     "infomax_match",
@@ -82,6 +94,7 @@ __all__ = [
     "nearest_sums",
     "neighbourhood_loss",
     "nt_xent",
+    "off_diagonal_covariance",
     "partition_estimate",
     "pool_log_sum",
     "pool_logits",
@@ -92,6 +105,7 @@ __all__ = [
     "relation_cross_entropy",
     "relation_divergence",
     "responsibilities",
+    "swapped_cross_entropy",
     "two_view_instance_loss",
     "unit",
 ]

@@ -30,6 +30,7 @@ class AMDIMConfig(MethodConfig):
     """Settings of AMDIM."""
 
     kind: ClassVar[str] = "amdim"
+    good_for: ClassVar[str] = "features of parts, with its own encoder"
 
     dim: Dimension | None = None
     """r (``n_rkhs``), size of the common space of all scales; None: the backbone's feature size, which is the only

@@ -34,6 +34,15 @@ class Encode(Protocol):
         ...
 
 
+Group = Literal["instance", "redundancy", "distillation", "clustering", "inter-image"]
+"""Kinds of learners.
+
+``instance``: each image is told from all others. ``redundancy``: features agree between views and do not repeat each
+other. ``distillation``: a view predicts what a network says of another view, without negatives. ``clustering``: views
+agree on a cluster. ``inter-image``: other images are positives too.
+"""
+
+
 @dataclass
 class Batch:
     """One micro-batch. An ordinary dataclass: Fabric rejects frozen ones."""
@@ -129,6 +138,12 @@ class MethodConfig(Settings):
 
     kind: ClassVar[str]
     """The method's name in recipes and on the command line."""
+    group: ClassVar[Group] = "instance"
+    """Kind of learner, by which ``viewkin recipes`` sorts."""
+    good_for: ClassVar[str] = ""
+    """In half a line: when to take it."""
+    one_view: ClassVar[bool] = False
+    """Whether a step sees each image once."""
 
     def build(self, backbone: nn.Module, *, count: int) -> Method:
         """Build the method for ``count`` images on a network with a ``feature_dim``.
@@ -145,6 +160,16 @@ class MethodConfig(Settings):
     def has_negatives(self) -> bool:
         """Tell whether the loss of the innermost method has negatives. Default: it has."""
         return True
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """Views of an image that one step passes through the network, with and without gradient.
+
+        Default: one or two, and none. A small crop counts by its share of the pixels.
+
+        Args:
+            side: of the views that have none of their own, pixels.
+        """
+        return (1.0 if self.one_view else 2.0), 0.0
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Largest values of settings for ``count`` images. Default: no setting depends on the data.

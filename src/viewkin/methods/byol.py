@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, feature_dim
+from viewkin.methods.base import Batch, Group, MethodConfig, Step, ViewMethod, feature_dim
 from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.heads import Encoder, HeadConfig, build_head
 from viewkin.nets.norm import check_norm, convert_norm
@@ -24,6 +24,8 @@ class BYOLConfig(MethodConfig):
     """Settings of BYOL."""
 
     kind: ClassVar[str] = "byol"
+    group: ClassVar[Group] = "distillation"
+    good_for: ClassVar[str] = "batches of 256 and more, with a second, slow network"
 
     dim: Dimension = 256
     """D, size of projection and prediction."""
@@ -38,6 +40,10 @@ class BYOLConfig(MethodConfig):
 
     def _check(self) -> None:
         check_norm(self.norm, none=False)
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """Both views, through both networks."""
+        return 2.0, 2.0
 
     def has_negatives(self) -> bool:
         """BYOL has none."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.kmeans import kmeans
-from viewkin.methods.base import Batch, Encode, Method, MethodConfig, Step, feature_dim
+from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
 from viewkin.nets.heads import Encoder
 from viewkin.ops.whitening import whitened
 from viewkin.runtime import distributed
@@ -30,6 +30,9 @@ class DeepClusterConfig(MethodConfig):
     """Settings of DeepCluster, by default those for ImageNet."""
 
     kind: ClassVar[str] = "deepcluster"
+    group: ClassVar[Group] = "clustering"
+    good_for: ClassVar[str] = "plain classification of clusters that are found before each epoch"
+    one_view: ClassVar[bool] = True
 
     clusters: Count | None = None
     """K; None: one for 128 images, as 10,000 on ImageNet."""

@@ -14,7 +14,7 @@ from viewkin.augment.mix import beta
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.graph import NeighbourGraph, name_hops
-from viewkin.methods.base import Batch, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, Group, Step, ViewMethod, with_projection
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.nets.init import Init
 from viewkin.runtime import distributed
@@ -28,6 +28,9 @@ class InvPConfig(KinConfig):
     """Settings of InvP; ``weight=0`` gives its instance discrimination alone."""
 
     kind: ClassVar[str] = "invp"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "kin by a neighbour graph, with hard positives"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""
@@ -43,6 +46,10 @@ class InvPConfig(KinConfig):
     """Both parameters of the Beta distribution of MixContrast's shares."""
     bank_init: Literal["normal", "uniform"] = "normal"
     """Random unit rows, or the uniform entries of the NPID release."""
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """One view, and its mixture."""
+        return 1.0 + (self.mix_weight > 0), 0.0
 
     def build(self, backbone: nn.Module, *, count: int) -> InvP:
         """Make the method for ``count`` images."""

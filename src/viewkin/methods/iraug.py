@@ -22,6 +22,7 @@ class IRAugConfig(MethodConfig):
     """Settings of IRaug."""
 
     kind: ClassVar[str] = "iraug"
+    good_for: ClassVar[str] = "two views against a bank of all images"
 
     reading: Literal["sumce", "mean", "logsum"] = "sumce"
     """How equations 2-3 are read: sum of two cross-entropies, their mean, or log of the summed probabilities."""

@@ -24,6 +24,7 @@ class ISIFConfig(MethodConfig):
     """Settings of ISIF and, experimental, of its augmented form aISIF."""
 
     kind: ClassVar[str] = "isif"
+    good_for: ClassVar[str] = "fine-grained images and retrieval; no memory to set"
 
     dim: Dimension = 128
     """D, size of the embedding."""

@@ -12,7 +12,7 @@ from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.clusterings import Clusterings
-from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, Encode, Group, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 from viewkin.settings import Choice, Count, Dimension, Limit, Momentum, Positive, WholeNumber
@@ -26,6 +26,9 @@ class LocalAggregationConfig(MethodConfig):
     """Settings of Local Aggregation, by default those for ImageNet."""
 
     kind: ClassVar[str] = "local_aggregation"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "kin by several clusterings of a bank"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""

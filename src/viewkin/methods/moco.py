@@ -17,8 +17,8 @@ from viewkin.nets.ema import ema_update_, make_target
 from viewkin.nets.norm import check_norm, convert_norm
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
-from viewkin.schedules import Progress
-from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, Positive
+from viewkin.schedules import Progress, cosine
+from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class MoCoConfig(MethodConfig):
     """Settings of MoCo v2 (and, with a linear head and tau 0.07, v1)."""
 
     kind: ClassVar[str] = "moco"
+    good_for: ClassVar[str] = "small batches, by its queue; asymmetric: two thirds of the cost"
 
     dim: Dimension = 128
     """D, size of the embedding."""
@@ -35,6 +36,8 @@ class MoCoConfig(MethodConfig):
     """K, keys kept as negatives."""
     momentum: Momentum = 0.999
     """m, weight of the old key encoder."""
+    last_momentum: Share | None = None
+    """m at the end, to which it rises along a cosine; null: it stays."""
     temperature: Positive = 0.2
     """tau, dimensionless."""
     margin: Margin = 0.0
@@ -49,6 +52,10 @@ class MoCoConfig(MethodConfig):
 
     def _check(self) -> None:
         check_norm(self.norm, none=False)
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """The query and its key, or both views through both networks."""
+        return (2.0, 2.0) if self.symmetric else (1.0, 1.0)
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image."""
@@ -108,7 +115,10 @@ class MoCo(ViewMethod):
         self.queue.push_(record["embedding"])
         if "second_key" in record:
             self.queue.push_(record["second_key"])
-        ema_update_(self.key_encoder, self.encoder, self.config.momentum)
+        config = self.config
+        last = config.momentum if config.last_momentum is None else config.last_momentum
+        momentum = last + (config.momentum - last) * cosine(at.fraction)
+        ema_update_(self.key_encoder, self.encoder, momentum)
 
     @torch.no_grad()
     def target(self, x: Tensor) -> Tensor:

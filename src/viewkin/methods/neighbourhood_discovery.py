@@ -13,7 +13,7 @@ from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.anchors import Anchors
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, Encode, Group, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.schedules import Progress
 from viewkin.settings import Dimension, Fraction, Momentum, Positive
 
@@ -23,6 +23,9 @@ class NeighbourhoodDiscoveryConfig(MethodConfig):
     """Settings of Anchor Neighbourhood Discovery, by default those for CIFAR-10; it needs ``schedule.rounds``."""
 
     kind: ClassVar[str] = "and"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "kin in rounds, the surest neighbours first"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 128
     """D, size of the embedding."""

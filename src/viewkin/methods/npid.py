@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
-from viewkin.methods.base import Batch, MethodConfig, Step, ViewMethod, with_projection
+from viewkin.methods.base import Batch, Encode, MethodConfig, Step, ViewMethod, with_projection
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
 from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
-from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, Positive
+from viewkin.settings import Count, Dimension, Limit, Margin, Momentum, NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class NPIDConfig(MethodConfig):
     """Settings of NPID / IR and, with an MLP head and sampled negatives, NPIDv2."""
 
     kind: ClassVar[str] = "npid"
+    good_for: ClassVar[str] = "one view a step and a bank of all images; the cheapest"
+    one_view: ClassVar[bool] = True
 
     loss: Literal["softmax", "infonce", "nce"] = "softmax"
     """``softmax`` over the whole bank (CIFAR), ``infonce`` over sampled negatives (NPIDv2), or the original ``nce``."""
@@ -42,10 +44,15 @@ class NPIDConfig(MethodConfig):
     """Draw K rows once for the global batch instead of for each query: 40 times cheaper, slightly different."""
     bank_momentum: Momentum = 0.5
     """m, weight of the old bank row."""
-    bank_init: Literal["normal", "uniform"] = "normal"
-    """Random unit rows, or the uniform entries of the NPID release."""
+    bank_init: Literal["normal", "uniform", "encoded"] = "normal"
+    """Random unit rows, the uniform entries of the NPID release, or the embeddings by the untrained network."""
+    sqrt_kl: NotNegative = 0.0
+    """Weight of the divergence between P and its normalised root, which is P at twice the temperature (``softmax``)."""
+    sqrt_kl_of: Literal["softmax", "root"] = "softmax"
+    """Which of the two is the constant first argument: ``softmax`` is KL(P || root), ``root`` KL(root || P)."""
 
     def _check(self) -> None:
+        require(not self.sqrt_kl or self.loss == "softmax", "sqrt_kl", self.sqrt_kl, "0 unless {here}loss is softmax")
         only = self.margin == 0 or self.loss == "infonce"
         require(only, "margin", self.margin, "0 unless {here}loss is infonce")
 
@@ -78,7 +85,8 @@ class NPID(ViewMethod):
         self.view_spec = {"view": ViewSpec("first")}
         self.temperature = config.temperature
         self.encoder = with_projection(backbone, config.head, config.dim)
-        self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=config.bank_init)
+        init = "normal" if config.bank_init == "encoded" else config.bank_init
+        self.bank = FeatureBank(count, config.dim, momentum=config.bank_momentum, init=init)
         self.register_buffer("partition", torch.zeros(()))
 
     def forward(self, batch: Batch, at: Progress) -> Step:
@@ -90,7 +98,26 @@ class NPID(ViewMethod):
             loss = -self.bank.log_probability(q, batch.index, self.temperature)
         else:
             loss = self._sampled(q, own, batch, record)
-        return Step(terms={self.config.kind: loss.mean()}, pairs=((q, own),), record=record)
+        terms = {self.config.kind: loss.mean()}
+        if self.config.sqrt_kl:
+            terms["sqrt_kl"] = self.config.sqrt_kl * self.root_divergence(q).mean()
+        return Step(terms=terms, pairs=((q, own),), record=record)
+
+    def start(self, encode: Encode, at: Progress) -> None:
+        """Fill the bank with the embeddings by the untrained network, if configured."""
+        if self.config.bank_init == "encoded":
+            self.bank.fill_(encode("embedding"))
+
+    def root_divergence(self, q: Tensor) -> Tensor:
+        """Divergence between P over the bank and its normalised root, per row (B,); the first argument is constant.
+
+        References:
+            Cao and Wu, instance recognition with SqrtKL, 2024; direction and constant side are our reading.
+        """
+        flat, sharp = 2 * self.temperature, self.temperature
+        first, second = (sharp, flat) if self.config.sqrt_kl_of == "softmax" else (flat, sharp)
+        entropy = self.bank.relation_cross_entropy(q.detach(), q.detach(), (first, first))
+        return self.bank.relation_cross_entropy(q, q, (first, second)) - entropy
 
     def _sampled(self, q: Tensor, own: Tensor, batch: Batch, record: dict[str, Tensor]) -> Tensor:
         positive = (q * own).sum(1)

@@ -14,7 +14,7 @@ from viewkin.augment.views import ViewSpec
 from viewkin.memory.bank import FeatureBank
 from viewkin.memory.cluster_config import ClusterConfig
 from viewkin.memory.clusters import Clusters
-from viewkin.methods.base import Batch, Encode, Method, MethodConfig, Step, feature_dim
+from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
 from viewkin.nets.heads import Encoder
 from viewkin.runtime import distributed
 from viewkin.schedules import Progress
@@ -26,6 +26,9 @@ class ODCConfig(MethodConfig):
     """Settings of Online Deep Clustering, by default those for ImageNet."""
 
     kind: ClassVar[str] = "odc"
+    group: ClassVar[Group] = "clustering"
+    good_for: ClassVar[str] = "clusters that change during the epoch, without a pause"
+    one_view: ClassVar[bool] = True
 
     dim: Dimension = 256
     """D, size of the features that are kept and classified."""

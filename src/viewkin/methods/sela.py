@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
-from viewkin.methods.base import Batch, Encode, Method, MethodConfig, Step, feature_dim
+from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
 from viewkin.nets.heads import Encoder
 from viewkin.runtime import distributed
 from viewkin.schedules import Progress
@@ -29,6 +29,9 @@ class SeLaConfig(MethodConfig):
     """Settings of SeLa, by default those for ImageNet."""
 
     kind: ClassVar[str] = "sela"
+    group: ClassVar[Group] = "clustering"
+    good_for: ClassVar[str] = "balanced labels, of several heads"
+    one_view: ClassVar[bool] = True
 
     heads: Count = 10
     """H, classifiers, each with labels of its own."""

@@ -23,6 +23,7 @@ class SimCLRConfig(MethodConfig):
     """Settings of SimCLR."""
 
     kind: ClassVar[str] = "simclr"
+    good_for: ClassVar[str] = "a folder of one's own, on any machine; no memory to set"
 
     dim: Dimension = 128
     """D, size of the embedding."""

@@ -28,9 +28,20 @@ class TermConfig(MethodConfig):
         """Return the settings of the base."""
         return self.base
 
+    def innermost(self) -> MethodConfig:
+        """Return the settings of the learner inside all terms."""
+        inner: MethodConfig = self
+        while (base := inner.wrapped()) is not None:
+            inner = base
+        return inner
+
     def has_negatives(self) -> bool:
         """Ask the base."""
         return self.base.has_negatives()
+
+    def passes(self, side: int) -> tuple[float, float]:
+        """The base's: most terms look at the same views."""
+        return self.base.passes(side)
 
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Return the base's limits."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from viewkin.recipes import amdim, baselines, clustering, eir, everyday, interclr, invp, isif
+from viewkin.recipes import amdim, baselines, clustering, eir, everyday, interclr, invp, isif, learners
 from viewkin.runtime.errors import UserError
 from viewkin.training.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     name: recipe
-    for family in (everyday, baselines, eir, invp, isif, amdim, interclr, clustering)
+    for family in (everyday, baselines, learners, eir, invp, isif, amdim, interclr, clustering)
     for name, recipe in family.RECIPES.items()
 }
 """Name to recipe."""

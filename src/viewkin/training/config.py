@@ -192,6 +192,11 @@ class Recipe(Settings):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Everything that may not change a result."""
 
+    def _check(self) -> None:
+        # Gradients of float16 are scaled until the optimiser's step, so that their norm means nothing before.
+        suits = self.optim.clip is None or self.runtime.precision != "16-mixed"
+        require(suits, "optim.clip", self.optim.clip, "null with runtime.precision=16-mixed")
+
 
 def nested(method: MethodConfig) -> Iterator[tuple[str, MethodConfig]]:
     """Go through the settings of a recipe's method and of each that it wraps, with their paths."""

@@ -21,7 +21,7 @@ from viewkin.encode.over_ranks import encode_all
 from viewkin.methods.base import Batch, Method, Step, feature_dim
 from viewkin.nets.heads import Encoder, recorded_features
 from viewkin.nets.norm import average_statistics_
-from viewkin.optim import build_optimizer, set_lr, with_rate
+from viewkin.optim import build_optimizer, clip_each_, set_lr, with_rate
 from viewkin.runtime import distributed
 from viewkin.runtime.allocation import kept_memory
 from viewkin.runtime.draws import Draw, generator_for, onto, seed_for
@@ -245,6 +245,7 @@ class Trainer:
         norm = gradient_norm(self.method.parameters())
         finite = (torch.stack([result.loss.detach() for result in steps]).sum() + norm).isfinite()
         self._bad_step[(self._bad_step == 0) & ~finite] = at.total_step + 1
+        clip_each_(self.method.parameters(), recipe.optim.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         record = joined(steps)

@@ -15,7 +15,7 @@ from viewkin.augment.mix import beta, cutmix, mixup
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.queue import KeyQueue
 from viewkin.memory.storage import Storage
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod, feature_dim, queue_limit
+from viewkin.methods.base import Batch, Encode, Group, Step, ViewMethod, feature_dim, queue_limit
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.nets.heads import recorded_features
 from viewkin.runtime import distributed
@@ -38,6 +38,8 @@ class EIRConfig(TermConfig):
     """Settings of EIR: the paper's on IRaug by default; the released code's on MoCo are in the recipe ``eir_moco``."""
 
     kind: ClassVar[str] = "eir"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "around any view method: views relate alike to all images"
 
     relation_weight: NotNegative = 15.0
     """lambda_1 of the multi-view relation; 0 leaves the term out."""
@@ -91,6 +93,12 @@ class EIRConfig(TermConfig):
         """The images of the target."""
         return {} if self.start_size is None else {"start_size": self.start_size}
 
+    def passes(self, side: int) -> tuple[float, float]:
+        """The base's, the mixture, a second view of a base with one, and the teacher's view."""
+        seen, constant = self.base.passes(side)
+        more = (self.mixture_weight > 0) + self.innermost().one_view
+        return seen + more, constant + (self.relation == "teacher")
+
     def limits(self, count: int, batch_size: int) -> Mapping[str, Limit]:
         """Limit the queue to one key per image; add the base's limits."""
         return {"queue_size": queue_limit(count, batch_size), **super().limits(count, batch_size)}
@@ -120,7 +128,7 @@ class EIR(Wrapper):
         with_bank = config.relation_weight > 0 and config.queue_size is None and not of_start
         super().__init__(base, count=count, momentum=config.bank_momentum if with_bank else None)
         self.config = config
-        roles = {spec.role: name for name, spec in base.view_spec.items()}
+        roles = {spec.role: name for name, spec in reversed(list(base.view_spec.items()))}  # the first of each
         self.first = roles["first"]
         self.second = roles.get("second", PARTNER)
         views = dict(base.view_spec)

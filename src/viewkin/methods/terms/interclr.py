@@ -17,7 +17,7 @@ from viewkin.memory.clusters import Clusters
 from viewkin.memory.members import Members
 from viewkin.memory.negatives import NegativeSampler
 from viewkin.memory.negatives_config import NegativesConfig
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod, centred_features, feature_dim
+from viewkin.methods.base import Batch, Encode, Group, Step, ViewMethod, centred_features, feature_dim
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.nets.heads import HeadConfig, build_head, recorded_features
 from viewkin.runtime.draws import onto
@@ -56,6 +56,8 @@ class InterCLRConfig(TermConfig):
     """
 
     kind: ClassVar[str] = "interclr"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "around any view method: kin by pseudo-labels"
     renamed: ClassVar[Mapping[str, str]] = {
         "lambda_": "base_weight",
         "clusters": "clusters.number",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from viewkin import losses
 from viewkin.memory.prototypes import Prototypes
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod
+from viewkin.methods.base import Batch, Encode, Group, Step, ViewMethod
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import onto
@@ -33,6 +33,8 @@ class PCLConfig(TermConfig):
     """Settings of PCL: around MoCo as published, v1 with a linear head, v2 with an MLP."""
 
     kind: ClassVar[str] = "pcl"
+    group: ClassVar[Group] = "clustering"
+    good_for: ClassVar[str] = "around any view method: prototypes of several clusterings"
 
     weight: NotNegative = 1.0
     """Weight of the term."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from viewkin import losses
 from viewkin.losses import Nearest, nearest_instance_loss
 from viewkin.memory.graph import NeighbourGraph, name_hops
-from viewkin.methods.base import Batch, Encode, Step, ViewMethod, centred_features
+from viewkin.methods.base import Batch, Encode, Group, Step, ViewMethod, centred_features
 from viewkin.methods.propagation_config import KinConfig
 from viewkin.methods.wrapper import TermConfig, Wrapper, build_base
 from viewkin.ops.neighbours import top_k
@@ -27,6 +27,8 @@ class PropagationConfig(KinConfig, TermConfig):
     """Settings of the propagation term; tau is the base's. ``bank_momentum`` is used only if the base has no bank."""
 
     kind: ClassVar[str] = "propagation"
+    group: ClassVar[Group] = "inter-image"
+    good_for: ClassVar[str] = "around any view method: kin by a neighbour graph"
 
     edges: Literal["embedding", "features", "start"] = "embedding"
     """What neighbours are found by: ``embedding``, at every step for the batch (the paper); or the backbone's
