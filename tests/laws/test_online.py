@@ -43,7 +43,10 @@ def part(out: Path, *names: str) -> dict[str, Tensor]:
     return {key: value for key, value in checkpoint_of(out).items() if key.startswith(names)}
 
 
-@pytest.mark.parametrize("name", ["npid-nce", "simclr", "byol", "eir-teacher", "interclr", "amdim-mixture"])
+@pytest.mark.parametrize(
+    "name",
+    ["npid-nce", "simclr", "byol", "eir-teacher", "interclr", "amdim-mixture", "pcl", "deepcluster", "odc", "sela"],
+)
 def test_what_is_watched_learns_the_same_bit_for_bit(name, tmp_path):
     a_trainer(name, tmp_path / "with").run()
     a_trainer(name, tmp_path / "without", online=False).run()

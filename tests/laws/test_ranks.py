@@ -54,7 +54,10 @@ def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture", "isif-neighbours"],
+    [
+        *("npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture"),
+        *("isif-neighbours", "pcl", "local_aggregation", "deepcluster", "odc", "sela"),
+    ],
 )
 def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
     pool.run(one_epoch, name, tmp_path / "two", "gathered")
@@ -67,7 +70,13 @@ def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
             assert one[key] == pytest.approx(two[key], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["npid-infonce-each", "iraug", "moco", "byol", "interclr"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("npid-infonce-each", "iraug", "moco", "byol", "interclr"),
+        *("local_aggregation", "discovery", "deepcluster", "sela"),
+    ],
+)
 def test_micro_batches_are_ranks_in_time(name, tmp_path):
     # Without BatchNorm two micro-batches are one batch. SimCLR is not among these: a micro-batch sees itself alone.
     one_epoch(name, tmp_path / "one", "none")

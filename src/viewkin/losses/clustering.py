@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -62,13 +60,15 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
 def balanced_assignment(logits: Tensor, strength: float, tolerance: float = 0.1, rounds: int = 2000) -> Tensor:
     """Assign N images to K classes of equal size, near the classifier's opinion: Sinkhorn and Knopp's algorithm.
 
-    Rows and columns of ``P^lambda`` are scaled in turn, in the log domain, until each class holds N / K images.
+    Rows and columns of ``P^lambda`` are scaled in turn until each class holds N / K images. Ten rounds at a time are
+    products with a matrix whose sums are already near to what they have to be, so that nothing that matters underflows;
+    between them factors are added to the scores in the log domain. A round of logarithms would take many times as long.
 
     Args:
         logits: (N, K) of the classifier.
         strength: lambda; larger is nearer to the exact transport.
         tolerance: ends when the images' scaling factors change by less than this, summed; tried every ten rounds.
-        rounds: largest number of rounds.
+        rounds: largest number of rounds, ten at least.
 
     Returns:
         (N, K) float64, log Q; an image's label is its largest entry.
@@ -79,10 +79,16 @@ def balanced_assignment(logits: Tensor, strength: float, tolerance: float = 0.1,
     """
     scores = strength * logits.double()
     images, classes = scores.shape
-    row, column = scores.new_zeros(images), scores.new_zeros(classes)
-    for turn in range(rounds):
-        column = -math.log(classes) - (scores + row.unsqueeze(1)).logsumexp(0)
-        before, row = row, -math.log(images) - (scores + column).logsumexp(1)
-        if turn % 10 == 9 and float(((before - row).exp() - 1).abs().sum()) < tolerance:
+    scores -= scores.logsumexp(0)
+    scores -= scores.logsumexp(1, keepdim=True)
+    for _ in range(rounds // 10):
+        near = scores.exp()
+        before = row = scores.new_ones(images)
+        column = scores.new_ones(classes)
+        for _ in range(10):
+            column = 1 / (classes * (row @ near))
+            before, row = row, 1 / (images * (near @ column))
+        scores.add_(row.log().unsqueeze(1)).add_(column.log())
+        if float((before / row - 1).abs().sum()) < tolerance:
             break
-    return scores + row.unsqueeze(1) + column
+    return scores

@@ -9,6 +9,7 @@ from viewkin import losses
 from viewkin.memory.storage import Rows, rows_of
 from viewkin.ops.neighbours import nearest_others
 from viewkin.runtime import distributed
+from viewkin.runtime.progress import progress_bar
 
 AT_ONCE = 2**24
 """Maximum number of similarities in memory."""
@@ -53,8 +54,10 @@ class Anchors(nn.Module):
 
 def entropies(rows: Tensor, temperature: float) -> Tensor:
     """Entropy of each row's softmax over all rows, its own included: (N, D) -> (N,), in nats."""
-    parts: list[Tensor] = []
-    for part in rows.split(max(AT_ONCE // len(rows), 1)):
-        log = (part @ rows.T / temperature).log_softmax(1)
-        parts.append(-(log.exp() * log).sum(1))
-    return torch.cat(parts)
+    found: list[Tensor] = []
+    with progress_bar("entropies", len(rows), shown=distributed.rank() == 0) as bar:
+        for part in rows.split(max(AT_ONCE // len(rows), 1)):
+            log = (part @ rows.T / temperature).log_softmax(1)
+            found.append(-(log.exp() * log).sum(1))
+            bar.advance(len(part))
+    return torch.cat(found)

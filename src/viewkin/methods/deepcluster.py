@@ -14,7 +14,7 @@ from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.memory.kmeans import kmeans
 from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
-from viewkin.nets.heads import Encoder
+from viewkin.nets.heads import Encoder, recorded_features
 from viewkin.ops.whitening import whitened
 from viewkin.runtime import distributed
 from viewkin.runtime.draws import generator_for
@@ -87,11 +87,13 @@ class DeepCluster(Method):
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Classify one view."""
-        features = self.backbone(batch.views["view"])
+        with recorded_features(self.encoder) as passed:
+            logits = losses.at_least_float32(self.encoder(batch.views["view"]))
+        features = passed[0]
         labels = self.labels[batch.index]
         weights = losses.class_weights(self.counts, 1.0)
         weights = weights * len(self.labels) / (weights * self.counts).sum()  # 1 on average over the images
-        loss = functional.cross_entropy(losses.at_least_float32(self.encoder.head(features)), labels, reduction="none")
+        loss = functional.cross_entropy(logits, labels, reduction="none")
         record = {"index": batch.index, "embedding": losses.unit(features).detach()}
         return Step(terms={"deepcluster": (weights[labels].to(loss) * loss).mean()}, record=record)
 

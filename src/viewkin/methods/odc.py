@@ -17,6 +17,7 @@ from viewkin.memory.clusters import Clusters
 from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
 from viewkin.nets.heads import Encoder
 from viewkin.runtime import distributed
+from viewkin.runtime.errors import require
 from viewkin.schedules import Progress
 from viewkin.settings import Choice, Count, Dimension, Limit, Momentum, below, with_values
 
@@ -38,6 +39,11 @@ class ODCConfig(MethodConfig):
     """Pseudo-labels, which change online."""
     bank_momentum: Momentum = 0.5
     """Weight of the old feature in the memory."""
+
+    def _check(self) -> None:
+        labels, of = self.clusters.labels, self.clusters.of
+        require(labels == "online", "clusters.labels", labels, "online: a label changes whenever its image is seen")
+        require(of in ("key", "query"), "clusters.of", of, "key: the features that the memory holds are clustered")
 
     def has_negatives(self) -> bool:
         """Tell that images are classified, not told apart."""

@@ -13,8 +13,9 @@ from torch.nn import functional
 from viewkin import losses
 from viewkin.augment.views import ViewSpec
 from viewkin.methods.base import Batch, Encode, Group, Method, MethodConfig, Step, feature_dim
-from viewkin.nets.heads import Encoder
+from viewkin.nets.heads import Encoder, recorded_features
 from viewkin.runtime import distributed
+from viewkin.runtime.progress import progress_bar
 from viewkin.schedules import Progress
 from viewkin.settings import Choice, Count, Limit, Positive
 
@@ -89,10 +90,10 @@ class SeLa(Method):
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Classify one view by every head."""
-        features = self.backbone(batch.views["view"])
-        logits = losses.at_least_float32(self.encoder.head(features)).view(-1, self.classes)
+        with recorded_features(self.encoder) as passed:
+            logits = losses.at_least_float32(self.encoder(batch.views["view"])).view(-1, self.classes)
         loss = functional.cross_entropy(logits, self.labels[:, batch.index].T.flatten())
-        record = {"index": batch.index, "embedding": losses.unit(features).detach()}
+        record = {"index": batch.index, "embedding": losses.unit(passed[0]).detach()}
         return Step(terms={"sela": loss}, record=record)
 
     def due(self, at: Progress) -> list[int]:
@@ -110,11 +111,13 @@ class SeLa(Method):
         if heads:
             features = encode("features")
             head: Any = next(self.encoder.head.children())
-            for number in heads:
-                part = slice(number * self.classes, (number + 1) * self.classes)
-                logits = functional.linear(features, head.weight[part].to(features), head.bias[part].to(features))
-                labels = losses.balanced_assignment(logits, self.config.strength).argmax(1)
-                self.labels[number] = distributed.agree(labels)
+            with progress_bar("labels", len(heads), shown=distributed.rank() == 0) as bar:
+                for number in heads:
+                    part = slice(number * self.classes, (number + 1) * self.classes)
+                    logits = functional.linear(features, head.weight[part].to(features), head.bias[part].to(features))
+                    labels = losses.balanced_assignment(logits, self.config.strength).argmax(1)
+                    self.labels[number] = distributed.agree(labels)
+                    bar.advance()
         return ()
 
     def embed(self, x: Tensor) -> Tensor:
