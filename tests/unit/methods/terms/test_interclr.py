@@ -27,6 +27,7 @@ from lawbook import (
 from viewkin import losses
 from viewkin.data.dataset import Survey
 from viewkin.memory.kmeans import kmeans
+from viewkin.methods.base import ViewMethod
 from viewkin.methods.terms.eir import EIRConfig
 from viewkin.methods.terms.interclr import InterCLR, InterCLRConfig
 from viewkin.ops.kmeans import cluster_means
@@ -443,11 +444,11 @@ def test_around_a_base_without_negatives_their_number_is_not_checked():
     assert not build(around("byol", negatives=5000)).contrastive
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, config in METHODS.items() if config.kind not in ("amdim", "interclr", "turned")]
-)
+@pytest.mark.parametrize("name", [name for name, config in METHODS.items() if config.kind not in ("amdim", "interclr")])
 def test_settings_say_whether_their_method_takes_negatives(name):
     config = METHODS[name]
+    if not isinstance(build(config), ViewMethod):
+        pytest.skip("compares no views, so no term goes around it")
     assert config.has_negatives() == build(config).contrastive
     assert EIRConfig(base=around(name)).has_negatives() == build(config).contrastive
 
