@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA   ?= generated
 OUT    ?= runs/demo
 
-.PHONY: help demo report-demo same test test-all test-data fuzz bench bench-parent lint format clean
+.PHONY: help demo report-demo same test test-all test-data fuzz bench bench-parent docs docs-serve lint format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,12 @@ bench: $(VENV)/bench.stamp  ## measure speed beside peers and floors on an idle 
 
 bench-parent: $(VENV)/dev.stamp  ## compare the speed of a step with the parent commit's (AGAINST=commit)
 	$(BENCH)/parent.py --against $(or $(AGAINST),HEAD~1)
+
+docs: $(VENV)/dev.stamp  ## build the documentation site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/dev.stamp  ## show the documentation site on this machine
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 format: $(VENV)/dev.stamp  ## rewrite in the project's format
 	$(BIN)/ruff format .

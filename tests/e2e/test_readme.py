@@ -27,6 +27,7 @@ CLEANING, EXPORT = ROOT / "docs" / "cleaning.md", ROOT / "docs" / "export.md"
 NEED_COLLECTION = ("search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label")
 """Commands of the documents that look into the collection."""
 PAGES = sorted([ROOT / "CONTRIBUTING.md", README, *(ROOT / "docs").rglob("*.md")])
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 LOG = ROOT / "docs" / "log.md"
 """History: its commands are those of their day."""
 SHRUNK: dict[str, Any] = {"smoke": True, "epochs": 2, "batch_size": 16, "image_size": 16}
@@ -58,7 +59,7 @@ def commands_of(page: Path) -> list[list[str]]:
 def python_blocks() -> list[Any]:
     return [
         pytest.param(code, id=f"{page.name}-{number}")
-        for page in (README, PYTHON, COLLECTION, CLEANING, EXPORT)
+        for page in (README, PYTHON, COLLECTION, CLEANING, EXPORT, *HOW_TO)
         if page.exists()
         for number, code in enumerate(blocks(page, "python"))
     ]
@@ -83,10 +84,14 @@ def collected() -> None:
     assert viewkin("embed", "runs/mine", "photos", "--to", "photos.collection").code == 0
 
 
-@pytest.mark.parametrize(
-    "command", [one for page in (README, COLLECTION, CLEANING) for one in commands_of(page)], ids=" ".join
-)
-def test_a_command_of_the_readme_works(place, trained, command):
+def commands_that_end() -> list[Any]:
+    """Every command of the README and of the pages that say how to do something, once; a page is served for ever."""
+    found = (one for page in (README, COLLECTION, CLEANING, *HOW_TO) for one in commands_of(page))
+    return [list(one) for one in dict.fromkeys(map(tuple, found)) if one[0] != "explore" or "--help" in one]
+
+
+@pytest.mark.parametrize("command", commands_that_end(), ids=" ".join)
+def test_a_command_of_the_documents_works(place, trained, command):
     if command[0] in NEED_COLLECTION:
         collected()
     if command[0] == "train":
