@@ -85,12 +85,15 @@ def test_a_campaign_is_stopped_gone_on_with_and_told(workplace: Path):
     assert len(before) < 60, "it was stopped in the middle"
     assert "| long | not run |" in page()
 
-    went_on = reproduce("--jobs", "2", "--nice", "1")
+    went_on = reproduce("--jobs", "2", "--nice", "1", "--runs", workplace / "runs" / "tiny")
     assert went_on.code == 1, "a row failed"
     assert "long with seed 0 goes on from epoch" in went_on.out
     assert log.read_text(encoding="utf-8").splitlines()[: len(before)] == before, "what was trained is not repeated"
     assert "broken with seed 0 failed: viewkin train ended with code 2: method.queue_size is 4096" in went_on.out
 
+    texts = [file.read_text(encoding="utf-8") for file in Path("results/tiny").rglob("*.json")]
+    assert len(texts) == 8
+    assert not any(str(workplace) in text for text in texts), "what is kept names no folder of this machine"
     rows = list(csv.DictReader(Path("results/tiny/table.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["row"], row["epochs"], row["threads"]) for row in rows] == [("long", "60", "1"), ("short", "1", "1")]
     kept = json.loads(Path("results/tiny/long-s0/evaluation-retrieval-embedding.json").read_text(encoding="utf-8"))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 
-from viewkin.campaigns import papers, studies_of_eir, studies_of_interclr, studies_of_others, twelve_epochs
+from viewkin.campaigns import (
+    papers,
+    papers_in_full,
+    studies_of_eir,
+    studies_of_interclr,
+    studies_of_others,
+    twelve_epochs,
+)
 from viewkin.campaigns.campaign import Campaign
 from viewkin.runtime.errors import UserError
 
@@ -15,9 +22,9 @@ CAMPAIGNS: dict[str, Campaign] = {
         *studies_of_eir.CAMPAIGNS,
         *studies_of_interclr.CAMPAIGNS,
         *studies_of_others.CAMPAIGNS,
-        papers.ALL_IMAGES,
-        papers.FULL_CAMPAIGN,
-        papers.IMAGENET_CAMPAIGN,
+        papers_in_full.ALL_IMAGES,
+        papers_in_full.FULL_CAMPAIGN,
+        papers_in_full.IMAGENET_CAMPAIGN,
         twelve_epochs.CAMPAIGN,
     )
 }

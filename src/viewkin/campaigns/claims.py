@@ -59,11 +59,7 @@ def decide(
         for measure in measures
     }
     shown = "; ".join(f"{titles.get(name, name)} {_listed(gaps[name])}" for name in measures) if both else ""
-    why = _missing(observation, values, [*seeds, *both])
-    if not why and len(both) < SEEDS:
-        why = f"one pair of runs (seed {both[0]}) cannot tell a difference from chance"
-    if not why and any(not math.isfinite(gap) for one in gaps.values() for gap in one):
-        why = "a measure is missing or is no number"
+    why = _unknown(observation, values, [*seeds, *both], both, gaps)
     if why:
         return Decision(observation, "cannot be told", f"{why}{f'; so far {shown}' if shown else ''}", len(both))
     found = [_one(gaps[measure]) for measure in measures]
@@ -79,6 +75,22 @@ def _one(gaps: Sequence[float]) -> Literal["for", "against", "mixed"]:
     if all(gap > 0 for gap in gaps):
         return "for" if fmean(gaps) > POINTS else "against"
     return "against" if all(gap <= 0 for gap in gaps) else "mixed"
+
+
+def _unknown(
+    observation: Observation,
+    values: Values,
+    seeds: Sequence[int],
+    both: Sequence[int],
+    gaps: Mapping[str, Sequence[float]],
+) -> str:
+    """Say why nothing can be told whatever the differences are; empty if it can."""
+    if why := _missing(observation, values, seeds):
+        return why
+    if len(both) < SEEDS:
+        return f"one pair of runs (seed {both[0]}) cannot tell a difference from chance"
+    finite = all(math.isfinite(gap) for one in gaps.values() for gap in one)
+    return "" if finite else "a measure is missing or is no number"
 
 
 def _missing(observation: Observation, values: Values, seeds: Sequence[int]) -> str:

@@ -162,7 +162,10 @@ class Children:
         with self._lock:
             self.stopping = True
             for process in self._running:
-                process.send_signal(number)
+                if os.name == "nt":  # which has no such signals
+                    process.terminate()
+                else:
+                    process.send_signal(number)
 
     def kill(self) -> None:
         """End all at once."""
@@ -217,10 +220,9 @@ def finish(run: CampaignRun, children: Children) -> None:
 
 def _without_places(run: CampaignRun) -> None:
     """Name images and runs in what is kept as the command did, without the folders of this machine."""
-    images = Path(run.images)
-    folders = {
-        str(place.absolute().parent) + os.sep for place in (run.runs, *([images] if images.exists() else []))
-    } - {os.sep * 2}
+    places = [run.runs, *([Path(run.images)] if Path(run.images).exists() else [])]
+    parents = {form for place in places for form in (place.absolute().parent, place.resolve().parent)}
+    folders = [f"{parent}{os.sep}" for parent in parents if parent != parent.parent]
     for file in run.kept.glob("*.json"):
         text = file.read_text(encoding="utf-8")
         clean = text

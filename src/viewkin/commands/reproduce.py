@@ -14,12 +14,14 @@ from viewkin.commands.campaign_images import IMAGES, PLACES, images_for
 from viewkin.commands.campaign_plan import CampaignPlan, ReproduceRequest, campaign_plan
 from viewkin.commands.campaign_run import CampaignRun, Children, RowFailedError, RowStoppedError, finish
 from viewkin.runtime.errors import UserError
-from viewkin.runtime.progress import Bar, announce, progress_bar
+from viewkin.runtime.progress import Bar, announce, progress_bar, reporter
 from viewkin.runtime.wording import counted, duration
 from viewkin.training.interrupt import Interrupt
 
 POLL = 0.5
 """Seconds between two looks at what runs."""
+QUIET = 600.0
+"""Seconds between two sentences on how far it is, where no bar is drawn."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _children(nice: int | None) -> Generator[Children]:
 
 def _finished(run: CampaignRun, children: Children, campaign: _Progress) -> None:
     """Run one row in a thread of its own."""
+    if children.stopping:
+        raise RowStoppedError
     campaign.begins(run)
     finish(run, children)
 
@@ -146,6 +150,7 @@ class _Progress:
         self.failed: list[str] = []
         self.over = 0
         self._began, self._before = time.monotonic(), self._done()
+        self._said = self._began
         self.total = sum(run.epochs for run in runs)
         self.bar: Bar = progress_bar(plan.campaign.name, self.total)
 
@@ -170,11 +175,11 @@ class _Progress:
         if error is not None:
             raise error
         report, _ = write_report(self.plan.campaign, self.plan.edition, self.plan.results, self.plan.command)
-        measured = next(one for one in report.runs if (one.row, one.seed) == (run.row.name, run.seed))
         shown = ", ".join(
-            f"{column.title} {measured.values[column.key]:.1f}"
+            f"{column.title} {one.values[column.key]:.1f}"
+            for one in report.runs
             for column in self.plan.edition.columns
-            if column.key in measured.values
+            if (one.row, one.seed) == (run.row.name, run.seed) and column.key in one.values
         )
         announce(f"{run.name} has ended: {shown}. {len(self.runs) - self.over} left{self._remaining()}.")
 
@@ -184,5 +189,9 @@ class _Progress:
         return f", about {duration((self.total - done) / speed)}" if speed > 0 and done < self.total else ""
 
     def show(self) -> None:
-        """Move the bar."""
-        self.bar.update(int(self._done()), detail=f"epochs, {self.over} of {len(self.runs)} rows")
+        """Move the bar; where none is drawn, say how far it is from time to time."""
+        done, now = int(self._done()), time.monotonic()
+        self.bar.update(done, detail=f"epochs, {self.over} of {len(self.runs)} rows")
+        if not reporter().draws and now - self._said > QUIET:
+            self._said = now
+            announce(f"{done:,} of {self.total:,} epochs{self._remaining()}.")
