@@ -57,6 +57,7 @@ def one_epoch(name: str, out: Path, norm: str, accumulate: int = 1) -> None:
     [
         *("npid-infonce", "npid-nce", "simclr", "moco-symmetric", "byol", "interclr", "amdim-mixture"),
         *("isif-neighbours", "pcl", "local_aggregation", "deepcluster", "odc", "sela"),
+        *("barlow", "vicreg", "nnclr", "swav-queue", "dino-crops", "moco_v3", "sigreg"),
     ],
 )
 def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
@@ -73,7 +74,7 @@ def test_law_4_in_the_loop_itself(pool: Pool, name: str, tmp_path: Path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("npid-infonce-each", "iraug", "moco", "byol", "interclr"),
+        *("npid-infonce-each", "iraug", "moco", "byol", "interclr", "simsiam-views", "dino-crops", "diet"),
         *("local_aggregation", "discovery", "deepcluster", "sela"),
     ],
 )

@@ -50,7 +50,9 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert metrics_of(tmp_path / "a") == lines
 
 
-@pytest.mark.parametrize("name", ["npid-nce", "simclr", "moco", "byol", "interclr", "eir-teacher", "isif-neighbours"])
+@pytest.mark.parametrize(
+    "name", ["npid-nce", "simclr", "moco", "byol", "interclr", "eir-teacher", "isif-neighbours", "swav-queue", "dino"]
+)
 def test_law_2_on_two_ranks(pool: Pool, name: str, tmp_path: Path):
     pool.run(unbroken, name, tmp_path / "a", 2)
     pool.run(killed, name, tmp_path / "b", 7, 2)

@@ -251,14 +251,23 @@ def evaluate(
 @app.command(short_help="List the recipes, or all settings of one.")
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Recipe whose settings to show.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP", help="Only instance, redundancy, distillation, clustering or inter-image learners."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SET", help="Only recipes made for this set, such as cifar10 or photos.")
+    ] = None,
 ) -> None:
-    """List the recipes, one line each, or show all settings of one as PATH=VALUE, ready for --set."""
+    """List the recipes by kind of learner, or show all settings of one as PATH=VALUE, ready for --set."""
     check_recipe(name)
     from viewkin.cli.output import say, show_offer
     from viewkin.commands.recipes import offer, settings_of_recipe
 
     if name is None:
-        show_offer(Console(), offer())
+        show_offer(Console(), offer(group=group, data=data))
     else:
         say(Console(), *(f"{path}={value}" for path, value in settings_of_recipe(name).items()))
 

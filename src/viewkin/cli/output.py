@@ -90,13 +90,33 @@ def show_comparison(console: Console, lines: Sequence[Line]) -> None:
     say(console, *compared.notes)
 
 
+ABOUT_GROUPS = {
+    "instance": "each image is told from all others",
+    "redundancy": "features agree between views and do not repeat each other",
+    "distillation": "a view predicts what a network says of another view; no negatives",
+    "clustering": "views or images agree on clusters",
+    "inter-image": "other images are positives too",
+}
+
+
 def show_offer(console: Console, offer: Offer) -> None:
-    """Print one line a recipe, then the methods."""
-    width = max(map(len, offer.recipes))
+    """Print the recipes by group and method, one line each, then the methods."""
+    width = max(len(one.name) for one in offer.recipes)
+    group = method = ""
+    for one in offer.recipes:
+        if one.group != group:
+            group, method = one.group, ""
+            say(console, "", f"{group.upper()}: {ABOUT_GROUPS[group]}")
+        if one.method != method:
+            method = one.method
+            say(console, f"  {method}: {one.good_for}")
+        cost = f"{one.cost:.1f}{'*' if one.measured else ' '}"
+        say(console, f"    {one.name:<{width}}  {cost}  {one.about}")
+    counted = "The number is the time of a step beside SimCLR's for as many images, by counted passes"
     say(
         console,
-        *(f"{name:<{width}}  {about}" for name, about in offer.recipes.items()),
         "",
+        f"{counted}; * measured on a CPU." if any(one.measured for one in offer.recipes) else f"{counted}.",
         "Run one with: viewkin train DATA --recipe NAME; see its settings with: viewkin recipes NAME",
         f"Methods for --method: {', '.join(offer.learners)}; terms around one: "
         f"{', '.join(f'{term}(...)' for term in offer.terms)}",

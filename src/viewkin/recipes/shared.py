@@ -21,6 +21,17 @@ CIFAR_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=5e-4)
 IMAGENET_SGD = OptimConfig(name="sgd", lr=0.03, momentum=0.9, weight_decay=1e-4)
 
 
+DATA = ("cifar100", "cifar10", "imagenet100", "imagenet", "stl10", "svhn", "cub", "cars", "demo")
+"""Image sets that recipes are made for, the longer names first; a recipe has its set's in its name."""
+OWN = "photos"
+"""Images of one's own: recipes that name no set."""
+
+
+def data_of(name: str) -> str:
+    """Return the image set that a recipe's name says, or ``photos``."""
+    return next((data for data in DATA if data in name), OWN)
+
+
 class Recipes(dict[str, Callable[[], Recipe]]):
     """The recipes of one file, by name."""
 
