@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from planar import PRECISIONS, TAU, near, own, u
 from viewkin import losses
+from viewkin.augment.multi_crop import MultiCropConfig
 from viewkin.methods.base import Batch
 from viewkin.methods.diet import DIETConfig
 from viewkin.methods.dino import DINOConfig
@@ -20,6 +21,7 @@ from viewkin.methods.npid import NPIDConfig
 from viewkin.methods.simsiam import SimSiamConfig
 from viewkin.methods.swav import SwAVConfig
 from viewkin.methods.vicreg import VICRegConfig
+from viewkin.nets.backbone import BackboneConfig, build_backbone
 from viewkin.optim import OptimConfig, ScheduleConfig, build_optimizer, clip_each_, set_lr
 from viewkin.runtime.draws import Draw, generator_for
 from viewkin.schedules import Progress
@@ -336,3 +338,17 @@ def test_moco_v3_is_a_cross_entropy_over_the_keys_of_the_batch_times_twice_the_t
         logits = [float(q[i] @ k[j]) / 0.5 for j in range(3)]
         expected.append(2 * 0.5 * (math.log(sum(map(math.exp, logits))) - logits[i]))
     assert method.pair_loss(q, k, torch.arange(3)).tolist() == pytest.approx(expected)
+
+
+def test_crops_of_several_sizes_pass_a_vision_transformer():
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneConfig(name="timm/test_vit", any_size=True))
+    config = DINOConfig(dim=8, hidden=16, outputs=12, crops=MultiCropConfig(small=2, size=32))
+    method = config.build(backbone, count=9)
+    sizes = {name: spec.size or 64 for name, spec in method.view_spec.items()}
+    assert sorted(sizes.values()) == [32, 32, 64, 64]
+    views = {name: torch.randn(2, 3, size, size) for name, size in sizes.items()}
+    step = method(Batch(views, torch.arange(2), Draw(0, 0, 2, 0, 2)), Progress(step=1))
+    step.loss.backward()
+    assert all(parameter.grad is not None for parameter in method.encoder.parameters())

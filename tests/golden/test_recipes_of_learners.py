@@ -94,3 +94,15 @@ def test_crops_of_swav_and_dino():
 def test_residual_norms_start_at_zero_where_the_releases_do_so():
     zero = {name for name in IMAGENET if recipe_named(name).backbone.zero_init_residual}
     assert zero == {"simsiam_imagenet", "barlow_imagenet", "vicreg_imagenet", "vicreg_imagenet_100"}
+
+
+def test_dino_with_a_vision_transformer():
+    recipe = recipe_named("dino_imagenet_vit")
+    optim, schedule = recipe.optim, recipe.schedule
+    assert (recipe.backbone.name, recipe.backbone.any_size) == ("timm/vit_small_patch16_224", True)
+    assert (optim.name, optim.weight_decay, optim.last_weight_decay, optim.clip) == ("adamw", 0.04, 0.4, 3.0)
+    assert optim.exclude_norm_and_bias
+    assert optim.base_lr(1024) == pytest.approx(0.002)
+    end = Progress(step=100, steps=100, epoch=100, epochs=100)
+    assert optim.base_lr(1024) * schedule.factor_at(end) == pytest.approx(1e-6)
+    assert dataclasses.astuple(recipe.method.crops) == (8, 96, (0.05, 0.4), (0.4, 1.0))  # type: ignore[attr-defined]

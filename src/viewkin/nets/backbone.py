@@ -43,6 +43,8 @@ class BackboneConfig(Settings):
     """PyTorch's own initialisation, or ``kaiming`` (normal, fan-out)."""
     zero_init_residual: bool = False
     """Whether the last norm of every block starts at 0 (SimSiam, Barlow Twins)."""
+    any_size: bool = False
+    """Whether a transformer of timm takes images of any size, which multi-crop needs (timm's ``dynamic_img_size``)."""
     norm: str = "batch"
     """``batch``, ``split:<groups>``, ``gathered`` (over all ranks) or ``none``; for any network."""
     dropped: ClassVar[Mapping[str, str]] = {"pretrained": "name the weights to start from: --init timm/NAME"}
@@ -50,6 +52,7 @@ class BackboneConfig(Settings):
     def _check(self) -> None:
         check_norm(self.norm)
         timm, own = self.name.startswith(TIMM), [*RESNETS, *AMDIM_SIDES]
+        require(timm or not self.any_size, "any_size", True, "false unless {here}name is a model of timm")
         if not timm and self.name not in own:
             raise UserError(f"There is no backbone {self.name!r}{_nearest(self.name, own)}.")
         if self.name in AMDIM_SIDES:
@@ -107,7 +110,10 @@ def _from_timm(config: BackboneConfig, download: bool) -> nn.Module:
     if not models.is_model(name):
         raise UserError(f"timm has no model {name!r}{_nearest(name, models.list_models(), TIMM)}.")
     try:
-        model: nn.Module = models.create_model(name, pretrained=download, num_classes=0, in_chans=config.channels)
+        sizes = {"dynamic_img_size": True} if config.any_size else {}
+        model: nn.Module = models.create_model(
+            name, pretrained=download, num_classes=0, in_chans=config.channels, **sizes
+        )
     except Exception as error:  # the download and the model's own code may raise any error
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         if not download:

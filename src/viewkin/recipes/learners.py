@@ -20,6 +20,7 @@ from viewkin.methods.sigreg import SIGRegConfig
 from viewkin.methods.simsiam import SimSiamConfig
 from viewkin.methods.swav import SwAVConfig
 from viewkin.methods.vicreg import VICRegConfig
+from viewkin.nets.backbone import BackboneConfig
 from viewkin.optim import OptimConfig, ScheduleConfig
 from viewkin.recipes.shared import CIFAR_SGD, CIFAR_STEPS, LARGE, SMALL, Recipes
 from viewkin.training.config import AugmentConfig, DataConfig, Recipe
@@ -187,6 +188,27 @@ def dino_imagenet() -> Recipe:
     optim = replace(_sgd(0.03, 1e-4), exclude_norm_and_bias=True, clip=3.0)
     schedule = ScheduleConfig(epochs=800, kind="cosine", warmup_epochs=10)
     return _on_imagenet(DINOConfig(crops=crops, norm="gathered"), optim, "byol", 1024, schedule)
+
+
+@RECIPES.add("DINO, ViT-S/16 of timm, AdamW, 2 large and 8 small crops, batch 1024, 100 epochs (Caron et al. 2021)")
+def dino_imagenet_vit() -> Recipe:
+    """DINO (Caron et al., 2021) with ViT-S/16: kNN 69.3, linear 74.0 at 100 epochs. The batch is by general knowledge.
+
+    The release's drop path of 0.1 in the student is left out.
+    """
+    optim = OptimConfig(
+        name="adamw",
+        lr=5e-4,
+        scale_lr=True,
+        weight_decay=0.04,
+        last_weight_decay=0.4,
+        clip=3.0,
+        exclude_norm_and_bias=True,
+    )
+    schedule = ScheduleConfig(epochs=100, kind="cosine", warmup_epochs=10, final=1e-6 / 2e-3)
+    crops = MultiCropConfig(small=8, size=96, area=(0.05, 0.4), large_area=(0.4, 1.0))
+    recipe = _on_imagenet(DINOConfig(crops=crops), optim, "byol", 1024, schedule)
+    return replace(recipe, backbone=BackboneConfig(name="timm/vit_small_patch16_224", any_size=True))
 
 
 @RECIPES.add("MoCo v3, ResNet-18, LARS, 1000 epochs (solo-learn's frame)")

@@ -15,7 +15,7 @@ from viewkin.nets.held import stages_of
 from viewkin.runtime.errors import UserError
 from viewkin.runtime.processor import has_bf16
 from viewkin.settings import with_values
-from viewkin.training.config import Recipe
+from viewkin.training.config import AugmentConfig, Recipe
 from viewkin.training.fabric import accelerator_of
 
 SMOKE_IMAGES = 256
@@ -137,6 +137,12 @@ def _rounded(count: int) -> str:
     return f"{round(count, 1 - len(str(count))):,}"
 
 
+def _small_views(augment: AugmentConfig) -> dict[str, Any]:
+    """Views of at most 64 pixels: path to value."""
+    view = None if augment.view_size is None else min(augment.view_size, 64)
+    return {"augment.image_size": min(augment.image_size, 64), "augment.view_size": view}
+
+
 def smoked(recipe: Recipe, given: Set[str]) -> Recipe:
     """Shrink a recipe so that it ends within a minute on two cores and still writes every file."""
     augment, values = recipe.augment, dict[str, Any]()
@@ -146,8 +152,9 @@ def smoked(recipe: Recipe, given: Set[str]) -> Recipe:
             width = recipe.backbone.width if "backbone.width" in given else values["backbone.width"]
             values |= {"backbone.rkhs": least_rkhs(recipe.backbone.name, width), "backbone.depth": 1}
         else:
-            values["augment.image_size"] = min(augment.image_size, 64)
-            values["augment.view_size"] = None if augment.view_size is None else min(augment.view_size, 64)
+            values |= _small_views(augment)
+    elif recipe.backbone.any_size:
+        values |= _small_views(augment)
     values["data.batch_size"] = min(recipe.data.batch_size, 32)
     values["data.accumulate"] = min(recipe.data.accumulate, 2)
     values["schedule.rounds"] = 1
