@@ -4,8 +4,8 @@
     python scripts/docs_pictures.py cells data/cells         # only write the tutorial's images
     python scripts/docs_pictures.py tutorial data/cells      # write them, train, draw docs/figures/cells-*.png
 
-The tutorial's images are blood cells, cut out of the photographs of BCCD (MIT licence, github.com/Shenggan/BCCD_Dataset).
-They are read from $VIEWKIN_DATA/bccd/bccd-320.parquet (default ../shared/data when it exists).
+The tutorial's images are blood cells, cut out of the photographs of BCCD (github.com/Shenggan/BCCD_Dataset, MIT
+licence). They are read from $VIEWKIN_DATA/bccd/bccd-320.parquet (default ../shared/data).
 """
 
 from __future__ import annotations
