@@ -27,7 +27,7 @@ CLEANING, EXPORT = ROOT / "docs" / "cleaning.md", ROOT / "docs" / "export.md"
 NEED_COLLECTION = ("search", "duplicates", "outliers", "quality", "suspects", "clusters", "select", "label")
 """Commands of the documents that look into the collection."""
 PAGES = sorted([ROOT / "CONTRIBUTING.md", README, *(ROOT / "docs").rglob("*.md")])
-HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+HOW_TO = sorted([ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "how-to").glob("*.md")])
 LOG = ROOT / "docs" / "log.md"
 """History: its commands are those of their day."""
 SHRUNK: dict[str, Any] = {"smoke": True, "epochs": 2, "batch_size": 16, "image_size": 16}
