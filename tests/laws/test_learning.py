@@ -84,9 +84,13 @@ FIRST = [
 """One form of every method and wrapper; the others belong to the grid."""
 
 
-SLOW = dict.fromkeys(("npid-infonce-each", "npid-nce", "propagation(npid)"), (0.002, 24)) | {"invp-paper": (0.005, 16)}
+SLOW = dict.fromkeys(("npid-infonce-each", "npid-nce", "propagation(npid)"), (0.002, 24)) | {
+    "invp-paper": (0.005, 16),
+    "dino": (0.01, 10),
+    "dino-crops": (0.01, 16),
+}
 """Rate and epochs of those that 8 epochs at 0.005 leave where they were, or not, by the seed: their answers are an
-epoch old (docs/log.md), and NCE's constant is that of the first batch."""
+epoch old (docs/log.md), and NCE's constant is that of the first batch; DINO's teacher is slow."""
 
 
 def gained(name: str, seed: int, out: Path, lr: float = 0.005, epochs: int = 8) -> float:
