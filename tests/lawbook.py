@@ -103,9 +103,9 @@ METHODS: dict[str, MethodConfig] = {
     "swav-queue": SwAVConfig(
         dim=32, hidden=64, prototypes=12, freeze_steps=1, queue_size=20, queue_epochs=1, crops=SMALL_CROPS
     ),
-    "dino": DINOConfig(dim=32, hidden=64, outputs=24, momentum=0.9, freeze_epochs=0),
+    "dino": DINOConfig(dim=32, hidden=64, outputs=512, momentum=0.8, freeze_epochs=0),
     "dino-crops": DINOConfig(
-        dim=32, hidden=64, outputs=24, momentum=0.9, freeze_epochs=0.1, teacher_warmup_epochs=1, crops=SMALL_CROPS
+        dim=32, hidden=64, outputs=512, momentum=0.8, freeze_epochs=0.1, teacher_warmup_epochs=1, crops=SMALL_CROPS
     ),
     "moco_v3": MoCoV3Config(dim=32, hidden=64, momentum=0.9, temperature=0.2),
     "diet": DIETConfig(),

@@ -132,7 +132,7 @@ def zeroed(method: Any, *names: str) -> None:
 
 CHANCE: dict[str, tuple[tuple[str, ...], float]] = {
     "swav": (("prototypes",), math.log(12)),
-    "dino": (("last",), math.log(24)),
+    "dino": (("last",), math.log(512)),
     "diet": (("encoder.head",), math.log(COUNT)),
     "nnclr": ((), math.log(BATCH)),
     "moco_v3": ((), 2 * 2 * 0.2 * math.log(BATCH)),
