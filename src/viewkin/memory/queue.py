@@ -38,6 +38,11 @@ class KeyQueue(Replicated):
         return losses.info_nce(q, k, self.keys, temperature, margin)
 
     @torch.no_grad()
+    def products(self, vectors: Tensor) -> Tensor:
+        """Products of all keys with some vectors (V, D): (K, V), without gradient."""
+        return losses.at_least_float32(self.keys @ vectors.T)
+
+    @torch.no_grad()
     def push_(self, k: Tensor) -> None:
         """Overwrite the oldest rows with the joined keys (B, D) of all ranks; if B > K, the last K remain."""
         place = (self.pointer + torch.arange(len(k), device=k.device)) % len(self.keys)

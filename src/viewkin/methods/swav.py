@@ -118,7 +118,7 @@ class SwAV(ViewMethod):
         if size is None or at.epochs_done < self.config.queue_epochs or int(self.pushed) < size:
             return None
         queue: KeyQueue = self.queues[place]  # pyright: ignore[reportAssignmentType]
-        return losses.at_least_float32(queue.everything() @ self.prototypes.weight.detach().T)
+        return queue.products(self.prototypes.weight)
 
     def _codes(self, scores: Tensor, queued: Tensor | None) -> Tensor:
         """Codes of this rank's rows (B, K), assigned together with all ranks' and the queue's."""
