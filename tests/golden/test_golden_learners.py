@@ -206,12 +206,13 @@ def test_swav_uses_its_queue_once_it_is_full_and_its_epoch_has_come():
     config = SwAVConfig(dim=2, hidden=4, prototypes=2, queue_size=2, queue_epochs=1, freeze_steps=0)
     method = config.build(Flat(), count=9).double()
     late, early = Progress(step=3, steps=4, epochs=2), Progress(step=1, steps=4, epochs=2)
-    assert method._queued(0, late) is None  # the queue holds random rows
+    larger = replace(config, queue_size=8).build(Flat(), count=9)
+    assert larger._queued(0, 2, late) is None  # two of its eight rows are random still
     record = {"index": torch.arange(2), "embedding": u(0, 5), "second": u(90, 95)}
     method.update(record, early)
-    assert method._queued(0, early) is None
+    assert method._queued(0, 2, early) is None
     for place, rows in enumerate((u(0, 5), u(90, 95))):
-        torch.testing.assert_close(method._queued(place, late), rows @ method.prototypes.weight.T)
+        torch.testing.assert_close(method._queued(place, 2, late), rows @ method.prototypes.weight.T)
     torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(2, dtype=DOUBLE))
 
 

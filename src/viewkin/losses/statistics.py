@@ -74,8 +74,8 @@ def gaussian_distance(z: Tensor, directions: Tensor) -> Tensor:
         projected = at_least_float32(z) @ directions.T.to(at_least_float32(z).dtype)
     t = torch.linspace(0, FARTHEST_KNOT, KNOTS, dtype=projected.dtype, device=z.device)
     phi = (-t.square() / 2).exp()
-    weight = torch.full_like(t, 2 * FARTHEST_KNOT / (KNOTS - 1))
-    weight[0] = weight[-1] = FARTHEST_KNOT / (KNOTS - 1)
+    inner = (t > 0) & (t < FARTHEST_KNOT)
+    weight = (1 + inner.to(t.dtype)) * (FARTHEST_KNOT / (KNOTS - 1))
     total = projected.new_zeros(projected.shape[1])
     for knot, target, share in zip(t, phi, weight * phi):  # one knot at a time: B x A numbers, not B x A x 17
         angle = knot * projected

@@ -83,8 +83,6 @@ class SwAV(ViewMethod):
     """
 
     contrastive = False
-    pushed: Tensor
-    """() int64: images that entered the queues."""
 
     def __init__(self, config: SwAVConfig, backbone: nn.Module) -> None:
         super().__init__()
@@ -95,7 +93,6 @@ class SwAV(ViewMethod):
         self.prototypes = nn.Linear(config.dim, config.prototypes, bias=False)
         self._normalise_()
         self.queues = nn.ModuleList(KeyQueue(config.queue_size, config.dim) for _ in LARGE if config.queue_size)
-        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch, at: Progress) -> Step:
         """Compare every crop with the codes of the large ones."""
@@ -104,7 +101,7 @@ class SwAV(ViewMethod):
         if at.total_step < self.config.freeze_steps:
             prototypes = prototypes.detach() + 0 * prototypes  # a gradient of zero, as every parameter needs one
         scores = [losses.at_least_float32(one @ prototypes.T) for one in z]
-        codes = [self._codes(one, self._queued(place, at)) for place, one in enumerate(scores[:2])]
+        codes = [self._codes(one, self._queued(place, len(one), at)) for place, one in enumerate(scores[:2])]
         loss = losses.swapped_cross_entropy(codes, [one / self.temperature for one in scores])
         first, second = (one.detach() for one in z[:2])
         record = {"index": batch.index, "embedding": first}
@@ -112,10 +109,10 @@ class SwAV(ViewMethod):
             record["second"] = second
         return Step(terms={"swav": loss.mean()}, pairs=((z[0], second), (z[1], first)), record=record)
 
-    def _queued(self, place: int, at: Progress) -> Tensor | None:
+    def _queued(self, place: int, images: int, at: Progress) -> Tensor | None:
         """Scores of the queue of a large crop, once it is full of images and its epoch has come."""
-        size = self.config.queue_size
-        if size is None or at.epochs_done < self.config.queue_epochs or int(self.pushed) < size:
+        size, pushed = self.config.queue_size, at.total_step * images * distributed.world()
+        if size is None or at.epochs_done < self.config.queue_epochs or pushed < size:
             return None
         queue: KeyQueue = self.queues[place]  # pyright: ignore[reportAssignmentType]
         return queue.products(self.prototypes.weight)
@@ -131,7 +128,6 @@ class SwAV(ViewMethod):
         """Push the embeddings of both large crops, and normalise the prototypes."""
         for queue, name in zip(self.queues, ("embedding", "second")):
             queue.push_(record[name])  # pyright: ignore[reportCallIssue]
-        self.pushed.add_(len(record["index"]))
         self._normalise_()
 
     @torch.no_grad()
