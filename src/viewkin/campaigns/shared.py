@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from viewkin.campaigns.campaign import Absent, Budget, Column, Evaluation
 
 NARROW = ("runtime.checkpoint_minutes=5", "backbone.width=16", "augment.view_size=24")
@@ -14,22 +16,15 @@ MINI = Budget(
     images=10_000,
     threads=1,
 )
-HALF = Budget(
-    name="mini",
+HALF = replace(
+    MINI,
     about="10,000 images, 100 epochs, batches of 128, a ResNet-18 of width 16, views of 24 px, one thread",
     epochs=100,
-    batch_size=128,
-    settings=NARROW,
-    images=10_000,
-    threads=1,
 )
-WHOLE = Budget(
-    name="mini",
+WHOLE = replace(
+    MINI,
     about="all images of CIFAR-10, 200 epochs, batches of 128, a ResNet-18 of width 16, views of 24 px, one thread",
-    epochs=200,
-    batch_size=128,
-    settings=NARROW,
-    threads=1,
+    images=None,
 )
 FULL = Budget(name="full", about="images, network, batch and epochs as published; for a GPU")
 
